@@ -1,0 +1,2 @@
+//! Chores of the repository, run as `cargo xtask`.
+fn main() {}
