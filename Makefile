@@ -1,0 +1,40 @@
+# What a newcomer and CI do. Each target sets up what it needs first; set-up does nothing where nothing is missing.
+# All but `bench` use the dev profile, so that dependencies are compiled once.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench faults peers fuzz format setup-%
+
+CARGO := cargo
+ONCE ?=
+SECONDS_EACH ?= 60
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup-%:
+	@testing/setup.sh $*
+
+demo: setup-demo ## the whole story on a bundled run of real reads; ONCE=1 ends it after the last step
+	@$(CARGO) build --locked --package chorion
+	@target/debug/chorion demo $(if $(ONCE),--once)
+
+test: setup-test ## all tests
+	@testing/run_tests.sh
+
+faults: setup-test ## the tests that kill programs, cut connections and flip stored bits
+	@testing/run_tests.sh fault
+
+peers: setup-test setup-bench ## other programs as judges: picard, samtools, an independent reader
+	@$(CARGO) build --locked --package chorion
+	@testing/peers/demultiplexing.sh target/debug/chorion
+
+bench: setup-bench ## Chorion beside its peers, as ratios, in the release profile
+	@$(CARGO) build --locked --release --package chorion
+	@testing/run_benches.sh
+
+fuzz: ## every fuzz target for SECONDS_EACH=60 seconds
+	@testing/run_fuzzers.sh $(SECONDS_EACH)
+
+format: ## format everything
+	@$(CARGO) fmt --all

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Runs all tests of the workspace, or those with a word in their name, and ends with the runner's own summary.
+#
+#   testing/run_tests.sh [WORD]
+#
+# nextest where it is here, else cargo test. Doc tests only for crates that have some, and first: each costs a link.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+word=${1:-}
+
+# Real run folders that may not be bundled are tested where they are; tests say `skipped: not here` otherwise.
+if [ -z "${CHORION_TEST_DATA:-}" ] && [ -d ../shared/data/runs ]; then
+    CHORION_TEST_DATA=$(cd ../shared/data && pwd)
+    export CHORION_TEST_DATA
+fi
+
+if [ -z "$word" ]; then
+    # A doc test is a fence that opens in a doc comment without a language, or with `rust` and its variants.
+    crates=$(find crates -path '*/src/*.rs' -print0 | xargs -0 awk '
+        FNR == 1 { inside = 0 }
+        /^[ \t]*\/\/[\/!] *```/ {
+            if (inside) { inside = 0; next }
+            inside = 1
+            sub(/^[^`]*```/, "")
+            if ($0 ~ /^(rust|should_panic|no_run|compile_fail)?([, ].*)?$/) { split(FILENAME, part, "/"); print part[2] }
+        }' | sort -u)
+    for crate in $crates; do
+        [ -e "crates/$crate/src/lib.rs" ] || continue
+        cargo test --locked --quiet --doc --package "$crate"
+    done
+fi
+
+if cargo nextest --version >/dev/null 2>&1; then
+    options=(--workspace --locked)
+    [ -z "${CI:-}" ] || options+=(--profile ci)
+    if [ -n "$word" ]; then
+        options+=(-E "test(/$word/) + binary(/$word/) + test(/kill/)")
+    fi
+    exec cargo nextest run "${options[@]}"
+fi
+echo "note: cargo-nextest is not here, so tests run one binary after the other with cargo test" >&2
+exec cargo test --workspace --locked --no-fail-fast --lib --bins --tests -- ${word:+"$word"}

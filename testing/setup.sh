@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Sets a machine up for one or more profiles, and says beforehand what that costs:
+#
+#   testing/setup.sh demo     what the demo runs beside Chorion: the sandbox, and programs that judge its results
+#   testing/setup.sh test     what the tests need: the same
+#   testing/setup.sh bench    the peers Chorion is measured against, some of them in a Python environment under target/
+#
+# Only apt and PyPI are asked, and only when something is missing, so a second run does nothing. Without root or a sudo that
+# asks nothing it names what is missing and stops with status 3. Rust and Node are looked at, never installed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'setup: %s\n' "$*"; }
+stop() { # stop STATUS SENTENCE HINT
+    printf 'error: %s\n\nhint: %s\n' "$2" "$3" >&2
+    exit "$1"
+}
+
+[ $# -gt 0 ] || set -- demo
+packages=() # "what must be there|the Debian package that brings it"
+python_tools=no
+package_lists=no
+for profile in "$@"; do
+    case $profile in
+    demo | test)
+        packages+=(
+            "bwrap|bubblewrap"      # the sandbox apps run in
+            "samtools|samtools"     # outside judges: they look at the results again, outside the sandbox
+            "bcftools|bcftools"
+            "minimap2|minimap2"
+            "fastp|fastp"
+            "dpkg-deb|dpkg"         # `chorion app pack` unpacks Debian packages with it
+            "/etc/ssl/certs/ca-certificates.crt|ca-certificates"
+        )
+        package_lists=yes # `chorion app pack` fetches packages with apt-get download
+        ;;
+    bench)
+        packages+=(
+            "age|age"               # peers in sealing
+            "restic|restic"         # and in sending: restic to a REST server that rclone gives it
+            "rclone|rclone"
+            "openssl|openssl"
+            "/usr/share/java/picard.jar|picard-tools" # the peer in demultiplexing,
+            "/usr/share/java/commons-lang.jar|libcommons-lang-java" # and the jar its CBCL reader lacks
+            "java|default-jre-headless"
+        )
+        python_tools=yes
+        ;;
+    *) stop 2 "there is no profile '$profile'" "choose among: demo, test, bench" ;;
+    esac
+done
+
+# Rust and Node are a matter of the person whose machine this is.
+toolchain=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+command -v cargo >/dev/null || stop 3 "cargo is not here" "install rustup (https://rustup.rs), then: rustup toolchain install $toolchain"
+if command -v rustup >/dev/null && ! rustup toolchain list | grep -q "^$toolchain"; then
+    stop 3 "Rust $toolchain is not here" "rustup toolchain install $toolchain"
+fi
+command -v cc >/dev/null || packages+=("cc|gcc")
+[ -e /usr/include/stdio.h ] || packages+=("/usr/include/stdio.h|libc6-dev")
+command -v python3 >/dev/null || packages+=("python3|python3-minimal")
+node=$(node --version 2>/dev/null || true)
+[ "${node#v}" ] && [ "$(sed 's/^v\([0-9]*\).*/\1/' <<<"$node")" -ge 20 ] ||
+    say "note: Node 20 is not here (found: ${node:-none}); only work on the website needs it"
+if [ "$python_tools" = yes ] && ! [ -x target/venv/bin/python ] && ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+    packages+=("venv|python3-venv")
+fi
+
+missing=()
+for entry in "${packages[@]}"; do
+    what=${entry%%|*} package=${entry##*|}
+    case $what in
+    /*) [ -e "$what" ] && continue ;;
+    *) command -v "$what" >/dev/null && continue ;;
+    esac
+    [[ " ${missing[*]} " == *" $package "* ]] || missing+=("$package")
+done
+lists_missing=no
+if [ "$package_lists" = yes ] && ! apt-cache show minimap2 >/dev/null 2>&1; then
+    lists_missing=yes
+fi
+
+if [ ${#missing[@]} -gt 0 ] || [ $lists_missing = yes ]; then
+    [ $lists_missing = no ] || say "missing: the lists of Debian packages (apt-get update, about 10 MB)"
+    [ ${#missing[@]} -eq 0 ] || say "missing: ${missing[*]}"
+    if [ "$(id -u)" -eq 0 ]; then
+        root=()
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        root=(sudo -n)
+    else
+        stop 3 "this needs root, and sudo is not here or asks for a password" \
+            "run as root: apt-get update && apt-get install --no-install-recommends ${missing[*]:-}"
+    fi
+    apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq)
+    "${apt[@]}" update
+fi
+if [ ${#missing[@]} -gt 0 ]; then
+    # With what they depend on: the sizes apt itself would fetch.
+    "${apt[@]}" install --no-install-recommends --print-uris -y "${missing[@]}" | grep "^'" |
+        awk '{ bytes += $3; printf "setup:   %-52s %8.2f MB\n", $2, $3 / 1e6 }
+             END { printf "setup: %d packages, %.1f MB to download\n", NR, bytes / 1e6 }'
+    # No daemon is started by an installation: Debian asks this file before it starts one.
+    if ! [ -e /usr/sbin/policy-rc.d ]; then
+        trap '"${root[@]}" rm -f /usr/sbin/policy-rc.d' EXIT
+        printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee /usr/sbin/policy-rc.d >/dev/null
+        "${root[@]}" chmod 755 /usr/sbin/policy-rc.d
+    fi
+    "${apt[@]}" install --no-install-recommends -y "${missing[@]}" </dev/null >/dev/null
+    say "installed: ${missing[*]}"
+fi
+
+if [ "$python_tools" = yes ] && ! cmp -s testing/requirements-bench.txt target/venv/requirements.txt; then
+    say "Python tools in target/venv, about 25 MB from PyPI: $(grep -v '^#' testing/requirements-bench.txt | tr '\n' ' ')"
+    mkdir -p target
+    [ -x target/venv/bin/python ] || python3 -m venv target/venv
+    target/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -r testing/requirements-bench.txt
+    # Last, so that an installation that was cut off is taken up again.
+    cp testing/requirements-bench.txt target/venv/requirements.txt
+fi
+say "ready for: $*"
