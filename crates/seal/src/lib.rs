@@ -1,1 +1,47 @@
-//! seal
+//! Sealed objects and the keys that open them: bytes in, bytes out.
+//!
+//! A **sealed object** is a fixed prefix and a row of segments of 64 KiB, each authenticated by itself and bound to its place,
+//! so that any part can be read without the rest and none can be cut, moved, doubled or exchanged without being noticed
+//! (`spec/sealed-object.md`). Its **data key** is used for that one body and travels wrapped: under the **dataset key**, which in
+//! turn is wrapped under a **key-encryption key** or to a **recipient** (`spec/key-wrapping.md`). An **offline file** carries
+//! its own wrapped keys in front of the object (`spec/offline-file.md`).
+//!
+//! The crate opens no file, socket or clock. Natively AES-256-GCM and HKDF come from AWS-LC, in a browser from RustCrypto;
+//! one private module decides.
+//!
+//! ```
+//! use seal::{DataKey, ObjectId, open_object, seal_object};
+//!
+//! let key = DataKey::generate()?;
+//! let id = ObjectId::generate()?;
+//! let (sealed, _commitment) = seal_object(&key, id, b"GATTACA")?;
+//! assert_eq!(open_object(&key, id, &sealed)?, b"GATTACA");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cobblestone;
+mod error;
+mod keys;
+pub mod label;
+mod object;
+mod primitives;
+pub mod recipient;
+mod stream;
+pub mod wrap;
+
+pub use error::{NoRandomness, OpenError, SealError, WrapError};
+pub use keys::{DataKey, DatasetKey, KeyEncryptionKey};
+pub use object::{
+    Commitment, MAX_OBJECT_BYTES, ObjectId, ObjectOpener, PREFIX_BYTES, Prefix,
+    SEALED_SEGMENT_BYTES, SEGMENT_BYTES, TAG_BYTES, open_object, plain_bytes, seal_object,
+    sealed_bytes,
+};
+pub use stream::{Opener, Sealer};
+
+/// Fills `bytes` from the operating system's generator: for salts and ids of other formats that belong beside sealed objects.
+///
+/// # Errors
+/// The generator gave nothing, which on the systems we run on means that the system is broken.
+pub fn fill_random(bytes: &mut [u8]) -> Result<(), NoRandomness> {
+    primitives::fill_random(bytes)
+}

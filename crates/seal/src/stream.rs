@@ -1,0 +1,331 @@
+//! Objects sealed and opened as streams, in bounded memory (`spec/sealed-object.md`, section 6).
+//!
+//! [`Sealer`] is a writer, [`Opener`] a reader; each also takes a whole stream at once, which saves a copy. Both work on a batch of
+//! segments, so that the system is asked for a mebibyte at a time. A short read is not the end of anything: a segment is
+//! sealed when it is full or when the source says that it has ended.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::cobblestone::Body;
+use crate::object::{
+    Commitment, PREFIX_BYTES, Prefix, SEALED_SEGMENT_BYTES, SEGMENT_BYTES, TAG_BYTES,
+};
+use crate::{DataKey, ObjectId, OpenError, SealError};
+
+/// Segments handled at a time.
+pub(crate) const BATCH_SEGMENTS: usize = 16;
+
+/// Seals what is written to it; [`Sealer::finish`] ends the object.
+///
+/// An object that was not finished has no last segment and does not open.
+pub struct Sealer<W: Write> {
+    body: Body,
+    writer: W,
+    /// Room for a batch of sealed segments; plaintext lies where its ciphertext will.
+    slots: Zeroizing<Vec<u8>>,
+    /// Plaintext bytes in `slots`.
+    filled: usize,
+    /// Index of the segment in the first slot.
+    first: u64,
+    /// A write failed before: what was sealed then is never sealed again.
+    broken: bool,
+}
+
+impl<W: Write> Sealer<W> {
+    /// Begins an object: writes its prefix. `key` is for this one body.
+    ///
+    /// # Errors
+    /// No randomness, or the writer fails.
+    pub fn new(key: &DataKey, id: ObjectId, writer: W) -> Result<Self, SealError> {
+        let (prefix, body) = Prefix::create(key, id)?;
+        Self::begin(&prefix, body, writer)
+    }
+
+    pub(crate) fn begin(
+        prefix: &[u8; PREFIX_BYTES],
+        body: Body,
+        mut writer: W,
+    ) -> Result<Self, SealError> {
+        writer.write_all(prefix).map_err(SealError::Write)?;
+        let slots = Zeroizing::new(vec![0; BATCH_SEGMENTS * SEALED_SEGMENT_BYTES]);
+        Ok(Self { body, writer, slots, filled: 0, first: 0, broken: false })
+    }
+
+    /// What binds the body to its key.
+    pub fn commitment(&self) -> Commitment {
+        Commitment::from_bytes(*self.body.commitment())
+    }
+
+    /// Seals all that `reader` gives, calling `progress` with the bytes read so far, batch by batch.
+    ///
+    /// # Errors
+    /// The reader or the writer fails.
+    pub fn read_from(
+        &mut self,
+        reader: &mut impl Read,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<u64, SealError> {
+        let mut total = 0;
+        loop {
+            let room = self.room();
+            let read = match reader.read(&mut self.slots[room]) {
+                Ok(0) => {
+                    progress(total);
+                    return Ok(total);
+                }
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(SealError::Read(error)),
+            };
+            self.filled += read;
+            total += read as u64;
+            if self.filled == BATCH_SEGMENTS * SEGMENT_BYTES {
+                self.send_full_batch()?;
+                progress(total);
+            }
+        }
+    }
+
+    /// Seals and writes the last segment and gives back the writer.
+    ///
+    /// # Errors
+    /// The writer fails, now or before.
+    pub fn finish(mut self) -> Result<(W, Commitment), SealError> {
+        if self.broken {
+            return Err(SealError::Write(already_broken()));
+        }
+        let full = self.filled / SEGMENT_BYTES;
+        let end = full * SEALED_SEGMENT_BYTES + self.filled % SEGMENT_BYTES + TAG_BYTES;
+        self.seal_slots(end);
+        let commitment = self.commitment();
+        let Self { mut writer, slots, .. } = self;
+        writer.write_all(&slots[..end]).and_then(|()| writer.flush()).map_err(SealError::Write)?;
+        Ok((writer, commitment))
+    }
+
+    /// The free part of the slot that is being filled.
+    fn room(&self) -> std::ops::Range<usize> {
+        let slot = self.filled / SEGMENT_BYTES * SEALED_SEGMENT_BYTES;
+        slot + self.filled % SEGMENT_BYTES..slot + SEGMENT_BYTES
+    }
+
+    fn send_full_batch(&mut self) -> Result<(), SealError> {
+        let end = self.slots.len();
+        self.seal_slots(end);
+        self.first += BATCH_SEGMENTS as u64;
+        self.filled = 0;
+        self.writer.write_all(&self.slots).map_err(|error| {
+            self.broken = true;
+            SealError::Write(error)
+        })
+    }
+
+    fn seal_slots(&mut self, end: usize) {
+        for (index, slot) in (self.first..).zip(self.slots[..end].chunks_mut(SEALED_SEGMENT_BYTES))
+        {
+            self.body.seal_in_place(index, slot);
+        }
+    }
+}
+
+impl<W: Write> Write for Sealer<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.broken {
+            return Err(already_broken());
+        }
+        let room = self.room();
+        let taken = bytes.len().min(room.len());
+        self.slots[room.start..room.start + taken].copy_from_slice(&bytes[..taken]);
+        self.filled += taken;
+        if self.filled == BATCH_SEGMENTS * SEGMENT_BYTES {
+            self.send_full_batch().map_err(io::Error::other)?;
+        }
+        Ok(taken)
+    }
+
+    /// Passes on to the writer what is sealed already; a segment that is not full stays here until it is.
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+impl<W: Write> fmt::Debug for Sealer<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealer").field("first", &self.first).finish_non_exhaustive()
+    }
+}
+
+fn already_broken() -> io::Error {
+    io::Error::other("an earlier write failed, so the object cannot be ended")
+}
+
+/// Opens a stream; what it gives has been verified, segment by segment, and its end has been proved when it gives no more.
+///
+/// As a reader it reports an [`OpenError`] inside an [`io::Error`] of kind `InvalidData`.
+pub struct Opener<R: Read> {
+    body: Body,
+    reader: R,
+    id: ObjectId,
+    slots: Vec<u8>,
+    opened: Zeroizing<Vec<u8>>,
+    /// Plaintext in `opened` not yet given, for [`Read`].
+    given: usize,
+    /// Index of the next segment.
+    next: u64,
+    ended: bool,
+    failed: bool,
+}
+
+impl<R: Read> Opener<R> {
+    /// Reads the prefix and checks that `key` is the one it commits to.
+    ///
+    /// # Errors
+    /// The prefix is no valid one or names another object, the key is another, or the reader fails.
+    pub fn new(key: &DataKey, id: ObjectId, mut reader: R) -> Result<Self, OpenError> {
+        let mut prefix = [0; PREFIX_BYTES];
+        let read = read_full(&mut reader, &mut prefix).map_err(OpenError::Read)?;
+        let body = Prefix::read(&prefix[..read])?.body_of(key, id)?;
+        Ok(Self::begin(body, id, reader))
+    }
+
+    pub(crate) fn begin(body: Body, id: ObjectId, reader: R) -> Self {
+        let slots = vec![0; BATCH_SEGMENTS * SEALED_SEGMENT_BYTES];
+        Self {
+            body,
+            reader,
+            id,
+            slots,
+            opened: Zeroizing::default(),
+            given: 0,
+            next: 0,
+            ended: false,
+            failed: false,
+        }
+    }
+
+    /// The id of the object.
+    pub const fn id(&self) -> ObjectId {
+        self.id
+    }
+
+    /// Opens all that is left into `writer`, calling `progress` with the plaintext bytes written so far, batch by batch.
+    ///
+    /// On an error, what was written is a verified beginning and nothing more.
+    ///
+    /// # Errors
+    /// A segment does not open, the stream ends where an object cannot, or the reader or writer fails.
+    pub fn write_to(
+        &mut self,
+        writer: &mut impl Write,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<u64, OpenError> {
+        let mut total = 0;
+        loop {
+            let opened = &self.opened[self.given..];
+            writer.write_all(opened).map_err(OpenError::Write)?;
+            total += opened.len() as u64;
+            progress(total);
+            self.given = self.opened.len();
+            if !self.open_batch()? {
+                writer.flush().map_err(OpenError::Write)?;
+                return Ok(total);
+            }
+        }
+    }
+
+    /// Opens the next batch into `opened`; `false` when the object has ended, as it should.
+    fn open_batch(&mut self) -> Result<bool, OpenError> {
+        if self.ended {
+            return Ok(false);
+        }
+        if self.failed {
+            return Err(OpenError::BrokenSegment { index: self.next });
+        }
+        self.failed = true;
+        self.given = 0;
+        self.opened.clear();
+        let read = read_full(&mut self.reader, &mut self.slots).map_err(OpenError::Read)?;
+        let ended = read < self.slots.len();
+        let tail = read % SEALED_SEGMENT_BYTES;
+        if ended && tail < TAG_BYTES {
+            let before = PREFIX_BYTES as u64 + self.next * SEALED_SEGMENT_BYTES as u64;
+            return Err(OpenError::CutShort { sealed_bytes: before + read as u64 });
+        }
+        let slots = self.slots[..read].chunks(SEALED_SEGMENT_BYTES);
+        self.opened.resize(read - slots.len() * TAG_BYTES, 0);
+        for ((index, slot), segment) in
+            (self.next..).zip(slots).zip(self.opened.chunks_mut(SEGMENT_BYTES))
+        {
+            if self.body.open(index, slot, segment).is_err() {
+                self.opened.zeroize();
+                self.opened.clear();
+                return Err(OpenError::BrokenSegment { index });
+            }
+        }
+        if ended && tail == TAG_BYTES {
+            // The empty last segment has no chunk of plaintext beside it, so the loop above did not reach it.
+            let index = self.next + (read / SEALED_SEGMENT_BYTES) as u64;
+            let slot = &self.slots[read - TAG_BYTES..read];
+            if self.body.open(index, slot, &mut []).is_err() {
+                self.opened.zeroize();
+                self.opened.clear();
+                return Err(OpenError::BrokenSegment { index });
+            }
+        }
+        self.next += BATCH_SEGMENTS as u64;
+        self.ended = ended;
+        self.failed = false;
+        Ok(true)
+    }
+}
+
+impl<R: Read> Read for Opener<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        while self.given == self.opened.len() {
+            let more = self.open_batch().map_err(|error| match error {
+                OpenError::Read(error) => error,
+                other => io::Error::new(io::ErrorKind::InvalidData, other),
+            })?;
+            if !more {
+                return Ok(0);
+            }
+        }
+        let opened = &self.opened[self.given..];
+        let taken = opened.len().min(out.len());
+        out[..taken].copy_from_slice(&opened[..taken]);
+        self.given += taken;
+        Ok(taken)
+    }
+}
+
+impl<R: Read> fmt::Debug for Opener<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opener")
+            .field("id", &self.id)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads until `out` is full or the source has ended, however small its pieces.
+pub(crate) fn read_full(reader: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < out.len() {
+        match reader.read(&mut out[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests;
