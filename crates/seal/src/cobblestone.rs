@@ -21,7 +21,7 @@ pub(crate) const MAX_SEGMENTS: u64 = 1 << 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Geometry {
     /// Bytes before segment 0.
-    pub(crate) prefix_bytes: u64,
+    pub(crate) prefix_bytes: usize,
     /// Plaintext bytes in a full segment.
     pub(crate) segment_bytes: usize,
 }
@@ -41,11 +41,6 @@ impl Geometry {
         self.segment_bytes + GCM_TAG_BYTES
     }
 
-    /// The most plaintext that a body can hold.
-    pub(crate) const fn max_plain_bytes(self) -> u64 {
-        MAX_SEGMENTS * self.segment_bytes as u64 - 1
-    }
-
     /// How many segments `plain_bytes` take; at least one.
     pub(crate) const fn segments(self, plain_bytes: u64) -> u64 {
         plain_bytes / self.segment_bytes as u64 + 1
@@ -55,12 +50,12 @@ impl Geometry {
     pub(crate) const fn sealed_bytes(self, plain_bytes: u64) -> u64 {
         plain_bytes
             .saturating_add(self.segments(plain_bytes) * GCM_TAG_BYTES as u64)
-            .saturating_add(self.prefix_bytes)
+            .saturating_add(self.prefix_bytes as u64)
     }
 
     /// Length before sealing. Every sealed length has one answer or none.
     pub(crate) const fn plain_bytes(self, sealed_bytes: u64) -> Result<u64, BadLength> {
-        let Some(body) = sealed_bytes.checked_sub(self.prefix_bytes) else {
+        let Some(body) = sealed_bytes.checked_sub(self.prefix_bytes as u64) else {
             return Err(BadLength::CutShort);
         };
         let slot = self.slot_bytes() as u64;
@@ -74,12 +69,17 @@ impl Geometry {
         }
     }
 
+    /// How many sealed bytes come before segment `index`, prefix included.
+    pub(crate) const fn sealed_before(self, index: u64) -> u64 {
+        self.prefix_bytes as u64 + index * self.slot_bytes() as u64
+    }
+
     /// Where segment `index` lies in a sealed body that holds `plain_bytes`; `None` past the last.
     pub(crate) fn segment_range(self, plain_bytes: u64, index: u64) -> Option<Range<u64>> {
         if index >= self.segments(plain_bytes) {
             return None;
         }
-        let start = self.prefix_bytes + index * self.slot_bytes() as u64;
+        let start = self.sealed_before(index);
         let end = (start + self.slot_bytes() as u64).min(self.sealed_bytes(plain_bytes));
         Some(start..end)
     }
@@ -90,8 +90,17 @@ impl Geometry {
 pub(crate) struct Shape {
     /// Names format and cipher; a zero byte follows it in the derivation.
     pub(crate) label: &'static [u8],
-    /// Plaintext bytes in a full segment.
-    pub(crate) segment_bytes: usize,
+    /// Lengths and places.
+    pub(crate) geometry: Geometry,
+}
+
+/// Why a body does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyFault {
+    /// No valid body has this length.
+    Length(BadLength),
+    /// The tag of this segment does not verify.
+    Segment(u64),
 }
 
 /// The derived keys of one body.
@@ -99,6 +108,7 @@ pub(crate) struct Body {
     cipher: Aes256Gcm,
     base_nonce: [u8; GCM_NONCE_BYTES],
     commitment: [u8; 32],
+    geometry: Geometry,
 }
 
 impl Body {
@@ -114,7 +124,59 @@ impl Body {
         let cipher = Aes256Gcm::new(&cipher_key);
         cipher_key.zeroize();
         material.zeroize();
-        Self { cipher, base_nonce, commitment }
+        Self { cipher, base_nonce, commitment, geometry: shape.geometry }
+    }
+
+    /// Lengths and places of this body.
+    pub(crate) const fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Seals all of `plaintext` behind `prefix`.
+    pub(crate) fn seal_whole(&self, prefix: &[u8], plaintext: &[u8]) -> Vec<u8> {
+        let segment_bytes = self.geometry.segment_bytes;
+        let full = plaintext.len() / segment_bytes;
+        let mut sealed = vec![0; prefix.len() + plaintext.len() + (full + 1) * GCM_TAG_BYTES];
+        let (head, mut slots) = sealed.split_at_mut(prefix.len());
+        head.copy_from_slice(prefix);
+        let (fulls, tail) = plaintext.split_at(full * segment_bytes);
+        let segments = fulls.chunks_exact(segment_bytes).chain(std::iter::once(tail));
+        for (index, segment) in (0..).zip(segments) {
+            let (slot, rest) = slots.split_at_mut(segment.len() + GCM_TAG_BYTES);
+            self.seal(index, segment, slot);
+            slots = rest;
+        }
+        sealed
+    }
+
+    /// Opens a whole body, whose prefix has been read and is given along for its length.
+    pub(crate) fn open_whole(&self, sealed: &[u8]) -> Result<Vec<u8>, BodyFault> {
+        let plain = self.geometry.plain_bytes(sealed.len() as u64).map_err(BodyFault::Length)?;
+        let plain = usize::try_from(plain).map_err(|_| BodyFault::Length(BadLength::TooLong))?;
+        let mut plaintext = vec![0; plain];
+        let body = &sealed[self.geometry.prefix_bytes..];
+        self.open_run(0, body, &mut plaintext).map_err(BodyFault::Segment)?;
+        Ok(plaintext)
+    }
+
+    /// Opens neighbouring segments, the first of which has index `first`, into as much plaintext as they hold. On an error
+    /// names the segment and leaves no plaintext of any.
+    pub(crate) fn open_run(
+        &self,
+        first: u64,
+        slots: &[u8],
+        plaintext: &mut [u8],
+    ) -> Result<(), u64> {
+        let mut rest = &mut *plaintext;
+        for (index, slot) in (first..).zip(slots.chunks(self.geometry.slot_bytes())) {
+            let (segment, later) = rest.split_at_mut(slot.len() - GCM_TAG_BYTES);
+            if self.open(index, slot, segment).is_err() {
+                plaintext.zeroize();
+                return Err(index);
+            }
+            rest = later;
+        }
+        Ok(())
     }
 
     /// What binds a body to its one key.

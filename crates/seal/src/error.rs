@@ -24,13 +24,19 @@ pub enum SealError {
         /// The most that fits.
         most: u64,
     },
-    /// The source was shorter than announced: it changed while it was read.
-    #[error("the input ended after {found} of {expected} bytes: it changed while it was read")]
+    /// An offline file needs somebody who can open it, and its header has room for so many.
+    #[error("{found} recipients were given; a file is sealed to 1 to {most}")]
+    Recipients {
+        /// How many were given.
+        found: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// The source is longer or shorter than announced.
+    #[error("the input changed while it was read: {expected} bytes were announced")]
     SourceChanged {
         /// Length announced.
         expected: u64,
-        /// Length found.
-        found: u64,
     },
     /// The source could not be read.
     #[error("the input could not be read")]

@@ -21,9 +21,13 @@
 
 mod cobblestone;
 mod error;
+pub mod file;
+pub mod key_file;
 mod keys;
 pub mod label;
 mod object;
+#[cfg(not(target_arch = "wasm32"))]
+mod parallel;
 mod primitives;
 pub mod recipient;
 mod stream;
@@ -36,6 +40,8 @@ pub use object::{
     SEALED_SEGMENT_BYTES, SEGMENT_BYTES, TAG_BYTES, open_object, plain_bytes, seal_object,
     sealed_bytes,
 };
+#[cfg(not(target_arch = "wasm32"))]
+pub use parallel::{ReadAt, Workers, WriteAt, open_parallel, seal_parallel};
 pub use stream::{Opener, Sealer};
 
 /// Fills `bytes` from the operating system's generator: for salts and ids of other formats that belong beside sealed objects.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cobblestone::{BadLength, Body, Geometry, Shape};
+use crate::cobblestone::{BadLength, Body, BodyFault, Geometry, Shape};
 use crate::primitives::{GCM_TAG_BYTES, fill_random};
 use crate::{DataKey, NoRandomness, OpenError, SealError};
 
@@ -27,10 +27,9 @@ const MAGIC: &[u8; 7] = b"CHORION";
 const VERSION: u8 = 1;
 const SUITE: u16 = 1;
 const SEGMENT_POWER: u8 = 16;
-const SHAPE: Shape =
-    Shape { label: b"chorion.object/1+AEAD_AES_256_GCM", segment_bytes: SEGMENT_BYTES };
 pub(crate) const GEOMETRY: Geometry =
-    Geometry { prefix_bytes: PREFIX_BYTES as u64, segment_bytes: SEGMENT_BYTES };
+    Geometry { prefix_bytes: PREFIX_BYTES, segment_bytes: SEGMENT_BYTES };
+const SHAPE: Shape = Shape { label: b"chorion.object/1+AEAD_AES_256_GCM", geometry: GEOMETRY };
 
 /// The name of an object: 16 bytes, laid out as a UUID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -249,8 +248,7 @@ pub const fn sealed_bytes(plain: u64) -> u64 {
 pub const fn plain_bytes(sealed: u64) -> Result<u64, OpenError> {
     match GEOMETRY.plain_bytes(sealed) {
         Ok(plain) => Ok(plain),
-        Err(BadLength::CutShort) => Err(OpenError::CutShort { sealed_bytes: sealed }),
-        Err(BadLength::TooLong) => Err(OpenError::TooLong { sealed_bytes: sealed }),
+        Err(fault) => Err(length_error(fault, sealed)),
     }
 }
 
@@ -271,26 +269,7 @@ pub fn seal_object(
         return Err(SealError::TooLong { plain_bytes: plaintext.len() as u64, most });
     }
     let (prefix, body) = Prefix::create(key, id)?;
-    Ok(seal_whole(&prefix, &body, plaintext))
-}
-
-pub(crate) fn seal_whole(
-    prefix: &[u8; PREFIX_BYTES],
-    body: &Body,
-    plaintext: &[u8],
-) -> (Vec<u8>, Commitment) {
-    let full = plaintext.len() / SEGMENT_BYTES;
-    let mut sealed = vec![0; PREFIX_BYTES + plaintext.len() + (full + 1) * TAG_BYTES];
-    let (head, mut slots) = sealed.split_at_mut(PREFIX_BYTES);
-    head.copy_from_slice(prefix);
-    let (fulls, tail) = plaintext.split_at(full * SEGMENT_BYTES);
-    let segments = fulls.chunks_exact(SEGMENT_BYTES).chain(std::iter::once(tail));
-    for (index, segment) in (0_u64..).zip(segments) {
-        let (slot, rest) = slots.split_at_mut(segment.len() + TAG_BYTES);
-        body.seal(index, segment, slot);
-        slots = rest;
-    }
-    (sealed, Commitment(*body.commitment()))
+    Ok((body.seal_whole(&prefix, plaintext), Commitment(*body.commitment())))
 }
 
 /// Opens an object that lies whole in memory.
@@ -300,17 +279,21 @@ pub(crate) fn seal_whole(
 /// object can have.
 pub fn open_object(key: &DataKey, id: ObjectId, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
     let body = Prefix::read(sealed)?.body_of(key, id)?;
-    let plain = plain_bytes(sealed.len() as u64)?;
-    let plain = usize::try_from(plain).map_err(|_| OpenError::TooLong { sealed_bytes: plain })?;
-    let mut plaintext = vec![0; plain];
-    let slots = sealed[PREFIX_BYTES..].chunks(SEALED_SEGMENT_BYTES);
-    let full = plain - plain % SEGMENT_BYTES;
-    let (fulls, tail) = plaintext.split_at_mut(full);
-    let segments = fulls.chunks_exact_mut(SEGMENT_BYTES).chain(std::iter::once(tail));
-    for ((index, slot), segment) in (0_u64..).zip(slots).zip(segments) {
-        body.open(index, slot, segment).map_err(|_| OpenError::BrokenSegment { index })?;
+    body.open_whole(sealed).map_err(|fault| open_error(fault, sealed.len() as u64))
+}
+
+fn open_error(fault: BodyFault, sealed_bytes: u64) -> OpenError {
+    match fault {
+        BodyFault::Length(fault) => length_error(fault, sealed_bytes),
+        BodyFault::Segment(index) => OpenError::BrokenSegment { index },
     }
-    Ok(plaintext)
+}
+
+const fn length_error(fault: BadLength, sealed_bytes: u64) -> OpenError {
+    match fault {
+        BadLength::CutShort => OpenError::CutShort { sealed_bytes },
+        BadLength::TooLong => OpenError::TooLong { sealed_bytes },
+    }
 }
 
 /// An object of which single segments are opened, in any order (section 7).

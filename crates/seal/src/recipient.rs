@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::{BASE32_NOPAD, Encoding, Specification};
+use data_encoding::{Encoding, Specification};
 use hpke::aead::AesGcm256;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::XWing;
@@ -118,7 +118,7 @@ fn base32() -> Encoding {
 }
 
 pub(crate) fn to_base32(bytes: &[u8]) -> String {
-    BASE32_NOPAD.encode(bytes).to_ascii_lowercase()
+    base32().encode(bytes)
 }
 
 pub(crate) fn from_base32(digits: &str) -> Option<Vec<u8>> {

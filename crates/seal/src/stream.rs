@@ -7,12 +7,10 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
-use crate::cobblestone::Body;
-use crate::object::{
-    Commitment, PREFIX_BYTES, Prefix, SEALED_SEGMENT_BYTES, SEGMENT_BYTES, TAG_BYTES,
-};
+use crate::cobblestone::{Body, Geometry, MAX_SEGMENTS};
+use crate::object::{Commitment, PREFIX_BYTES, Prefix, TAG_BYTES};
 use crate::{DataKey, ObjectId, OpenError, SealError};
 
 /// Segments handled at a time.
@@ -30,7 +28,7 @@ pub struct Sealer<W: Write> {
     filled: usize,
     /// Index of the segment in the first slot.
     first: u64,
-    /// A write failed before: what was sealed then is never sealed again.
+    /// Reading or writing failed before: the object is never ended, and nothing is sealed twice.
     broken: bool,
 }
 
@@ -50,7 +48,7 @@ impl<W: Write> Sealer<W> {
         mut writer: W,
     ) -> Result<Self, SealError> {
         writer.write_all(prefix).map_err(SealError::Write)?;
-        let slots = Zeroizing::new(vec![0; BATCH_SEGMENTS * SEALED_SEGMENT_BYTES]);
+        let slots = Zeroizing::new(vec![0; BATCH_SEGMENTS * body.geometry().slot_bytes()]);
         Ok(Self { body, writer, slots, filled: 0, first: 0, broken: false })
     }
 
@@ -69,6 +67,9 @@ impl<W: Write> Sealer<W> {
         progress: &mut dyn FnMut(u64),
     ) -> Result<u64, SealError> {
         let mut total = 0;
+        if self.broken {
+            return Err(SealError::Write(already_broken()));
+        }
         loop {
             let room = self.room();
             let read = match reader.read(&mut self.slots[room]) {
@@ -78,11 +79,15 @@ impl<W: Write> Sealer<W> {
                 }
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(SealError::Read(error)),
+                Err(error) => {
+                    // Ended here, the object would pass for the whole of a source that was not.
+                    self.broken = true;
+                    return Err(SealError::Read(error));
+                }
             };
             self.filled += read;
             total += read as u64;
-            if self.filled == BATCH_SEGMENTS * SEGMENT_BYTES {
+            if self.batch_is_full() {
                 self.send_full_batch()?;
                 progress(total);
             }
@@ -92,13 +97,13 @@ impl<W: Write> Sealer<W> {
     /// Seals and writes the last segment and gives back the writer.
     ///
     /// # Errors
-    /// The writer fails, now or before.
+    /// The writer fails, or something failed before.
     pub fn finish(mut self) -> Result<(W, Commitment), SealError> {
         if self.broken {
             return Err(SealError::Write(already_broken()));
         }
-        let full = self.filled / SEGMENT_BYTES;
-        let end = full * SEALED_SEGMENT_BYTES + self.filled % SEGMENT_BYTES + TAG_BYTES;
+        // The free part begins where the last segment's plaintext ends; a full batch never waits here.
+        let end = self.room().start + TAG_BYTES;
         self.seal_slots(end);
         let commitment = self.commitment();
         let Self { mut writer, slots, .. } = self;
@@ -108,14 +113,26 @@ impl<W: Write> Sealer<W> {
 
     /// The free part of the slot that is being filled.
     fn room(&self) -> std::ops::Range<usize> {
-        let slot = self.filled / SEGMENT_BYTES * SEALED_SEGMENT_BYTES;
-        slot + self.filled % SEGMENT_BYTES..slot + SEGMENT_BYTES
+        let Geometry { segment_bytes, .. } = self.body.geometry();
+        let slot = self.filled / segment_bytes * self.body.geometry().slot_bytes();
+        slot + self.filled % segment_bytes..slot + segment_bytes
+    }
+
+    fn batch_is_full(&self) -> bool {
+        self.filled == BATCH_SEGMENTS * self.body.geometry().segment_bytes
     }
 
     fn send_full_batch(&mut self) -> Result<(), SealError> {
+        let next = self.first + BATCH_SEGMENTS as u64;
+        if next >= MAX_SEGMENTS {
+            self.broken = true;
+            let segment_bytes = self.body.geometry().segment_bytes as u64;
+            let (plain_bytes, most) = (next * segment_bytes, MAX_SEGMENTS * segment_bytes - 1);
+            return Err(SealError::TooLong { plain_bytes, most });
+        }
         let end = self.slots.len();
         self.seal_slots(end);
-        self.first += BATCH_SEGMENTS as u64;
+        self.first = next;
         self.filled = 0;
         self.writer.write_all(&self.slots).map_err(|error| {
             self.broken = true;
@@ -124,8 +141,8 @@ impl<W: Write> Sealer<W> {
     }
 
     fn seal_slots(&mut self, end: usize) {
-        for (index, slot) in (self.first..).zip(self.slots[..end].chunks_mut(SEALED_SEGMENT_BYTES))
-        {
+        let slot_bytes = self.body.geometry().slot_bytes();
+        for (index, slot) in (self.first..).zip(self.slots[..end].chunks_mut(slot_bytes)) {
             self.body.seal_in_place(index, slot);
         }
     }
@@ -140,7 +157,7 @@ impl<W: Write> Write for Sealer<W> {
         let taken = bytes.len().min(room.len());
         self.slots[room.start..room.start + taken].copy_from_slice(&bytes[..taken]);
         self.filled += taken;
-        if self.filled == BATCH_SEGMENTS * SEGMENT_BYTES {
+        if self.batch_is_full() {
             self.send_full_batch().map_err(io::Error::other)?;
         }
         Ok(taken)
@@ -159,7 +176,7 @@ impl<W: Write> fmt::Debug for Sealer<W> {
 }
 
 fn already_broken() -> io::Error {
-    io::Error::other("an earlier write failed, so the object cannot be ended")
+    io::Error::other("reading or writing failed before, so the object is not ended")
 }
 
 /// Opens a stream; what it gives has been verified, segment by segment, and its end has been proved when it gives no more.
@@ -192,7 +209,7 @@ impl<R: Read> Opener<R> {
     }
 
     pub(crate) fn begin(body: Body, id: ObjectId, reader: R) -> Self {
-        let slots = vec![0; BATCH_SEGMENTS * SEALED_SEGMENT_BYTES];
+        let slots = vec![0; BATCH_SEGMENTS * body.geometry().slot_bytes()];
         Self {
             body,
             reader,
@@ -249,31 +266,19 @@ impl<R: Read> Opener<R> {
         self.opened.clear();
         let read = read_full(&mut self.reader, &mut self.slots).map_err(OpenError::Read)?;
         let ended = read < self.slots.len();
-        let tail = read % SEALED_SEGMENT_BYTES;
-        if ended && tail < TAG_BYTES {
-            let before = PREFIX_BYTES as u64 + self.next * SEALED_SEGMENT_BYTES as u64;
-            return Err(OpenError::CutShort { sealed_bytes: before + read as u64 });
+        let geometry = self.body.geometry();
+        let sealed_bytes = geometry.sealed_before(self.next) + read as u64;
+        if self.next >= MAX_SEGMENTS {
+            return Err(OpenError::TooLong { sealed_bytes });
         }
-        let slots = self.slots[..read].chunks(SEALED_SEGMENT_BYTES);
-        self.opened.resize(read - slots.len() * TAG_BYTES, 0);
-        for ((index, slot), segment) in
-            (self.next..).zip(slots).zip(self.opened.chunks_mut(SEGMENT_BYTES))
-        {
-            if self.body.open(index, slot, segment).is_err() {
-                self.opened.zeroize();
-                self.opened.clear();
-                return Err(OpenError::BrokenSegment { index });
-            }
+        if ended && read % geometry.slot_bytes() < TAG_BYTES {
+            return Err(OpenError::CutShort { sealed_bytes });
         }
-        if ended && tail == TAG_BYTES {
-            // The empty last segment has no chunk of plaintext beside it, so the loop above did not reach it.
-            let index = self.next + (read / SEALED_SEGMENT_BYTES) as u64;
-            let slot = &self.slots[read - TAG_BYTES..read];
-            if self.body.open(index, slot, &mut []).is_err() {
-                self.opened.zeroize();
-                self.opened.clear();
-                return Err(OpenError::BrokenSegment { index });
-            }
+        self.opened.resize(read - read.div_ceil(geometry.slot_bytes()) * TAG_BYTES, 0);
+        let slots = &self.slots[..read];
+        if let Err(index) = self.body.open_run(self.next, slots, &mut self.opened) {
+            self.opened.clear();
+            return Err(OpenError::BrokenSegment { index });
         }
         self.next += BATCH_SEGMENTS as u64;
         self.ended = ended;
