@@ -1,1 +1,31 @@
-//! proof
+//! Signed statements, and how anyone checks them.
+//!
+//! A statement is one canonical text (`spec/statements.md`): the kind on the first line, then JSON with sorted keys and
+//! no spare space. What was signed is those bytes, and they are kept as they were signed: whoever checks parses them,
+//! writes them again, and refuses what does not come out the same. So every statement has one spelling, an unknown,
+//! missing or extra field is an error, and a digest names a meaning.
+//!
+//! Only public keys and signatures here: [`SigningKey`] is the one secret, and it never leaves as bytes by itself.
+
+mod call;
+mod card;
+mod digest;
+mod evidence;
+mod key;
+mod manifest;
+mod phrase;
+mod receipt;
+mod statement;
+
+pub use call::{
+    Call, CallError, CallSignature, MAX_SKEW_SECONDS, ParsedCall, content_digest,
+    content_digest_of, parse_content_digest,
+};
+pub use card::{Card, CardError};
+pub use digest::{Hasher, sha256};
+pub use evidence::{EvidenceKind, UnattestedEvidence};
+pub use key::{BadKey, PublicKey, Signature, SigningKey, key_id};
+pub use manifest::{Extent, FileEntry, Index, IndexError, Manifest, ObjectSet};
+pub use phrase::phrase;
+pub use receipt::{Receipt, ReceiptOutput, Released};
+pub use statement::{Statement, StatementError, digest_of, open_statement, sign_statement};

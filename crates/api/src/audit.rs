@@ -1,0 +1,105 @@
+//! The audit list and the store's state, as operators and members see them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EventId, RequestId, Time};
+
+/// How an act ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// It was refused.
+    Refused,
+    /// It was tried and failed.
+    Failed,
+}
+
+/// One act: who did what to which thing, why, and how it ended. It never holds data, names or keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// Its id.
+    pub id: EventId,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Time,
+    /// Who: `account:ID`, `key:ID`, `vault:ID`, `hub`, or `nobody` for an unsigned call.
+    pub actor: String,
+    /// The act: `key.release`, `dataset.delete`, `project.transfer.accept`, …
+    pub act: String,
+    /// The thing: `dataset:ID`, `project:ID`, …
+    pub object: String,
+    /// What for, where the caller says so.
+    pub purpose: Option<String>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it was refused or failed: an error code.
+    pub reason: Option<String>,
+    /// The call.
+    pub request_id: Option<RequestId>,
+}
+
+/// A facility, as `GET /store` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FacilityStatus {
+    /// Its id.
+    pub id: String,
+    /// Where it is.
+    pub location: String,
+    /// `healthy`, `behind`, `missing`, `read_only`, `full`.
+    pub state: String,
+    /// How many blobs it holds.
+    pub blobs: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// How much more it can take, where that is known.
+    pub free_bytes: Option<u64>,
+}
+
+/// `GET /store`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StoreStatus {
+    /// How many facilities must have synced before a write is acknowledged.
+    pub write_quorum: u32,
+    /// The facilities.
+    pub facilities: Vec<FacilityStatus>,
+}
+
+/// `POST /store/scrub`: what one pass over everything found and did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScrubOutcome {
+    /// How many copies were read and hashed.
+    pub copies_checked: u64,
+    /// Their size.
+    pub bytes_checked: u64,
+    /// Copies whose bytes were wrong.
+    pub corrupt: u64,
+    /// Copies that were not there.
+    pub missing: u64,
+    /// Files that belong nowhere.
+    pub misplaced: u64,
+    /// Copies written anew from another facility.
+    pub healed: u64,
+    /// Blobs of which no facility has a good copy: their hashes.
+    pub lost: Vec<crate::Digest>,
+    /// How long it took.
+    pub elapsed_ms: u64,
+}
+
+/// `GET /health`, unsigned: alive, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// The hub's id.
+    pub hub: String,
+    /// The program's version.
+    pub version: String,
+    /// Its clock.
+    #[schema(value_type = String, format = DateTime)]
+    pub time: Time,
+}
