@@ -1,0 +1,194 @@
+//! Files become sealed objects: small ones share a pack, large ones are cut over several.
+
+use std::collections::HashMap;
+
+use api::{Digest, ObjectRef};
+use proof::{Extent, FileEntry, Hasher, ObjectSet, sha256};
+use seal::{DataKey, ObjectId};
+use zeroize::Zeroizing;
+
+use crate::{DatasetError, OpenDataset};
+
+/// Collects the bytes of files into packs and remembers where each file's bytes lie.
+#[derive(Debug)]
+pub struct Packer {
+    pack_bytes: usize,
+    filling: Option<Pack>,
+    current: Option<Current>,
+    closed: Vec<FileEntry>,
+    /// What is known of each object: nothing until it is sealed.
+    commitments: HashMap<ObjectRef, Option<Digest>>,
+    objects: ObjectSet,
+}
+
+#[derive(Debug)]
+struct Current {
+    path: String,
+    bytes: u64,
+    hasher: Hasher,
+    extents: Vec<Extent>,
+}
+
+/// The plaintext of an object that is full: seal it, on any thread.
+pub struct Pack {
+    object: ObjectId,
+    plaintext: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Pack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pack({}, {} bytes)", self.object, self.plaintext.len())
+    }
+}
+
+/// A sealed object, ready to send and, until it is acknowledged, to send again as it is.
+#[derive(Debug, Clone)]
+pub struct SealedPart {
+    /// Its id.
+    pub object: ObjectRef,
+    /// The SHA-256 of `sealed`.
+    pub hash: Digest,
+    /// Its commitment, for the index.
+    pub commitment: Digest,
+    /// Its data key under the dataset key.
+    pub wrapped_key: [u8; 60],
+    /// The bytes to send.
+    pub sealed: Vec<u8>,
+}
+
+impl Pack {
+    /// Seals the pack under a data key of its own, which leaves here only wrapped.
+    pub fn seal(self, dataset: &OpenDataset) -> Result<SealedPart, DatasetError> {
+        let key = DataKey::generate()?;
+        let (sealed, commitment) = seal::seal_object(&key, self.object, &self.plaintext)
+            .map_err(|source| DatasetError::Seal { dataset: dataset.dataset(), source })?;
+        let object = ObjectRef(*self.object.as_bytes());
+        let place = dataset.object_context(object, commitment, dataset.epoch());
+        let wrapped_key =
+            seal::wrap::wrap_data_key(dataset.key(), &place, &key).map_err(|source| {
+                DatasetError::ObjectKey { dataset: dataset.dataset(), object, source }
+            })?;
+        let hash = sha256(&sealed);
+        Ok(SealedPart {
+            object,
+            hash,
+            commitment: Digest(*commitment.as_bytes()),
+            wrapped_key,
+            sealed,
+        })
+    }
+
+    /// How many plaintext bytes.
+    pub fn len(&self) -> usize {
+        self.plaintext.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.plaintext.is_empty()
+    }
+}
+
+impl Packer {
+    /// A packer whose packs hold `pack_bytes` at most.
+    pub fn new(pack_bytes: usize) -> Self {
+        assert!(pack_bytes > 0, "a pack of no bytes would never fill");
+        Self {
+            pack_bytes,
+            filling: None,
+            current: None,
+            closed: Vec::new(),
+            commitments: HashMap::new(),
+            objects: ObjectSet::default(),
+        }
+    }
+
+    /// Opens a file; the one before must be closed or forgotten.
+    pub fn begin(&mut self, path: &str) {
+        assert!(self.current.is_none(), "one file at a time: the file before is still open");
+        let path = path.to_owned();
+        self.current = Some(Current { path, bytes: 0, hasher: Hasher::new(), extents: Vec::new() });
+    }
+
+    /// Takes the next bytes of the open file and gives the packs that became full.
+    pub fn write(&mut self, mut bytes: &[u8]) -> Result<Vec<Pack>, DatasetError> {
+        let current = self.current.as_mut().expect("bytes belong to a file: begin comes first");
+        current.hasher.update(bytes);
+        current.bytes += bytes.len() as u64;
+        let mut full = Vec::new();
+        while !bytes.is_empty() {
+            let pack = match &mut self.filling {
+                Some(pack) => pack,
+                empty => empty.insert(Pack {
+                    object: ObjectId::generate()?,
+                    plaintext: Zeroizing::new(Vec::with_capacity(self.pack_bytes)),
+                }),
+            };
+            let take = bytes.len().min(self.pack_bytes - pack.plaintext.len());
+            let object = ObjectRef(*pack.object.as_bytes());
+            let offset = pack.plaintext.len() as u64;
+            match current.extents.last_mut() {
+                Some(last) if last.object == object => last.bytes += take as u64,
+                _ => current.extents.push(Extent {
+                    object,
+                    commitment: Digest([0; 32]),
+                    offset,
+                    bytes: take as u64,
+                }),
+            }
+            self.commitments.entry(object).or_insert(None);
+            pack.plaintext.extend_from_slice(&bytes[..take]);
+            bytes = &bytes[take..];
+            if pack.plaintext.len() == self.pack_bytes {
+                full.extend(self.filling.take());
+            }
+        }
+        Ok(full)
+    }
+
+    /// Closes the open file: the SHA-256 of its content and its length.
+    pub fn end(&mut self) -> (Digest, u64) {
+        let Current { path, bytes, hasher, extents } =
+            self.current.take().expect("there is a file to close: begin comes first");
+        let sha256 = hasher.finish();
+        self.closed.push(FileEntry { path, bytes, sha256, extents });
+        (sha256, bytes)
+    }
+
+    /// Forgets the open file, as when it changed while it was read; bytes of it that lie in packs are listed nowhere.
+    pub fn forget_open(&mut self) {
+        self.current = None;
+    }
+
+    /// Whether a pack is being filled, and with how many bytes.
+    pub fn filling_bytes(&self) -> usize {
+        self.filling.as_ref().map_or(0, Pack::len)
+    }
+
+    /// The pack that is not full yet: at the end, or when nothing more comes for a while.
+    pub fn flush(&mut self) -> Option<Pack> {
+        self.filling.take()
+    }
+
+    /// Records what sealing a pack gave.
+    pub fn sealed(&mut self, part: &SealedPart) {
+        self.commitments.insert(part.object, Some(part.commitment));
+        self.objects.insert(part.object, part.hash, part.sealed.len() as u64);
+    }
+
+    /// Every object that was sealed.
+    pub const fn objects(&self) -> &ObjectSet {
+        &self.objects
+    }
+
+    /// The closed files, each piece with its commitment, and the objects they lie in.
+    pub fn finish(self) -> Result<(Vec<FileEntry>, ObjectSet), DatasetError> {
+        let mut files = self.closed;
+        for extent in files.iter_mut().flat_map(|f| &mut f.extents) {
+            let commitment = self.commitments.get(&extent.object).copied().flatten();
+            extent.commitment =
+                commitment.ok_or(DatasetError::Unsealed { object: extent.object })?;
+        }
+        Ok((files, self.objects))
+    }
+}
