@@ -80,9 +80,20 @@ if [ "$package_lists" = yes ] && ! apt-cache show minimap2 >/dev/null 2>&1; then
     lists_missing=yes
 fi
 
+# What the missing packages would fetch, with what they depend on. Needs the package lists, but not root.
+sizes() {
+    apt-get -o Debug::NoLocking=true install --no-install-recommends --print-uris -y "${missing[@]}" 2>/dev/null |
+        grep "^'" |
+        awk '{ bytes += $3; printf "setup:   %-52s %8.2f MB\n", $2, $3 / 1e6 }
+             END { printf "setup: %d packages, %.1f MB to download\n", NR, bytes / 1e6 }'
+}
+
 if [ ${#missing[@]} -gt 0 ] || [ $lists_missing = yes ]; then
     [ $lists_missing = no ] || say "missing: the lists of Debian packages (apt-get update, about 10 MB)"
-    [ ${#missing[@]} -eq 0 ] || say "missing: ${missing[*]}"
+    if [ ${#missing[@]} -gt 0 ]; then
+        say "missing: ${missing[*]}"
+        [ $lists_missing = yes ] || sizes || true
+    fi
     if [ "$(id -u)" -eq 0 ]; then
         root=()
     elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
@@ -95,10 +106,8 @@ if [ ${#missing[@]} -gt 0 ] || [ $lists_missing = yes ]; then
     "${apt[@]}" update
 fi
 if [ ${#missing[@]} -gt 0 ]; then
-    # With what they depend on: the sizes apt itself would fetch.
-    "${apt[@]}" install --no-install-recommends --print-uris -y "${missing[@]}" | grep "^'" |
-        awk '{ bytes += $3; printf "setup:   %-52s %8.2f MB\n", $2, $3 / 1e6 }
-             END { printf "setup: %d packages, %.1f MB to download\n", NR, bytes / 1e6 }'
+    # Without lists the sizes could not be told before; told now, they still come before anything is installed.
+    [ $lists_missing = no ] || sizes
     # No daemon is started by an installation: Debian asks this file before it starts one.
     if ! [ -e /usr/sbin/policy-rc.d ]; then
         trap '"${root[@]}" rm -f /usr/sbin/policy-rc.d' EXIT

@@ -18,7 +18,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("attest", &[]),
     ("authenticator", &["identity", "attest", "seal", "proof", "api"]),
-    ("broker", &["seal", "proof", "api", "client"]),
+    ("broker", &["dataset", "seal", "proof", "api", "client"]),
     (
         "chorion",
         &[
@@ -27,6 +27,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "broker",
             "client",
             "custody",
+            "dataset",
             "genome",
             "hub",
             "identity",
@@ -39,6 +40,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     ("client", &["proof", "api"]),
     ("custody", &["seal", "attest", "proof", "api"]),
+    ("dataset", &["seal", "proof", "api"]),
     ("genome", &[]),
     ("hub", &["custody", "store", "seal", "attest", "proof", "api"]),
     ("identity", &["seal", "proof", "api"]),
@@ -46,7 +48,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("runfolder", &[]),
     ("seal", &[]),
     ("store", &[]),
-    ("vault", &["seal", "attest", "proof", "api", "client", "runfolder", "genome"]),
+    ("vault", &["seal", "attest", "dataset", "proof", "api", "client", "runfolder", "genome"]),
     ("xtask", &[]),
 ];
 
@@ -89,8 +91,8 @@ const ABSENT: &[Absent] = &[
         build: "`hub`",
         package: "hub",
         features: &[],
-        never: &["identity", "genome", "runfolder", "vault", "broker", "noodles*"],
-        because: "it reads no genomic file and has no owner's secret",
+        never: &["identity", "dataset", "genome", "runfolder", "vault", "broker", "noodles*"],
+        because: "it opens no dataset, reads no genomic file and has no owner's secret",
     },
     Absent {
         build: "`broker`",
@@ -108,6 +110,7 @@ const ABSENT: &[Absent] = &[
     },
     Absent { build: "`seal`", package: "seal", features: &[], never: PURE, because: IS_PURE },
     Absent { build: "`api`", package: "api", features: &[], never: PURE, because: IS_PURE },
+    Absent { build: "`dataset`", package: "dataset", features: &[], never: PURE, because: IS_PURE },
     Absent { build: "`proof`", package: "proof", features: &[], never: PURE, because: IS_PURE },
     Absent {
         build: "`identity`",
@@ -131,6 +134,8 @@ struct Package {
     name: String,
     dependencies: Vec<Dependency>,
     targets: Vec<Target>,
+    #[serde(default)]
+    features: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -156,6 +161,7 @@ pub(super) fn check(root: &Path) -> Result<Vec<Complaint>, Failure> {
     let metadata: Metadata = serde_json::from_str(&text)
         .map_err(Failure::because("cargo metadata prints something unknown"))?;
     let mut complaints = direct(&metadata.packages);
+    complaints.extend(metadata.packages.iter().flat_map(guest));
 
     let members: BTreeSet<&str> = metadata.packages.iter().map(|p| p.name.as_str()).collect();
     let mut trees: BTreeMap<(&str, &[&str]), BTreeSet<String>> = BTreeMap::new();
@@ -216,6 +222,20 @@ fn direct(packages: &[Package]) -> Vec<Complaint> {
     complaints
 }
 
+/// The guest binary is built with `--no-default-features`, so what must not be in it has to be a feature, and a default one for
+/// the builds that may have it.
+fn guest(package: &Package) -> Option<Complaint> {
+    let is_guest = |t: &Target| t.name == "vault" && t.kind.iter().any(|k| k == "bin");
+    if package.name != "vault" || !package.targets.iter().any(is_guest) {
+        return None;
+    }
+    let default = package.features.get("default");
+    let left_out = package.features.contains_key("unattested")
+        && default.is_some_and(|features| features.iter().any(|name| name == "unattested"));
+    let sentence = "the unattested mode must be the default feature `unattested`, so that the guest binary is without it";
+    (!left_out).then(|| Complaint::new(&manifest_of("vault"), 1, sentence))
+}
+
 /// The packages that `cargo tree --prefix=none --format={p}` lists: the first word of each line.
 fn names_in(tree: &str) -> BTreeSet<String> {
     tree.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
@@ -253,6 +273,7 @@ mod tests {
                 })
                 .collect(),
             targets: vec![Target { name: name.to_owned(), kind: vec!["lib".to_owned()] }],
+            features: BTreeMap::new(),
         }
     }
 
@@ -294,6 +315,18 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert!(found[0].sentence.starts_with("the guest binary `vault` reaches `custody`"));
         assert!(found[1].sentence.contains("`sqlx-core`"));
+    }
+
+    #[test]
+    fn the_guest_binary_can_be_built_without_the_unattested_mode() {
+        let mut vault = package("vault", &[]);
+        assert_eq!(guest(&vault), None);
+        vault.targets.push(Target { name: "vault".to_owned(), kind: vec!["bin".to_owned()] });
+        assert!(guest(&vault).is_some());
+        vault.features.insert("unattested".to_owned(), Vec::new());
+        assert!(guest(&vault).is_some());
+        vault.features.insert("default".to_owned(), vec!["unattested".to_owned()]);
+        assert_eq!(guest(&vault), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{Complaint, Page};
 const LONGEST: usize = 900;
 
 /// Crates that take bytes, time and randomness as arguments.
-const PURE_CRATES: &[&str] = &["api", "attest", "identity", "proof", "seal"];
+const PURE_CRATES: &[&str] = &["api", "attest", "dataset", "identity", "proof", "seal"];
 
 /// What opens a file, a socket or a clock.
 const WORLD: &[&str] = &[
