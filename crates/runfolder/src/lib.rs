@@ -1,1 +1,40 @@
-//! runfolder
+//! Illumina run folders: what was sequenced, which sample each cluster belongs to, and the reads as FASTQ.
+//!
+//! Bytes come from a [`Source`] and finished gzip members go to a [`Sink`]; only [`dir`] knows files. The way through is
+//! [`RunInfo::parse`] and [`SampleSheet::parse`], then [`plan()`], where everything that can be wrong with a sheet is said,
+//! then [`demultiplex`]. The rules are written down in `spec/demultiplexing.md`.
+
+mod barcode;
+mod cbcl;
+mod cycle;
+mod demux;
+pub mod dir;
+mod fastq;
+pub mod fuzz;
+mod inflate;
+mod lane;
+pub mod limits;
+mod mask;
+mod places;
+mod plan;
+mod report;
+mod run_info;
+mod settings;
+mod sheet;
+mod source;
+mod transpose;
+mod unknown;
+mod workers;
+
+pub use barcode::reverse_complement;
+pub use demux::{DemuxError, Place, Progress, demultiplex, survey};
+pub use inflate::Damage;
+pub use mask::{CycleMask, CycleUse, MaskError};
+pub use plan::{Collision, Plan, PlanError, PlanOptions, Sample, draft, plan};
+pub use report::{
+    HoppedPair, LaneReport, Orientation, ReadMetrics, Report, SampleReport, UnknownBarcode,
+};
+pub use run_info::{ListedTile, Read, RunInfo, RunInfoError};
+pub use settings::SettingError;
+pub use sheet::{SampleSheet, SheetError, SheetRow, SheetVersion};
+pub use source::{Entry, FastqName, ReadKind, Sink, Source, read_small};

@@ -1,0 +1,239 @@
+//! The calls of one cycle, strip by strip.
+//!
+//! Whatever the format, a cycle gives one byte a cluster in the form of a `.bcl`: quality above two bits of base, 0 for a
+//! no-call. Clusters that are not kept are dropped here, so that all later work sees kept clusters only; and a CBCL may
+//! hold all clusters in its first cycles and only passing ones later.
+
+use std::sync::Arc;
+
+use crate::inflate::{Damage, Reading, Stream};
+use crate::lane::{Calls, Lane, Tile};
+
+/// Clusters of a tile that are taken at once.
+pub(crate) struct Strip {
+    /// All clusters in the strip. Even, except in the last strip of a tile.
+    pub(crate) clusters: usize,
+    /// Those that pass the filter.
+    pub(crate) passing: usize,
+    /// Positions of the kept clusters among all of the strip.
+    pub(crate) kept: Vec<u32>,
+}
+
+impl Strip {
+    fn keeps_all(&self) -> bool {
+        self.kept.len() == self.clusters
+    }
+}
+
+/// One cycle of the lane in progress.
+pub(crate) struct CycleReader {
+    /// Its position among the cycles in use.
+    at: usize,
+    /// Counted from 1 over all reads.
+    pub(crate) cycle: u32,
+    stream: Option<Stream>,
+    gzip: bool,
+    path: Arc<str>,
+    form: Form,
+    /// Where the CBCL block should end, and whether it is the last of its file.
+    block_end: (u64, bool),
+    raw: Vec<u8>,
+    /// The calls of the kept clusters of the strip.
+    pub(crate) calls: Vec<u8>,
+}
+
+/// How a cluster's call is stored.
+enum Form {
+    Byte,
+    /// Two clusters a byte, low half first; `pending` is the half of a byte whose other half was given already.
+    Nibble {
+        calls: [u8; 16],
+        passing_only: bool,
+        pending: Option<u8>,
+    },
+    /// A block without a cluster.
+    Empty,
+}
+
+impl CycleReader {
+    pub(crate) fn new(at: usize, cycle: u32) -> Self {
+        Self {
+            at,
+            cycle,
+            stream: None,
+            gzip: false,
+            path: Arc::from(""),
+            form: Form::Empty,
+            block_end: (0, false),
+            raw: Vec::new(),
+            calls: Vec::new(),
+        }
+    }
+
+    /// The file that is being read.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Begins a lane: opens the stream of a cycle that holds all tiles.
+    pub(crate) fn begin_lane(&mut self, lane: &Lane, reading: &Reading<'_>) -> Result<(), Damage> {
+        if let Calls::Bgzf { clusters } = lane.calls {
+            self.path = Arc::from(lane.cycle_path(self.cycle));
+            self.form = Form::Byte;
+            self.turn_to(true, 0, u64::MAX);
+            self.expect_count(reading, clusters)?;
+        }
+        Ok(())
+    }
+
+    /// Begins a tile of which `passing` clusters pass the filter.
+    pub(crate) fn begin_tile(
+        &mut self,
+        lane: &Lane,
+        tile: &Tile,
+        passing: u32,
+        reading: &Reading<'_>,
+    ) -> Result<(), Damage> {
+        match &lane.calls {
+            Calls::Bgzf { .. } => Ok(()),
+            Calls::Bcl { gzip } => {
+                self.path = Arc::from(lane.tile_path(tile.number, self.cycle, *gzip));
+                self.form = Form::Byte;
+                self.turn_to(*gzip, 0, u64::MAX);
+                self.expect_count(reading, tile.clusters.into())
+            }
+            Calls::Cbcl(cycles) => {
+                let cycle = &cycles[self.at];
+                if let Some((path, ..)) = cycle.files.first() {
+                    self.path = Arc::clone(path);
+                }
+                let (path, bytes, header, block) =
+                    cycle.block(tile.number).ok_or(Damage::NoTile)?;
+                self.path = Arc::clone(path);
+                let expected = if header.passing_only { passing } else { tile.clusters };
+                if block.clusters != expected {
+                    let (found, expected) = (block.clusters.into(), expected.into());
+                    return Err(Damage::Count { found, expected });
+                }
+                let (calls, passing_only) = (header.calls, header.passing_only);
+                self.form = match block.clusters {
+                    0 => Form::Empty,
+                    _ => Form::Nibble { calls, passing_only, pending: None },
+                };
+                // The last block runs to the end of the file whatever the header says of its length: files exist whose
+                // last block is one byte longer, and the gzip trailer knows better.
+                let last = header.blocks.last() == Some(&block);
+                let end = block.offset + u64::from(block.compressed);
+                self.block_end = (end, last);
+                self.turn_to(true, block.offset, if last { bytes } else { end });
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads the calls of the next strip into [`Self::calls`].
+    pub(crate) fn strip(&mut self, strip: &Strip, reading: &Reading<'_>) -> Result<(), Damage> {
+        let kept = strip.kept.len();
+        self.calls.clear();
+        let Some(stream) = &mut self.stream else { return Err(Damage::Truncated) };
+        match &mut self.form {
+            Form::Empty if kept == 0 => {}
+            Form::Empty => return Err(Damage::OnlyPassing),
+            Form::Byte if strip.keeps_all() => {
+                self.calls.resize(kept, 0);
+                stream.exact(reading, &mut self.calls)?;
+            }
+            Form::Byte => {
+                self.raw.resize(strip.clusters, 0);
+                stream.exact(reading, &mut self.raw)?;
+                self.calls.extend(strip.kept.iter().map(|cluster| self.raw[*cluster as usize]));
+            }
+            Form::Nibble { calls, passing_only: false, .. } => {
+                self.raw.resize(strip.clusters.div_ceil(2), 0);
+                stream.exact(reading, &mut self.raw)?;
+                self.calls.extend(strip.kept.iter().map(|cluster| {
+                    let byte = self.raw[(cluster >> 1) as usize];
+                    calls[usize::from(byte >> (4 * (cluster & 1)) & 15)]
+                }));
+            }
+            Form::Nibble { calls, passing_only: true, pending } => {
+                if kept != strip.passing {
+                    return Err(Damage::OnlyPassing);
+                }
+                if kept > 0 {
+                    let held = pending.take();
+                    self.calls.extend(held.map(|nibble| calls[usize::from(nibble)]));
+                    let left = kept - self.calls.len();
+                    self.raw.resize(left.div_ceil(2), 0);
+                    stream.exact(reading, &mut self.raw)?;
+                    let both =
+                        |byte: &u8| [calls[usize::from(byte & 15)], calls[usize::from(byte >> 4)]];
+                    self.calls.extend(self.raw.iter().flat_map(both));
+                    if !left.is_multiple_of(2) {
+                        self.calls.pop();
+                        *pending = self.raw.last().map(|byte| byte >> 4);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a tile. Gives a remark where a file is otherwise than its header says but whole.
+    pub(crate) fn end_tile(
+        &mut self,
+        lane: &Lane,
+        reading: &Reading<'_>,
+    ) -> Result<Option<BlockLength>, Damage> {
+        let Some(stream) = &mut self.stream else { return Err(Damage::Truncated) };
+        match &lane.calls {
+            Calls::Bgzf { .. } => Ok(None),
+            Calls::Bcl { .. } => stream.finish(reading).map(|_| None),
+            Calls::Cbcl(_) => {
+                if matches!(self.form, Form::Empty) {
+                    return Ok(None);
+                }
+                let (stated, last) = self.block_end;
+                let found = stream.finish_member(reading)?;
+                match found == stated {
+                    true => Ok(None),
+                    false if last => Ok(Some(BlockLength { stated, found })),
+                    false => Err(Damage::TooLong),
+                }
+            }
+        }
+    }
+
+    /// Ends a lane: sees that nothing follows the last tile.
+    pub(crate) fn end_lane(&mut self, lane: &Lane, reading: &Reading<'_>) -> Result<(), Damage> {
+        if let (Calls::Bgzf { .. }, Some(stream)) = (&lane.calls, &mut self.stream) {
+            stream.finish(reading)?;
+        }
+        Ok(())
+    }
+
+    fn turn_to(&mut self, gzip: bool, offset: u64, end: u64) {
+        if self.stream.is_none() || self.gzip != gzip {
+            self.stream = Some(Stream::new(gzip));
+            self.gzip = gzip;
+        }
+        if let Some(stream) = &mut self.stream {
+            stream.turn_to(&self.path, offset, end);
+        }
+    }
+
+    fn expect_count(&mut self, reading: &Reading<'_>, expected: u64) -> Result<(), Damage> {
+        let Some(stream) = &mut self.stream else { return Err(Damage::Truncated) };
+        let mut count = [0; 4];
+        stream.exact(reading, &mut count)?;
+        let found = u64::from(u32::from_le_bytes(count));
+        if found == expected { Ok(()) } else { Err(Damage::Count { found, expected }) }
+    }
+}
+
+/// A block that ends elsewhere than its header says, though its checksum is right.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BlockLength {
+    pub(crate) stated: u64,
+    pub(crate) found: u64,
+}

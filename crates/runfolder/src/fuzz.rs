@@ -1,0 +1,73 @@
+//! One entry per decoder, for any bytes at all: each returns, quickly and without taking more memory than the bytes deserve.
+//!
+//! `cargo test` runs them over a small corpus with seeded mutations; a fuzzer can call them as they are.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::cbcl::Header;
+use crate::inflate::{Reading, Stream};
+use crate::places;
+use crate::source::{Entry, Source};
+use crate::{RunInfo, SampleSheet};
+
+/// `RunInfo.xml`.
+pub fn run_info(bytes: &[u8]) {
+    let _refused_or_read = RunInfo::parse(bytes);
+}
+
+/// `SampleSheet.csv`.
+pub fn sheet(bytes: &[u8]) {
+    let _refused_or_read = SampleSheet::parse(bytes);
+}
+
+/// The header of a `.cbcl`.
+pub fn cbcl(bytes: &[u8]) {
+    let _refused_or_read = Header::parse(bytes, bytes.len() as u64);
+}
+
+/// `.filter`, `.locs`, `.clocs` and both kinds of `.bci`.
+pub fn places(bytes: &[u8]) {
+    if let Some(header) = bytes.first_chunk() {
+        let _refused_or_read = places::filter_clusters(*header, bytes.len() as u64);
+        let _refused_or_read = places::locs_clusters(*header, bytes.len() as u64);
+    }
+    if let Some(record) = bytes.first_chunk() {
+        let _any_bytes_are_a_position = places::position(*record);
+    }
+    let _refused_or_read = places::clocs(bytes, None);
+    let _refused_or_read = places::lane_bci(bytes);
+    let _refused_or_read = places::cycle_bci(bytes, bytes.len() as u64);
+}
+
+/// A chain of gzip members, of which at most 1 MiB is inflated.
+pub fn gzip(bytes: &[u8]) {
+    let source = One(bytes);
+    let reading = Reading::new(&source);
+    let mut stream = Stream::new(true);
+    stream.turn_to(&Arc::from("f"), 0, bytes.len() as u64);
+    let mut piece = [0; 4096];
+    for _ in 0..256 {
+        if stream.exact(&reading, &mut piece).is_err() {
+            return;
+        }
+    }
+    let _refused_or_read = stream.finish_member(&reading);
+}
+
+/// A folder with one file.
+struct One<'a>(&'a [u8]);
+
+impl Source for One<'_> {
+    fn list(&self) -> io::Result<Vec<Entry>> {
+        Ok(vec![Entry { path: "f".to_owned(), bytes: self.0.len() as u64 }])
+    }
+
+    fn read_at(&self, _: &str, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+        let rest = &self.0[start..];
+        let read = rest.len().min(into.len());
+        into[..read].copy_from_slice(&rest[..read]);
+        Ok(read)
+    }
+}
