@@ -60,6 +60,9 @@ INDEX_ERROR = 0.02  # per index read; one error in ten is a no-call
 
 # CBCL keeps two bits of quality. These are the bins and cuts a NovaSeq 6000 itself reports in QMetrics: 2-17, 18-29, 30-40.
 BINS = [0, 11, 25, 37]
+QUALITY_CUTS = [(2, 17, 11), (18, 29, 25), (30, 40, 37)]
+# The wells of a NovaSeq 6000 lie at 2.96 million a square millimetre, so our few fill very little of one.
+TILE_AREA_MM2 = WELLS / 2.96e6
 # A NovaSeq knows which clusters pass after cycle 25 and from then on writes only those.
 CYCLES_WITH_FAILING = 25
 
@@ -231,6 +234,30 @@ def write_base_calls(run, clusters):
     floats, _ = well_positions()
     locs = struct.pack("<IfI", 1, 1.0, WELLS) + b"".join(struct.pack("<2f", *at) for at in floats)
     write(run / "Data/Intensities/s.locs", locs)
+
+
+def write_metrics(run, clusters):
+    """The two metrics files that can be told from the calls alone: TileMetrics version 3 and QMetrics version 7."""
+    of_tile = {tile: clusters[n * WELLS : (n + 1) * WELLS] for n, tile in enumerate(TILES)}
+    tile_metrics = struct.pack("<BBf", 3, 15, TILE_AREA_MM2)
+    for tile, wells in of_tile.items():
+        passing = sum(passes for passes, *_ in wells)
+        tile_metrics += struct.pack("<HIcff", LANE, tile, b"t", WELLS, passing)
+        for read in range(1, len(LAYOUT) + 1):  # nothing was aligned on the instrument
+            tile_metrics += struct.pack("<HIcIf", LANE, tile, b"r", read, math.nan)
+    write(run / "InterOp/TileMetricsOut.bin", tile_metrics)
+
+    q_metrics = bytes([7, 8 + 4 * len(QUALITY_CUTS), 1, len(QUALITY_CUTS)])
+    q_metrics += b"".join(bytes(cut) for cut in QUALITY_CUTS)
+    cycle = 0
+    for segment, (_, length) in enumerate(LAYOUT):
+        for at in range(length):
+            cycle += 1
+            for tile, wells in of_tile.items():
+                bins = Counter(calls[segment][at] >> 2 for passes, _, _, calls in wells if passes and calls[segment][at])
+                histogram = [bins[n] for n in range(1, len(BINS))]
+                q_metrics += struct.pack(f"<HIH{len(histogram)}I", LANE, tile, cycle, *histogram)
+    write(run / "InterOp/QMetricsOut.bin", q_metrics)
 
 
 def write_documents(run):
@@ -405,6 +432,7 @@ def main():
     if run.exists():
         shutil.rmtree(run)
     write_base_calls(run, clusters)
+    write_metrics(run, clusters)
     write_documents(run)
     truth = truth_of(clusters)
     write(options.out / "truth.json", json.dumps(truth, indent=1) + "\n")
