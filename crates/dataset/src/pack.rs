@@ -14,12 +14,17 @@ use crate::{DatasetError, OpenDataset};
 pub struct Packer {
     pack_bytes: usize,
     filling: Option<Pack>,
-    current: Option<Current>,
+    open: HashMap<OpenFile, Current>,
+    opened: u64,
     closed: Vec<FileEntry>,
     /// What is known of each object: nothing until it is sealed.
     commitments: HashMap<ObjectRef, Option<Digest>>,
     objects: ObjectSet,
 }
+
+/// A file that takes bytes: several may at once, and each write goes into the pack that is being filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OpenFile(u64);
 
 #[derive(Debug)]
 struct Current {
@@ -96,23 +101,32 @@ impl Packer {
         Self {
             pack_bytes,
             filling: None,
-            current: None,
+            open: HashMap::new(),
+            opened: 0,
             closed: Vec::new(),
             commitments: HashMap::new(),
             objects: ObjectSet::default(),
         }
     }
 
-    /// Opens a file; the one before must be closed or forgotten.
-    pub fn begin(&mut self, path: &str) {
-        assert!(self.current.is_none(), "one file at a time: the file before is still open");
+    /// Opens a file.
+    pub fn begin(&mut self, path: &str) -> OpenFile {
+        let file = OpenFile(self.opened);
+        self.opened += 1;
         let path = path.to_owned();
-        self.current = Some(Current { path, bytes: 0, hasher: Hasher::new(), extents: Vec::new() });
+        self.open
+            .insert(file, Current { path, bytes: 0, hasher: Hasher::new(), extents: Vec::new() });
+        file
     }
 
-    /// Takes the next bytes of the open file and gives the packs that became full.
-    pub fn write(&mut self, mut bytes: &[u8]) -> Result<Vec<Pack>, DatasetError> {
-        let current = self.current.as_mut().expect("bytes belong to a file: begin comes first");
+    /// Takes the next bytes of an open file and gives the packs that became full.
+    ///
+    /// Bytes of one file that come in one piece lie in one piece: who writes several files in turn does so in large pieces.
+    pub fn write(&mut self, file: OpenFile, mut bytes: &[u8]) -> Result<Vec<Pack>, DatasetError> {
+        let current = self
+            .open
+            .get_mut(&file)
+            .expect("bytes belong to an open file: a closed one takes none");
         current.hasher.update(bytes);
         current.bytes += bytes.len() as u64;
         let mut full = Vec::new();
@@ -146,18 +160,18 @@ impl Packer {
         Ok(full)
     }
 
-    /// Closes the open file: the SHA-256 of its content and its length.
-    pub fn end(&mut self) -> (Digest, u64) {
+    /// Closes a file: the SHA-256 of its content and its length.
+    pub fn end(&mut self, file: OpenFile) -> (Digest, u64) {
         let Current { path, bytes, hasher, extents } =
-            self.current.take().expect("there is a file to close: begin comes first");
+            self.open.remove(&file).expect("a file is closed once: it is not open any more");
         let sha256 = hasher.finish();
         self.closed.push(FileEntry { path, bytes, sha256, extents });
         (sha256, bytes)
     }
 
-    /// Forgets the open file, as when it changed while it was read; bytes of it that lie in packs are listed nowhere.
-    pub fn forget_open(&mut self) {
-        self.current = None;
+    /// Forgets an open file, as when it changed while it was read; bytes of it that lie in packs are listed nowhere.
+    pub fn forget(&mut self, file: OpenFile) {
+        self.open.remove(&file);
     }
 
     /// Whether a pack is being filled, and with how many bytes.
