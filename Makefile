@@ -8,6 +8,9 @@ SHELL := /bin/bash
 CARGO := cargo
 ONCE ?=
 SECONDS_EACH ?= 60
+# What is built before the demo. CI says `--workspace --all-targets`: it has that already, and the program alone would ask for
+# some dependencies with fewer features, that is, once more.
+BUILD ?= --package chorion
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +19,7 @@ setup-%:
 	@testing/setup.sh $*
 
 demo: setup-demo ## the whole story on a bundled run of real reads; ONCE=1 ends it after the last step
-	@$(CARGO) build --locked --package chorion
+	@$(CARGO) build --locked $(BUILD)
 	@target/debug/chorion demo $(if $(ONCE),--once)
 
 test: setup-test ## all tests
@@ -26,7 +29,7 @@ faults: setup-test ## the tests that kill programs, cut connections and flip sto
 	@testing/run_tests.sh fault
 
 peers: setup-test setup-bench ## other programs as judges: picard, samtools, an independent reader
-	@$(CARGO) build --locked --package chorion
+	@$(CARGO) build --locked $(BUILD)
 	@testing/peers/demultiplexing.sh target/debug/chorion
 
 bench: setup-bench ## Chorion beside its peers, as ratios, in the release profile

@@ -3,7 +3,7 @@
 #
 #   testing/run_tests.sh [WORD]
 #
-# nextest where it is here, else cargo test. Doc tests only for crates that have some, and first: each costs a link.
+# nextest where it is here, else cargo test. Doc tests first, and only if there are any, so that the summary of all others is last.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 word=${1:-}
@@ -16,18 +16,16 @@ fi
 
 if [ -z "$word" ]; then
     # A doc test is a fence that opens in a doc comment without a language, or with `rust` and its variants.
-    crates=$(find crates -path '*/src/*.rs' -print0 | xargs -0 awk '
+    found=$(find crates -path '*/src/*.rs' -print0 | xargs -0 awk '
         FNR == 1 { inside = 0 }
         /^[ \t]*\/\/[\/!] *```/ {
             if (inside) { inside = 0; next }
             inside = 1
             sub(/^[^`]*```/, "")
-            if ($0 ~ /^(rust|should_panic|no_run|compile_fail)?([, ].*)?$/) { split(FILENAME, part, "/"); print part[2] }
-        }' | sort -u)
-    for crate in $crates; do
-        [ -e "crates/$crate/src/lib.rs" ] || continue
-        cargo test --locked --quiet --doc --package "$crate"
-    done
+            if ($0 ~ /^(rust|should_panic|no_run|compile_fail)?([, ].*)?$/) { print FILENAME; exit }
+        }' | head -1)
+    # Of the whole workspace even for one: a part of it would want its dependencies with fewer features, and so once more.
+    [ -z "$found" ] || cargo test --locked --quiet --doc --workspace
 fi
 
 if cargo nextest --version >/dev/null 2>&1; then
