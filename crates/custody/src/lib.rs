@@ -1,1 +1,24 @@
-//! custody
+//! Who releases a dataset key, and on what grounds: the one thing that differs between the three custodians.
+//!
+//! A dataset key exists at rest only as its project's [`Custodian`] wrapped it, and crosses a wire only wrapped to a
+//! recipient that somebody named. So a custodian has four verbs: it *adopts* a key that an outsider wrapped to it, it
+//! *releases* the key to a recipient on [`Grounds`], it *rewraps* it for another context, and, where the hub may read, it
+//! *opens* it for the hub as an [`Opened`], which reads names and lists of files and does not hand out the key.
+//! `spec/custody.md` has the bytes and the rules; [`Custodian`] has the contract, and one suite of tests runs on every
+//! implementation.
+//!
+//! This build offers the platform's custody. The other two are named by [`Custodians`], which says that they are not
+//! offered, rather than by something that pretends.
+
+mod custodian;
+mod evidence;
+mod opened;
+mod platform;
+
+#[cfg(test)]
+mod conformance;
+
+pub use custodian::{Custodian, Custodians, CustodyError, Grounds};
+pub use evidence::{Appraised, EVIDENCE_SECONDS, EvidenceError, appraise};
+pub use opened::{OpenIndexError, Opened};
+pub use platform::{KeyFileError, PlatformCustodian};

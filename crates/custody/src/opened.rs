@@ -1,0 +1,131 @@
+//! What the hub may do with a dataset key that its custodian opens for it: read names and lists of files.
+//!
+//! Pages and lists need names; nothing in the hub needs the key. So the key stays inside, and there is no way to get it
+//! out, to wrap it, or to open an object that the signed manifest does not name as part of its index.
+
+use std::fmt;
+
+use api::SealedObject;
+use proof::{Index, IndexError, Manifest, sha256};
+use seal::label::open_label;
+use seal::wrap::{DatasetContext, ObjectContext, unwrap_data_key};
+use seal::{Commitment, DatasetKey, ObjectId, OpenError, WrapError};
+
+/// A dataset key, opened for reading names and lists of files and for nothing else.
+pub struct Opened {
+    key: DatasetKey,
+    context: DatasetContext,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Opened(..)")
+    }
+}
+
+/// Why an index does not open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenIndexError {
+    /// The manifest is of another dataset or epoch than the key.
+    #[error("the manifest is not of the dataset and epoch that the key is of")]
+    OtherDataset,
+    /// An object that the manifest names was not given, or is not the one that is kept.
+    #[error("object {0} of the index is not there, or its bytes are not those that were kept")]
+    Object(ObjectId),
+    /// An object's key does not unwrap.
+    #[error("the key of object {object} of the index does not unwrap")]
+    Key {
+        /// Which object.
+        object: ObjectId,
+        /// Why.
+        source: WrapError,
+    },
+    /// An object does not open.
+    #[error("object {object} of the index does not open")]
+    Open {
+        /// Which object.
+        object: ObjectId,
+        /// Why.
+        source: OpenError,
+    },
+    /// An extent lies outside its object.
+    #[error("the manifest names a part of object {0} that the object does not have")]
+    Extent(ObjectId),
+    /// What opened is not the index that was signed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+impl Opened {
+    pub(crate) const fn new(key: DatasetKey, context: DatasetContext) -> Self {
+        Self { key, context }
+    }
+
+    /// A name or another short text, sealed for `purpose`.
+    ///
+    /// # Errors
+    /// It was sealed under another key, for another purpose, or was changed.
+    pub fn open_label(&self, purpose: &str, sealed: &[u8]) -> Result<Vec<u8>, WrapError> {
+        open_label(&self.key, purpose, sealed)
+    }
+
+    /// The list of files that `manifest` names, from the sealed objects that hold it, each given with its sealed bytes.
+    ///
+    /// # Errors
+    /// An object is missing, is another one, or does not open; or what opens is not the index that was signed.
+    pub fn open_index(
+        &self,
+        manifest: &Manifest,
+        objects: &[(SealedObject, impl AsRef<[u8]>)],
+    ) -> Result<Index, OpenIndexError> {
+        let dataset = manifest.dataset.to_bytes();
+        if dataset != self.context.dataset || manifest.epoch != self.context.epoch {
+            return Err(OpenIndexError::OtherDataset);
+        }
+        let mut bytes = Vec::new();
+        let mut last: Option<(Commitment, ObjectId, Vec<u8>)> = None;
+        for extent in &manifest.index {
+            let object = ObjectId::from_bytes(extent.object.0);
+            let commitment = Commitment::from_bytes(extent.commitment.0);
+            let plain = match &last {
+                Some((same, id, plain)) if *same == commitment && *id == object => plain,
+                _ => {
+                    let plain = self.open_object(object, commitment, objects)?;
+                    &last.insert((commitment, object, plain)).2
+                }
+            };
+            let part = usize::try_from(extent.offset)
+                .ok()
+                .zip(usize::try_from(extent.bytes).ok())
+                .and_then(|(start, n)| plain.get(start..start.checked_add(n)?))
+                .ok_or(OpenIndexError::Extent(object))?;
+            bytes.extend_from_slice(part);
+        }
+        Ok(Index::open(&bytes, manifest)?)
+    }
+
+    fn open_object(
+        &self,
+        object: ObjectId,
+        commitment: Commitment,
+        objects: &[(SealedObject, impl AsRef<[u8]>)],
+    ) -> Result<Vec<u8>, OpenIndexError> {
+        let (kept, sealed) = objects
+            .iter()
+            .map(|(kept, sealed)| (kept, sealed.as_ref()))
+            .find(|(kept, _)| kept.object.0 == *object.as_bytes())
+            .filter(|(kept, sealed)| sha256(sealed) == kept.hash)
+            .ok_or(OpenIndexError::Object(object))?;
+        let context = ObjectContext {
+            dataset: self.context.dataset,
+            epoch: self.context.epoch,
+            object,
+            commitment,
+        };
+        let key = unwrap_data_key(&self.key, &context, &kept.wrapped_key.0)
+            .map_err(|source| OpenIndexError::Key { object, source })?;
+        seal::open_object(&key, object, sealed)
+            .map_err(|source| OpenIndexError::Open { object, source })
+    }
+}
