@@ -213,6 +213,9 @@ pub struct HaveAnswer {
 pub struct PutManifest {
     /// The manifest as its writer signed it (`proof::manifest`).
     pub manifest: SignedStatement,
+    /// How many reads, where that is known only now: for samples.
+    #[serde(default)]
+    pub reads: Option<u64>,
 }
 
 /// `POST /datasets/{id}/release`: wrap the dataset key to this recipient, if the custodian agrees.

@@ -1,6 +1,7 @@
 //! The `chorion` program: every trust domain's part in one binary, chosen by the first word of the command line.
 
 mod report;
+mod vault;
 
 use std::process::ExitCode;
 
@@ -18,10 +19,23 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// The vault outside a guest: does the tasks that engines start it for.
+    #[command(subcommand, hide = true)]
+    Vault(vault::VaultCommand),
+}
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let _ui = report::Ui { json: cli.json };
-    match cli.command {}
+    let ui = report::Ui { json: cli.json };
+    let done = match cli.command {
+        Command::Vault(command) => vault::run(command, ui),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui.note(error);
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -110,7 +110,10 @@ impl Ui {
 fn write_out(text: &str) {
     let mut out = anstream::stdout();
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-        #[expect(clippy::exit, reason = "nobody reads any more: there is nothing left to say or do")]
+        #[expect(
+            clippy::exit,
+            reason = "nobody reads any more: there is nothing left to say or do"
+        )]
         std::process::exit(0);
     }
 }

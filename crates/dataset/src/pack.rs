@@ -61,6 +61,26 @@ pub struct SealedPart {
     pub sealed: Vec<u8>,
 }
 
+/// What the index and the manifest need to know of a sealed object once its bytes are sent and let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedFact {
+    /// Its id.
+    pub object: ObjectRef,
+    /// The SHA-256 of its sealed bytes.
+    pub hash: Digest,
+    /// Its commitment.
+    pub commitment: Digest,
+    /// The number of its sealed bytes.
+    pub sealed_bytes: u64,
+}
+
+impl From<&SealedPart> for SealedFact {
+    fn from(part: &SealedPart) -> Self {
+        let SealedPart { object, hash, commitment, ref sealed, .. } = *part;
+        Self { object, hash, commitment, sealed_bytes: sealed.len() as u64 }
+    }
+}
+
 impl Pack {
     /// Seals the pack under a data key of its own, which leaves here only wrapped.
     pub fn seal(self, dataset: &OpenDataset) -> Result<SealedPart, DatasetError> {
@@ -185,9 +205,10 @@ impl Packer {
     }
 
     /// Records what sealing a pack gave.
-    pub fn sealed(&mut self, part: &SealedPart) {
-        self.commitments.insert(part.object, Some(part.commitment));
-        self.objects.insert(part.object, part.hash, part.sealed.len() as u64);
+    pub fn sealed(&mut self, part: impl Into<SealedFact>) {
+        let SealedFact { object, hash, commitment, sealed_bytes } = part.into();
+        self.commitments.insert(object, Some(commitment));
+        self.objects.insert(object, hash, sealed_bytes);
     }
 
     /// Every object that was sealed.

@@ -1,0 +1,53 @@
+//! What a vault asks of the hub, and nothing else: it opens no port and knows no other address.
+
+use std::sync::Arc;
+
+use api::{
+    BeginReseal, ClaimTask, ClaimedTask, CreateDataset, DatasetId, EndTask, ObjectRef, ProjectId,
+    SealedObject, SignedStatement, TaskId,
+};
+use dataset::SealedPart;
+
+/// The hub as a task sees it. Calls block: a task has threads of its own and waits for nothing else.
+///
+/// An implementation tries again by itself whatever may be tried again; an error here is final for the task.
+pub trait Hub: Send + Sync {
+    /// Shows evidence and takes the task.
+    fn claim(&self, task: TaskId, claim: &ClaimTask) -> Result<ClaimedTask, HubError>;
+    /// Says how far it is, 0 to 100.
+    fn progress(&self, task: TaskId, percent: u8) -> Result<(), HubError>;
+    /// Every sealed object of a dataset.
+    fn objects(&self, dataset: DatasetId) -> Result<Vec<SealedObject>, HubError>;
+    /// The sealed bytes of one.
+    fn object(&self, dataset: DatasetId, object: ObjectRef) -> Result<Vec<u8>, HubError>;
+    /// The card in force of a project that outputs go to.
+    fn card(&self, project: ProjectId) -> Result<SignedStatement, HubError>;
+    /// Makes an output.
+    fn create(&self, dataset: &CreateDataset) -> Result<(), HubError>;
+    /// Sends a sealed object; returns once it is acknowledged.
+    fn put(&self, dataset: DatasetId, epoch: u32, part: &SealedPart) -> Result<(), HubError>;
+    /// Closes an output; `reads` where that is known.
+    fn close(
+        &self,
+        dataset: DatasetId,
+        manifest: &SignedStatement,
+        reads: Option<u64>,
+    ) -> Result<(), HubError>;
+    /// Opens the next key epoch of the dataset that is written anew.
+    fn begin_reseal(&self, task: TaskId, reseal: &BeginReseal) -> Result<(), HubError>;
+    /// Ends the task with its receipt.
+    fn end(&self, task: TaskId, end: &EndTask) -> Result<(), HubError>;
+}
+
+/// The hub did not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{sentence}")]
+pub struct HubError {
+    /// What it said, or what failed on the way.
+    pub sentence: String,
+    /// The step that is next, where it said one.
+    pub hint: Option<String>,
+}
+
+/// A hub that threads share.
+pub(crate) type SharedHub = Arc<dyn Hub>;

@@ -1,0 +1,244 @@
+//! Tasks: what a vault does with keys that were released to it, from claim to receipt.
+//!
+//! A vault lives for one task. It makes two keys, shows evidence that binds them, and gets the inputs' dataset keys
+//! wrapped to one of them. It opens only what the inputs' signed manifests list, seals every output to the project that
+//! it goes to, signs a receipt with the other key, and ends; both keys end with it. All of it runs on the [`Hub`] trait,
+//! so that a test is a hub in memory.
+
+mod demultiplex;
+mod hub;
+mod input;
+mod output;
+mod reseal;
+mod run_app;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use api::{
+    ClaimTask, ClaimedTask, Custodian, DatasetId, Digest, EndTask, SignedStatement, TaskId,
+    TaskKind, Time,
+};
+#[cfg(feature = "unattested")]
+use proof::UnattestedEvidence;
+use proof::{
+    EvidenceKind, Receipt, ReceiptOutput, Released, SigningKey, StatementError, digest_of,
+    sign_statement,
+};
+use seal::recipient::RecipientSecret;
+
+pub use hub::{Hub, HubError};
+
+/// Why a task did not make its outputs.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// The hub refused, or could not be reached.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// Something of a dataset does not open, or could not be sealed.
+    #[error(transparent)]
+    Dataset(#[from] dataset::DatasetError),
+    /// An input's card does not hold.
+    #[error("the card of dataset {dataset}'s project does not hold")]
+    Card {
+        /// The input.
+        dataset: DatasetId,
+        /// Why.
+        source: proof::CardError,
+    },
+    /// An input's manifest does not hold.
+    #[error("the manifest of dataset {dataset} does not hold")]
+    Manifest {
+        /// The input.
+        dataset: DatasetId,
+        /// Why.
+        source: StatementError,
+    },
+    /// Two things that the hub gave do not belong together.
+    #[error("{what} of dataset {dataset} do not belong together")]
+    Mismatch {
+        /// The input.
+        dataset: DatasetId,
+        /// Which two.
+        what: &'static str,
+    },
+    /// A file is not the one that its writer signed.
+    #[error("a file of dataset {dataset} is not the one that its writer signed")]
+    Content {
+        /// The input.
+        dataset: DatasetId,
+        /// Its path; not part of the sentence, which leaves the vault in clear.
+        path: String,
+    },
+    /// The task's own description is not readable.
+    #[error("the {what} of the task cannot be read")]
+    Settings {
+        /// Which part.
+        what: &'static str,
+    },
+    /// The run cannot be demultiplexed.
+    #[error("the run cannot be demultiplexed: {class}")]
+    Demultiplex {
+        /// What is wrong, in words that carry no data.
+        class: &'static str,
+        /// The whole story, which stays in the vault and in the sealed outputs.
+        detail: String,
+    },
+    /// A sample's project maps nowhere.
+    #[error("{count} names of projects in the sample sheet map to no project")]
+    Unmapped {
+        /// How many.
+        count: usize,
+        /// Which; not part of the sentence.
+        names: Vec<String>,
+    },
+    /// The app did not do its work.
+    #[error("the app did not complete: {class}")]
+    App {
+        /// What is wrong, in words that carry no data.
+        class: String,
+        /// The whole story, which is sealed with what it printed.
+        detail: String,
+    },
+    /// The private scratch folder failed.
+    #[error("{what} could not be written to or read from the vault's scratch folder")]
+    Scratch {
+        /// Which thing.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// This build may not go unattested, and attested evidence is missing in this version.
+    #[error("this vault has no attested evidence: attestation is missing in this version")]
+    NoEvidence,
+    /// The threads that send have ended.
+    #[error("the task was stopped")]
+    Stopped,
+}
+
+/// What a vault is given by the engine that started it.
+#[derive(Debug)]
+pub struct TaskConfig {
+    /// Which task.
+    pub task: TaskId,
+    /// The one-time ticket.
+    pub ticket: zeroize::Zeroizing<String>,
+    /// Where checked app roots are kept, by digest; public files, nothing of a person.
+    pub app_cache: PathBuf,
+    /// Threads to compute with.
+    pub threads: std::num::NonZeroUsize,
+}
+
+/// The two keys of a vault, made for one task.
+#[derive(Debug)]
+pub struct VaultKeys {
+    receipt: SigningKey,
+    recipient: RecipientSecret,
+}
+
+impl VaultKeys {
+    /// New keys.
+    pub fn generate() -> Result<Self, seal::NoRandomness> {
+        let mut seed = zeroize::Zeroizing::new([0; 32]);
+        seal::fill_random(&mut *seed)?;
+        Ok(Self { receipt: SigningKey::from_seed(&seed), recipient: RecipientSecret::generate()? })
+    }
+
+    /// The key that signs this vault's calls, manifests and receipt.
+    pub const fn receipt_key(&self) -> &SigningKey {
+        &self.receipt
+    }
+}
+
+/// Everything that the kinds of task share.
+pub(crate) struct Work<'a> {
+    hub: hub::SharedHub,
+    keys: &'a VaultKeys,
+    config: &'a TaskConfig,
+    claimed: ClaimedTask,
+    percent: AtomicU8,
+}
+
+impl Work<'_> {
+    /// Tells the hub how far the task is; only when it is news, and a failure to tell is no failure of the task.
+    pub(crate) fn progress(&self, percent: u8) {
+        if self.percent.swap(percent, Ordering::Relaxed) != percent
+            && let Err(error) = self.hub.progress(self.config.task, percent)
+        {
+            tracing::debug!(%error, "the hub did not take the progress");
+        }
+    }
+}
+
+/// What came of it, for the receipt.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    inputs: Vec<ReceiptOutput>,
+    outputs: Vec<ReceiptOutput>,
+    app: Option<Digest>,
+}
+
+/// What this vault shows of itself: without SEV-SNP, that it can prove nothing.
+#[cfg(feature = "unattested")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a guest may have no evidence; the caller handles both"
+)]
+fn evidence(task: TaskId, keys: &VaultKeys, at: Time) -> Result<SignedStatement, TaskError> {
+    let evidence = UnattestedEvidence {
+        kind: EvidenceKind::Unattested,
+        task,
+        recipient: api::Bytes(keys.recipient.public().to_bytes()),
+        program: concat!("chorion ", env!("CARGO_PKG_VERSION")).to_owned(),
+        at,
+    };
+    Ok(sign_statement(&evidence, &keys.receipt))
+}
+
+/// What a guest shows of itself: nothing yet, so it gets no key.
+#[cfg(not(feature = "unattested"))]
+fn evidence(_: TaskId, _: &VaultKeys, _: Time) -> Result<SignedStatement, TaskError> {
+    Err(TaskError::NoEvidence)
+}
+
+/// Runs one task from claim to receipt. The error, if there is one, was told to the hub in words that carry no data.
+pub fn run(hub: Arc<dyn Hub>, config: &TaskConfig, keys: &VaultKeys) -> Result<(), TaskError> {
+    let started = Time::now();
+    let evidence = evidence(config.task, keys, started)?;
+    let evidence_digest = digest_of(&evidence);
+    let claim = ClaimTask { ticket: config.ticket.to_string(), evidence };
+    let claimed = hub.claim(config.task, &claim)?;
+    let (name, kind) = (claimed.hub.clone(), claimed.task.kind);
+    let work = Work { hub: Arc::clone(&hub), keys, config, claimed, percent: AtomicU8::new(0) };
+
+    let mut made = Made::default();
+    let result = match kind {
+        TaskKind::Demultiplex => demultiplex::run(&work, &mut made),
+        TaskKind::App => run_app::run(&work, &mut made),
+        TaskKind::Reseal => reseal::run(&work, &mut made),
+    };
+
+    let receipt = Receipt {
+        hub: name,
+        task: config.task,
+        kind,
+        custodian: Custodian::Platform,
+        released: Released::Policy,
+        evidence: EvidenceKind::Unattested,
+        evidence_digest,
+        app: made.app,
+        inputs: made.inputs,
+        outputs: made.outputs,
+        complete: result.is_ok(),
+        started,
+        ended: Time::now(),
+    };
+    let end = EndTask {
+        complete: result.is_ok(),
+        reason: result.as_ref().err().map(ToString::to_string),
+        receipt: sign_statement(&receipt, &keys.receipt),
+    };
+    hub.end(config.task, &end)?;
+    result
+}
