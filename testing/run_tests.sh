@@ -32,7 +32,7 @@ if cargo nextest --version >/dev/null 2>&1; then
     options=(--workspace --locked)
     [ -z "${CI:-}" ] || options+=(--profile ci)
     if [ -n "$word" ]; then
-        options+=(-E "test(/$word/) + binary(/$word/) + test(/kill/)")
+        options+=(-E "test(/$word/) + test(/kill/)")
     fi
     exec cargo nextest run "${options[@]}"
 fi

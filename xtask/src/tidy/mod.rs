@@ -4,6 +4,7 @@
 //! rules together. A complaint is one line: where, and what is wrong.
 
 mod arrows;
+mod licences;
 mod manifests;
 mod pages;
 mod sources;
@@ -47,6 +48,7 @@ pub(crate) fn run(root: &Path) -> Result<String, Failure> {
     let paths: Vec<&str> = pages.iter().map(|page| page.path.as_str()).collect();
 
     let mut complaints = arrows::check(root)?;
+    complaints.extend(licences::check(root)?);
     for page in &pages {
         complaints.extend(sources::check(page));
         complaints.extend(words::check(page));
