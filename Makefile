@@ -12,6 +12,9 @@ SECONDS_EACH ?= 60
 # some dependencies with fewer features, that is, once more.
 BUILD ?= --package chorion
 
+# Test names are sentences; these words stand in those about what breaks.
+FAULTS := _flipped_ _torn_ _cut_ kill crash _lost _failed _fails_ _full_ _corrupt _broken_ _repair resume _restart
+
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -26,7 +29,7 @@ test: setup-test ## all tests
 	@testing/run_tests.sh
 
 faults: setup-test ## the tests that kill programs, cut connections and flip stored bits
-	@testing/run_tests.sh fault
+	@testing/run_tests.sh $(FAULTS)
 
 peers: setup-test setup-bench ## other programs as judges: picard, samtools, an independent reader
 	@$(CARGO) build --locked $(BUILD)
