@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench faults peers fuzz format setup-%
+.PHONY: help demo test bench faults peers fuzz format
 
 CARGO := cargo
 ONCE ?=
