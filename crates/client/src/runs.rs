@@ -1,0 +1,33 @@
+//! Runs, beyond what every dataset has.
+
+use api::{CloseRun, Dataset, DatasetId, ExecutionState, Requeue, RunAttention, Sealed, Task};
+
+use crate::connection::Request;
+use crate::{Client, ClientError};
+
+impl Client {
+    /// Says that a run folder grows no more and why, in one of the broker's fixed sentences.
+    pub async fn run_attention(
+        &self,
+        run: DatasetId,
+        reason: &str,
+    ) -> Result<Dataset, ClientError> {
+        let body = RunAttention { reason: reason.to_owned() };
+        self.call(Request::post(format!("/runs/{run}/attention"), &body).repeatable()).await
+    }
+
+    /// Decides about a run that needs attention: take it as it is, or give it up.
+    pub async fn close_run(
+        &self,
+        run: DatasetId,
+        as_state: ExecutionState,
+    ) -> Result<Dataset, ClientError> {
+        let path = format!("/runs/{run}/close");
+        self.call(Request::post(path, &CloseRun { as_state }).repeatable()).await
+    }
+
+    /// Demultiplexes a run again without sending it again; `settings` are `RequeueSettings`, sealed under its key.
+    pub async fn requeue_run(&self, run: DatasetId, settings: Sealed) -> Result<Task, ClientError> {
+        self.call(Request::post(format!("/runs/{run}/requeue"), &Requeue { settings })).await
+    }
+}
