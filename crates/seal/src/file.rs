@@ -53,8 +53,8 @@ pub enum FileError {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// The file ends inside its header.
-    #[error("the sealed file is cut short: it ends inside its header")]
+    /// The file ends inside its header or the object's prefix.
+    #[error("the sealed file is cut short: it ends before its object begins")]
     CutShort,
     /// No wrapped key opens with this secret.
     #[error(
@@ -257,8 +257,9 @@ impl Beginning {
 /// The bytes in front of the object, MAC included (section 3).
 fn header_bytes(wrapped: &[Vec<u8>], key: &DataKey, prefix: &[u8; PREFIX_BYTES]) -> Vec<u8> {
     let count = u16::try_from(wrapped.len()).expect("the count fits because it is at most 256");
-    let length = u32::from(count) * WRAPPED_BYTES as u32 + (COUNT_BYTES + MAC_BYTES) as u32;
-    let mut header = Vec::with_capacity(LEAD_BYTES + length as usize);
+    let length = COUNT_BYTES + wrapped.len() * WRAPPED_BYTES + MAC_BYTES;
+    let mut header = Vec::with_capacity(LEAD_BYTES + length);
+    let length = u32::try_from(length).expect("the length fits because it is below 300,000");
     header.extend_from_slice(MAGIC);
     header.push(VERSION);
     header.extend_from_slice(&length.to_be_bytes());
@@ -358,7 +359,10 @@ impl Header {
         }
         let mut prefix_bytes = [0; PREFIX_BYTES];
         let read = read_full(reader, &mut prefix_bytes).map_err(OpenError::Read)?;
-        let prefix = Prefix::read(&prefix_bytes[..read])?;
+        if read < PREFIX_BYTES {
+            return Err(FileError::CutShort);
+        }
+        let prefix = Prefix::read(&prefix_bytes)?;
         Ok(Self { bytes, prefix_bytes, prefix })
     }
 
@@ -377,7 +381,7 @@ impl Header {
         let key = self
             .wrapped()
             .find_map(|wrapped| recipient::unwrap_data_key(with, &info, wrapped).ok())
-            .ok_or(FileError::NotForThisKey { recipients: self.recipients() })?;
+            .ok_or_else(|| FileError::NotForThisKey { recipients: self.recipients() })?;
         let (covered, mac) = self.bytes.split_at(self.bytes.len() - MAC_BYTES);
         let expected = header_mac(&key, covered, &self.prefix_bytes);
         if !mac.try_into().is_ok_and(|mac| same(mac, &expected)) {

@@ -6,7 +6,7 @@
 //! turn is wrapped under a **key-encryption key** or to a **recipient** (`spec/key-wrapping.md`). An **offline file** carries
 //! its own wrapped keys in front of the object (`spec/offline-file.md`).
 //!
-//! The crate opens no file, socket or clock. Natively AES-256-GCM and HKDF come from AWS-LC, in a browser from RustCrypto;
+//! The crate opens no file, socket or clock. Natively AES-256-GCM and HKDF come from AWS-LC, in a browser from `RustCrypto`;
 //! one private module decides.
 //!
 //! ```
@@ -22,6 +22,8 @@
 mod cobblestone;
 mod error;
 pub mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod key_file;
 mod keys;
 pub mod label;

@@ -182,7 +182,7 @@ impl Prefix {
         bytes
     }
 
-    fn to_bytes(self) -> [u8; PREFIX_BYTES] {
+    pub(crate) fn to_bytes(self) -> [u8; PREFIX_BYTES] {
         let mut bytes = [0; PREFIX_BYTES];
         bytes[..32].copy_from_slice(&Self::context(self.id));
         bytes[32..64].copy_from_slice(&self.salt);

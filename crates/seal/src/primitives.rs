@@ -1,4 +1,4 @@
-//! The one place that chooses where cryptography comes from: AWS-LC natively, RustCrypto in a browser.
+//! The one place that chooses where cryptography comes from: AWS-LC natively, `RustCrypto` in a browser.
 //!
 //! Both give the same few functions. Natively, tests build both and compare them.
 

@@ -42,11 +42,7 @@ impl<W: Write> Sealer<W> {
         Self::begin(&prefix, body, writer)
     }
 
-    pub(crate) fn begin(
-        prefix: &[u8; PREFIX_BYTES],
-        body: Body,
-        mut writer: W,
-    ) -> Result<Self, SealError> {
+    pub(crate) fn begin(prefix: &[u8], body: Body, mut writer: W) -> Result<Self, SealError> {
         writer.write_all(prefix).map_err(SealError::Write)?;
         let slots = Zeroizing::new(vec![0; BATCH_SEGMENTS * body.geometry().slot_bytes()]);
         Ok(Self { body, writer, slots, filled: 0, first: 0, broken: false })

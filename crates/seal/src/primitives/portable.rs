@@ -1,4 +1,4 @@
-//! RustCrypto: for WebAssembly, where AWS-LC does not build. Slower (about 2.8 GB/s a core natively), with the same results.
+//! `RustCrypto`: for WebAssembly, where AWS-LC does not build. Slower (about 2.8 GB/s a core natively), with the same results.
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use hkdf::hmac::{Hmac, Mac};
