@@ -238,15 +238,11 @@ impl<'w, 'a> Outputs<'w, 'a> {
 
     /// The output that a file belongs to; the one for the rest is made when it is first needed.
     fn owner(&mut self, owner: &Owner) -> Result<&mut Output, TaskError> {
-        if !self.made.contains_key(owner) {
+        if *owner == Owner::Rest && !self.made.contains_key(owner) {
             let rest = self.create(DatasetKind::Result, self.run.key().project(), REST_NAME)?;
             self.made.insert(Owner::Rest, rest);
         }
-        Ok(self
-            .made
-            .get_mut(owner)
-            .or_else(|| None)
-            .expect("every sample was prepared, and the rest is made above"))
+        Ok(self.made.get_mut(owner).expect("every sample was prepared, and the rest is made above"))
     }
 
     fn take(&mut self, name: &FastqName, member: &[u8]) -> Result<(), TaskError> {

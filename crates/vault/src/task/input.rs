@@ -69,7 +69,7 @@ impl Input {
         for extent in &manifest.index {
             let object = objects
                 .get(&extent.object)
-                .ok_or(mismatch("the manifest and the list of objects"))?;
+                .ok_or_else(|| mismatch("the manifest and the list of objects"))?;
             sealed.push((object.clone(), hub.object(dataset, extent.object)?));
         }
         let index = dataset::open_index(&open, &manifest, &sealed)?;

@@ -11,6 +11,8 @@ mod input;
 mod output;
 mod reseal;
 mod run_app;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,0 +1,439 @@
+//! Tasks against a hub in memory, on the bundled run of real reads.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use api::{
+    AccountId, BeginReseal, Bytes, ClaimTask, ClaimedInput, ClaimedTask, CreateDataset, Custodian,
+    DatasetId, DatasetKind, EndTask, ObjectRef, ProjectId, Release, RunSettings, Sealed,
+    SealedObject, SignedStatement, Task, TaskId, TaskKind, TaskState, Time,
+};
+use dataset::{OpenDataset, PACK_BYTES, Packer, SealedPart};
+use proof::{Card, Manifest, Receipt, SigningKey, digest_of, open_statement, sign_statement};
+use seal::recipient::RecipientSecret;
+
+use super::*;
+
+/// A hub that keeps everything in memory and holds the platform's key, as custody does.
+struct MemoryHub {
+    platform: RecipientSecret,
+    card_key: SigningKey,
+    cards: HashMap<ProjectId, SignedStatement>,
+    kind: TaskKind,
+    subject: DatasetId,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    created: HashMap<DatasetId, CreateDataset>,
+    keys: HashMap<DatasetId, OpenDataset>,
+    objects: HashMap<DatasetId, BTreeMap<ObjectRef, (SealedObject, Vec<u8>)>>,
+    manifests: HashMap<DatasetId, SignedStatement>,
+    reads: HashMap<DatasetId, u64>,
+    ended: Option<EndTask>,
+    reseal: Option<BeginReseal>,
+}
+
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testing/demo");
+
+impl MemoryHub {
+    fn new(projects: &[ProjectId], kind: TaskKind, subject: DatasetId) -> Self {
+        let platform = RecipientSecret::generate().unwrap();
+        let card_key = SigningKey::from_seed(&[5; 32]);
+        let card = |project| {
+            let recipient = Bytes(platform.public().to_bytes());
+            let custodian = Custodian::Platform;
+            let card = Card {
+                hub: "hub".into(),
+                project,
+                custodian,
+                recipient,
+                number: 1,
+                test: false,
+                writers: vec![],
+            };
+            (project, sign_statement(&card, &card_key))
+        };
+        let cards = projects.iter().copied().map(card).collect();
+        Self { platform, card_key, cards, kind, subject, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Stores files as a closed dataset under a new key.
+    fn store(
+        &self,
+        project: ProjectId,
+        id: DatasetId,
+        files: &[(String, Vec<u8>)],
+        settings: Option<&[u8]>,
+    ) {
+        let open = OpenDataset::create(id, project, digest_of(&self.cards[&project])).unwrap();
+        let mut packer = Packer::new(PACK_BYTES);
+        let mut packs = Vec::new();
+        for (path, bytes) in files {
+            let file = packer.begin(path);
+            packs.extend(packer.write(file, bytes).unwrap());
+            packer.end(file);
+        }
+        packs.extend(packer.flush());
+        for pack in packs {
+            let part = pack.seal(&open).unwrap();
+            packer.sealed(&part);
+            self.put(id, 0, &part).unwrap();
+        }
+        let (files, objects) = packer.finish().unwrap();
+        let (manifest, parts) =
+            dataset::manifest(&open, "hub", files, objects, 1, None, Time::now()).unwrap();
+        parts.iter().for_each(|part| self.put(id, 0, part).unwrap());
+        let create = CreateDataset {
+            id,
+            kind: DatasetKind::Run,
+            project,
+            card_digest: open.card_digest(),
+            wrapped_key: open.wrap_to(&self.platform.public().to_bytes()).unwrap(),
+            label: open.seal_label("dataset name", b"a run").unwrap(),
+            settings: settings.map(|s| open.seal_label("dataset settings", s).unwrap()),
+            parent: None,
+            reads: None,
+        };
+        self.state().manifests.insert(id, sign_statement(&manifest, &self.card_key));
+        self.state().created.insert(id, create);
+        self.state().keys.insert(id, open);
+    }
+
+    /// A dataset's files, opened with the key that was wrapped to the platform.
+    fn files(&self, id: DatasetId) -> BTreeMap<String, Vec<u8>> {
+        let state = self.state();
+        let open = &state.keys[&id];
+        let (manifest, _) = open_statement::<Manifest>(&state.manifests[&id]).unwrap();
+        let stored = &state.objects[&id];
+        let index: Vec<_> = manifest.index.iter().map(|e| stored[&e.object].clone()).collect();
+        let index = dataset::open_index(open, &manifest, &index).unwrap();
+        let mut files = BTreeMap::new();
+        for file in &index.files {
+            let mut bytes = Vec::new();
+            for slice in dataset::slices(file, 0, u64::MAX) {
+                let (object, sealed) = &stored[&slice.object];
+                let plaintext = open.open_object(object, sealed, Some(slice.commitment)).unwrap();
+                bytes.extend_from_slice(slice.of(&plaintext).unwrap());
+            }
+            assert_eq!(proof::sha256(&bytes), file.sha256);
+            files.insert(file.path.clone(), bytes);
+        }
+        files
+    }
+
+    fn name(&self, id: DatasetId) -> String {
+        let state = self.state();
+        let name = state.keys[&id].open_label("dataset name", &state.created[&id].label).unwrap();
+        String::from_utf8(name).unwrap()
+    }
+
+    fn release(&self, id: DatasetId, to: &[u8]) -> Release {
+        let state = self.state();
+        let open = &state.keys[&id];
+        Release {
+            dataset: id,
+            project: open.project(),
+            card_digest: open.card_digest(),
+            epoch: open.epoch(),
+            wrapped_key: open.wrap_to(to).unwrap(),
+        }
+    }
+
+    fn adopt(
+        &self,
+        dataset: DatasetId,
+        project: ProjectId,
+        epoch: u32,
+        wrapped_key: &Bytes,
+    ) -> OpenDataset {
+        let card_digest = digest_of(&self.cards[&project]);
+        let release =
+            Release { dataset, project, card_digest, epoch, wrapped_key: wrapped_key.clone() };
+        OpenDataset::from_release(&release, &self.platform).unwrap()
+    }
+}
+
+impl Hub for MemoryHub {
+    fn claim(&self, task: TaskId, claim: &ClaimTask) -> Result<ClaimedTask, HubError> {
+        let (evidence, _) = open_statement::<UnattestedEvidence>(&claim.evidence).unwrap();
+        assert_eq!(evidence.task, task, "evidence binds the task");
+        let release = self.release(self.subject, &evidence.recipient.0);
+        let state = self.state();
+        let created = &state.created[&self.subject];
+        let input = ClaimedInput {
+            name: "run".into(),
+            kind: DatasetKind::Run,
+            card: self.cards[&release.project].clone(),
+            release,
+            manifest: state.manifests[&self.subject].clone(),
+            label: created.label.clone(),
+        };
+        let task = Task {
+            id: task,
+            kind: self.kind,
+            state: TaskState::Running,
+            subject: self.subject,
+            session: None,
+            owner: AccountId::generate(),
+            reason: None,
+            percent: 0,
+            receipt: None,
+            created: Time::now(),
+            started: None,
+            ended: None,
+        };
+        let settings: Option<Sealed> = created.settings.clone();
+        let inputs = vec![input];
+        Ok(ClaimedTask {
+            task,
+            hub: "hub".into(),
+            inputs,
+            app: None,
+            result: None,
+            settings,
+            requeue: false,
+        })
+    }
+
+    fn progress(&self, _: TaskId, _: u8) -> Result<(), HubError> {
+        Ok(())
+    }
+
+    fn objects(&self, dataset: DatasetId) -> Result<Vec<SealedObject>, HubError> {
+        Ok(self.state().objects[&dataset].values().map(|(object, _)| object.clone()).collect())
+    }
+
+    fn object(&self, dataset: DatasetId, object: ObjectRef) -> Result<Vec<u8>, HubError> {
+        Ok(self.state().objects[&dataset][&object].1.clone())
+    }
+
+    fn card(&self, project: ProjectId) -> Result<SignedStatement, HubError> {
+        Ok(self.cards[&project].clone())
+    }
+
+    fn create(&self, create: &CreateDataset) -> Result<(), HubError> {
+        let open = self.adopt(create.id, create.project, 0, &create.wrapped_key);
+        self.state().keys.insert(create.id, open);
+        self.state().created.insert(create.id, create.clone());
+        Ok(())
+    }
+
+    fn put(&self, dataset: DatasetId, epoch: u32, part: &SealedPart) -> Result<(), HubError> {
+        let object = SealedObject {
+            object: part.object,
+            hash: part.hash,
+            sealed_bytes: part.sealed.len() as u64,
+            epoch,
+            wrapped_key: Bytes(part.wrapped_key.to_vec()),
+        };
+        self.state()
+            .objects
+            .entry(dataset)
+            .or_default()
+            .insert(part.object, (object, part.sealed.clone()));
+        Ok(())
+    }
+
+    fn close(
+        &self,
+        id: DatasetId,
+        manifest: &SignedStatement,
+        reads: Option<u64>,
+    ) -> Result<(), HubError> {
+        let (facts, _) = open_statement::<Manifest>(manifest).unwrap();
+        let mut state = self.state();
+        let mut set = proof::ObjectSet::default();
+        for (object, _) in state.objects[&id].values().filter(|(o, _)| o.epoch == facts.epoch) {
+            set.insert(object.object, object.hash, object.sealed_bytes);
+        }
+        assert_eq!(set.digest(), facts.objects_digest, "the hub's objects are the manifest's");
+        if facts.epoch > 0 {
+            let reseal = state.reseal.clone().expect("a new epoch was opened before it was closed");
+            let open = self.adopt(id, facts.project, facts.epoch, &reseal.wrapped_key);
+            state.keys.insert(id, open);
+            state.created.get_mut(&id).unwrap().label = reseal.label;
+        }
+        state.manifests.insert(id, manifest.clone());
+        if let Some(reads) = reads {
+            state.reads.insert(id, reads);
+        }
+        Ok(())
+    }
+
+    fn begin_reseal(&self, _: TaskId, reseal: &BeginReseal) -> Result<(), HubError> {
+        self.state().reseal = Some(reseal.clone());
+        Ok(())
+    }
+
+    fn end(&self, _: TaskId, end: &EndTask) -> Result<(), HubError> {
+        self.state().ended = Some(end.clone());
+        Ok(())
+    }
+}
+
+/// Every file below `folder`, by its path inside.
+fn folder(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut todo = vec![folder.to_owned()];
+    let mut files = Vec::new();
+    while let Some(next) = todo.pop() {
+        for entry in std::fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                todo.push(path);
+            } else {
+                let inside = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+                files.push((inside, std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    files
+}
+
+fn bundled_run() -> Vec<(String, Vec<u8>)> {
+    let runs = Path::new(DEMO).join("runs");
+    let run = std::fs::read_dir(runs).unwrap().next().unwrap().unwrap().path();
+    folder(&run)
+}
+
+/// The names of projects in the bundled sheet, read without our own parser.
+fn sheet_projects(files: &[(String, Vec<u8>)]) -> Vec<String> {
+    let sheet = &files.iter().find(|(path, _)| path == "SampleSheet.csv").unwrap().1;
+    let text = std::str::from_utf8(sheet).unwrap();
+    let (_, table) = text.split_once("[BCLConvert_Data]").unwrap();
+    let mut rows = table.lines().skip(1).map(|l| l.split(',').collect::<Vec<_>>());
+    let column = rows.next().unwrap().iter().position(|c| *c == "Sample_Project").unwrap();
+    let mut names: Vec<_> =
+        rows.filter(|r| r.len() > column).map(|r| r[column].to_owned()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn run_task(hub: &Arc<MemoryHub>) -> (Result<(), TaskError>, EndTask, Receipt) {
+    let cache = tempfile::tempdir().unwrap();
+    let config = TaskConfig {
+        task: TaskId::generate(),
+        ticket: zeroize::Zeroizing::new("ticket".to_owned()),
+        app_cache: cache.path().to_owned(),
+        threads: std::num::NonZeroUsize::new(2).unwrap(),
+    };
+    let keys = VaultKeys::generate().unwrap();
+    let result = run(Arc::clone(hub) as Arc<dyn Hub>, &config, &keys);
+    let end = hub.state().ended.clone().expect("every task ends with a receipt");
+    let (receipt, signer) = open_statement::<Receipt>(&end.receipt).unwrap();
+    assert_eq!(signer, keys.receipt_key().public());
+    (result, end, receipt)
+}
+
+#[test]
+fn a_run_becomes_samples_each_under_a_key_of_its_own_project() {
+    let files = bundled_run();
+    let (lab, id) = (ProjectId::generate(), DatasetId::generate());
+    let names = sheet_projects(&files);
+    let projects: BTreeMap<String, ProjectId> =
+        names.into_iter().map(|n| (n, ProjectId::generate())).collect();
+    assert_eq!(projects.len(), 2);
+    let all: Vec<_> = projects.values().copied().chain([lab]).collect();
+    let hub = Arc::new(MemoryHub::new(&all, TaskKind::Demultiplex, id));
+    let settings =
+        RunSettings { projects: projects.clone(), default_project: None, demultiplex: true };
+    hub.store(lab, id, &files, Some(&serde_json::to_vec(&settings).unwrap()));
+
+    let (result, end, receipt) = run_task(&hub);
+    result.unwrap();
+    assert!(end.complete && receipt.complete);
+    assert_eq!(receipt.inputs.len(), 1);
+    assert_eq!(receipt.outputs.len(), 5, "four samples, and what is no sample's");
+
+    let truth: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(Path::new(DEMO).join("truth.json")).unwrap())
+            .unwrap();
+    let mut samples = 0;
+    for output in &receipt.outputs {
+        let created = hub.state().created[&output.dataset].clone();
+        assert_eq!(created.parent, Some(id));
+        let made = hub.files(output.dataset);
+        if created.kind == DatasetKind::Result {
+            assert_eq!(created.project, lab);
+            assert!(made.keys().any(|p| p.ends_with("Demultiplex_Stats.csv")), "{:?}", made.keys());
+            continue;
+        }
+        samples += 1;
+        assert!(projects.values().any(|p| *p == created.project));
+        let name = hub.name(output.dataset);
+        let pairs = truth["counts"][&name]["reads"].as_u64().expect("the truth names the sample");
+        assert_eq!(hub.state().reads[&output.dataset], pairs * 2);
+        assert_eq!(made.len(), 2, "R1 and R2: {:?}", made.keys());
+        for (path, bytes) in &made {
+            let mut text = Vec::new();
+            flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut text).unwrap();
+            let read = if path.contains("_R1_") { "R1" } else { "R2" };
+            let expected = &truth["counts"][&name]["digest"][read]["fastq_sha256"];
+            assert_eq!(expected, &proof::sha256(&text).to_string(), "{path}");
+        }
+    }
+    assert_eq!(samples, 4);
+}
+
+#[test]
+fn a_project_that_maps_nowhere_stops_before_work_and_its_name_stays_sealed() {
+    let files = bundled_run();
+    let (lab, id) = (ProjectId::generate(), DatasetId::generate());
+    let hub = Arc::new(MemoryHub::new(&[lab], TaskKind::Demultiplex, id));
+    let settings = RunSettings { demultiplex: true, ..RunSettings::default() };
+    hub.store(lab, id, &files, Some(&serde_json::to_vec(&settings).unwrap()));
+    let (result, end, receipt) = run_task(&hub);
+    assert!(matches!(result, Err(TaskError::Unmapped { count: 2, .. })));
+    assert!(!end.complete && !receipt.complete);
+    let reason = end.reason.unwrap();
+    for name in sheet_projects(&files) {
+        assert!(!reason.contains(&name), "{reason}");
+        let told = hub.files(receipt.outputs[0].dataset);
+        assert!(String::from_utf8_lossy(&told["error.txt"]).contains(&name));
+    }
+    assert_eq!(receipt.outputs.len(), 1, "no sample was made");
+}
+
+#[test]
+fn a_re_sealed_dataset_holds_the_same_files_under_another_key() {
+    let files: Vec<_> = bundled_run().into_iter().take(50).collect();
+    let (lab, id) = (ProjectId::generate(), DatasetId::generate());
+    let hub = Arc::new(MemoryHub::new(&[lab], TaskKind::Reseal, id));
+    hub.store(lab, id, &files, None);
+    let old = hub.state().keys[&id].clone();
+    let (result, _, receipt) = run_task(&hub);
+    result.unwrap();
+    assert_eq!(receipt.outputs[0].dataset, id);
+    assert_eq!(hub.name(id), "a run");
+    assert_eq!(hub.files(id), files.into_iter().collect::<BTreeMap<_, _>>());
+    let state = hub.state();
+    for (object, sealed) in state.objects[&id].values().filter(|(o, _)| o.epoch == 1) {
+        assert!(
+            old.open_object(object, sealed, None).is_err(),
+            "the old key opens nothing of the new epoch"
+        );
+    }
+}
+
+#[test]
+fn an_object_that_the_hub_exchanged_stops_the_task() {
+    let files: Vec<_> = bundled_run().into_iter().take(50).collect();
+    let (lab, id) = (ProjectId::generate(), DatasetId::generate());
+    let hub = Arc::new(MemoryHub::new(&[lab], TaskKind::Reseal, id));
+    hub.store(lab, id, &files, None);
+    if let Some((_, sealed)) = hub.state().objects.get_mut(&id).unwrap().values_mut().next() {
+        let middle = sealed.len() / 2;
+        sealed[middle] ^= 1;
+    }
+    let (result, end, receipt) = run_task(&hub);
+    assert!(matches!(result, Err(TaskError::Dataset(_))), "{result:?}");
+    assert!(!end.complete && receipt.outputs.is_empty());
+}
