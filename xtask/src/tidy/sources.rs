@@ -23,6 +23,12 @@ const WORLD: &[&str] = &[
     "tokio",
 ];
 
+/// Where the world is let in all the same: file, word. Each is an exception to a promise, so each says why.
+const STATED: &[(&str, &str)] = &[
+    // A new id carries the moment it was made, so that ids sort by age; no rule reads that moment back.
+    ("crates/api/src/ids.rs", "now_v7"),
+];
+
 /// Programs on the instrument's or the vault's side that only ever call out.
 const LISTEN_NOWHERE: &[&str] = &["broker", "client", "vault"];
 
@@ -130,7 +136,8 @@ fn world(page: &Page) -> Vec<Complaint> {
             }
         }
         let code = line.split("//").next().unwrap_or_default();
-        for word in words.iter().filter(|word| has_word(code, word)) {
+        let stated = |word: &str| STATED.contains(&(page.path.as_str(), word));
+        for word in words.iter().filter(|word| has_word(code, word) && !stated(word)) {
             let sentence = format!("`{word}`: the crate `{crate_name}` {why}");
             complaints.push(Complaint::new(&page.path, number, sentence));
         }
@@ -210,6 +217,14 @@ mod tests {
         assert_eq!(sentences("crates/seal/src/lib.rs", after).len(), 1);
         assert_eq!(sentences("crates/seal/src/file/tests.rs", dirty), [""; 0]);
         assert_eq!(sentences("crates/seal/src/lib.rs", "//! I.\nstruct Offset;\n"), [""; 0]);
+    }
+
+    #[test]
+    fn an_exception_holds_for_its_word_in_its_file_alone() {
+        let text = "//! I.\nfn f() { now_v7(); }\n";
+        assert_eq!(sentences("crates/api/src/ids.rs", text), [""; 0]);
+        assert_eq!(sentences("crates/api/src/run.rs", text).len(), 1);
+        assert_eq!(sentences("crates/api/src/ids.rs", "//! I.\nuse std::fs;\n").len(), 1);
     }
 
     #[test]
