@@ -95,12 +95,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut out = Vec::with_capacity(SEGMENT_BYTES);
             for index in 0..opener.segments() {
                 let range = opener.segment_range(index);
+                let (start, end) = (usize::try_from(range.start)?, usize::try_from(range.end)?);
                 out.clear();
-                opener.open_segment(
-                    index,
-                    &sealed[range.start as usize..range.end as usize],
-                    &mut out,
-                )?;
+                opener.open_segment(index, &sealed[start..end], &mut out)?;
                 black_box(&out);
             }
             Ok(())
@@ -123,7 +120,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         writeln!(out, "{{{}}}", ratios.join(","))?;
         return Ok(());
     }
-    let mib = SEGMENTS * SEGMENT_BYTES >> 20;
+    let mib = (SEGMENTS * SEGMENT_BYTES) >> 20;
     writeln!(
         out,
         "{mib} MiB in memory, {ROUNDS} rounds in turns, one core (a tag of {TAG_BYTES} bytes per 64 KiB)"

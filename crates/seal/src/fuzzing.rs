@@ -31,15 +31,16 @@ pub fn prefix(data: &[u8]) {
     if let Ok(prefix) = Prefix::read(data) {
         assert_eq!(prefix.to_bytes(), data[..PREFIX_BYTES], "two prefixes read as one");
     }
-    if let Some(length) = data.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)) {
-        if let Ok(plain) = plain_bytes(length) {
-            assert_eq!(sealed_bytes(plain), length, "a length has two readings");
-        }
+    if let Some(bytes) = data.first_chunk()
+        && let Ok(plain) = plain_bytes(u64::from_be_bytes(*bytes))
+    {
+        assert_eq!(sealed_bytes(plain), u64::from_be_bytes(*bytes), "a length has two readings");
     }
 }
 
-/// Any bytes as the beginning of an offline file, as a public string, and as a key file: nothing panics, no secret is found in
-/// what no secret was put into, and a public string that is read is the only one for its key.
+/// Any bytes as the beginning of an offline file, as a public string, and as a key file.
+///
+/// Nothing panics, what opens could be inspected, and a public string that is read is the only one for its key.
 pub fn header(data: &[u8]) {
     let secret = RecipientSecret::from_seed([0x23; 32]);
     let inspected = file::inspect(&mut &*data);
@@ -60,8 +61,9 @@ pub fn header(data: &[u8]) {
     }
 }
 
-/// Bytes as edits of a sealed object, four each (place 3, change 1), the first byte saying how much is cut off the end: what
-/// changed is refused whichever way it is opened, what did not change opens.
+/// Bytes as edits of a sealed object, four each (place 3, change 1), the first byte saying how much is cut off the end.
+///
+/// What changed is refused whichever way it is opened, what did not change opens.
 pub fn body(data: &[u8]) {
     let whole = object();
     let mut altered = whole.clone();

@@ -91,7 +91,7 @@ fn every_published_case_ends_as_published_read_whole() {
                 assert_eq!(Some(sha512_hex(&plaintext)), case.msg_sha512, "{name}");
             }
             ("invalid", Some(Err(BodyFault::Length(_) | BodyFault::Segment(_))) | None) => {
-                refused += 1
+                refused += 1;
             }
             (published, opened) => panic!("{name}: published as {published}, gave {opened:?}"),
         }

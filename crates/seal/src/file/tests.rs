@@ -1,5 +1,7 @@
 //! Offline files: who opens them, and what no stranger can do to a header.
 
+#![expect(clippy::cast_possible_truncation, reason = "lengths here are small")]
+
 use proptest::prelude::*;
 
 use super::*;

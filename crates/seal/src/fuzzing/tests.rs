@@ -1,9 +1,11 @@
 //! The fuzz targets over a small corpus and over mutations of it, the same in every run.
 
+#![expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
+
 use super::*;
 use crate::seal_object;
 
-/// A small generator (SplitMix64), so that a failure comes back with its number.
+/// A small generator (`SplitMix64`), so that a failure comes back with its number.
 struct Numbers(u64);
 
 impl Numbers {
@@ -61,7 +63,8 @@ fn no_mutation_of_a_header_or_key_is_misread() {
     let secret = RecipientSecret::from_seed([0x23; 32]);
     let public = secret.public();
     let mut sealed = Vec::new();
-    file::seal_file(&mut &b"GATTACA"[..], &mut sealed, &[public.clone()], &mut |_| ()).unwrap();
+    file::seal_file(&mut &b"GATTACA"[..], &mut sealed, std::slice::from_ref(&public), &mut |_| ())
+        .unwrap();
     let bare = seal_object(&key(), id(), b"GATTACA").unwrap().0;
     let quick = Cost { memory_kib: 64, passes: 1, lanes: 1 };
     let corpus = [

@@ -1,5 +1,10 @@
 //! Every flipped bit, every cut, every mix of segments: the answer is an error, and the right one.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "lengths here are small, and bytes are the remainder"
+)]
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,5 +1,10 @@
 //! Several threads make and accept the same bytes as one.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "lengths here are small, and bytes are the remainder"
+)]
+
 use std::sync::Mutex;
 
 use super::*;

@@ -1,5 +1,7 @@
 //! Streams give what was sealed, whatever the size of reads and writes, and nothing that was not verified.
 
+#![expect(clippy::cast_possible_truncation, reason = "bytes are the remainder")]
+
 use proptest::prelude::*;
 
 use super::*;
