@@ -240,7 +240,10 @@ struct Engine<'a> {
     rows: Vec<u8>,
     meanings: Vec<(Meaning, Words)>,
     positions: Vec<Position>,
+    records: Vec<[u8; 8]>,
     passes: Vec<bool>,
+    /// Texts that were used before: fresh memory for each strip costs more than spelling into it.
+    texts: Vec<Vec<u8>>,
 }
 
 impl<'a> Engine<'a> {
@@ -284,7 +287,9 @@ impl<'a> Engine<'a> {
             rows: Vec::new(),
             meanings: Vec::new(),
             positions: Vec::new(),
+            records: Vec::new(),
             passes: Vec::new(),
+            texts: Vec::new(),
         })
     }
 
@@ -422,12 +427,13 @@ impl<'a> Engine<'a> {
                     self.positions.extend(kept);
                 }
                 Positions::Locs { path, first: of_tile } => {
-                    let mut records = vec![[0u8; 8]; strip.clusters];
+                    self.records.resize(strip.clusters, [0; 8]);
                     let offset = places::HEADER_BYTES as u64 + 8 * (of_tile + first as u64);
                     self.reading
-                        .exact(path, offset, records.as_flattened_mut())
+                        .exact(path, offset, self.records.as_flattened_mut())
                         .map_err(|damage| damaged(path, damage))?;
-                    let kept = strip.kept.iter().map(|at| places::position(records[*at as usize]));
+                    let kept =
+                        strip.kept.iter().map(|at| places::position(self.records[*at as usize]));
                     self.positions.extend(kept);
                 }
             }
@@ -537,7 +543,8 @@ impl<'a> Engine<'a> {
         let mut spellings: Vec<Spelling<'_>> = Vec::new();
         for (slot, of) in work.slots.iter().enumerate() {
             for clusters in of.clusters.chunks(SPELLED_CLUSTERS) {
-                let (texts, metrics) = (Vec::new(), Vec::new());
+                let texts = of.files.iter().map(|_| self.texts.pop().unwrap_or_default()).collect();
+                let metrics = vec![ReadMetrics::default(); of.files.len()];
                 spellings.push(Spelling { slot, clusters, texts, metrics });
             }
         }
@@ -552,8 +559,6 @@ impl<'a> Engine<'a> {
                         }
                         _ => &plan.layouts[DEFAULT_LAYOUT],
                     };
-                    spelling.texts.resize_with(layout.outputs.len(), Vec::new);
-                    spelling.metrics.resize(layout.outputs.len(), ReadMetrics::default());
                     worker.name.spell(start, positions[at], layout, of(at), passes[at]);
                     for ((output, text), metrics) in
                         layout.outputs.iter().zip(&mut spelling.texts).zip(&mut spelling.metrics)
@@ -572,8 +577,11 @@ impl<'a> Engine<'a> {
         spelled?;
         let mut sums: Vec<(usize, Vec<ReadMetrics>)> = Vec::with_capacity(spellings.len());
         for spelling in spellings {
-            for (text, file) in spelling.texts.iter().zip(&work.slots[spelling.slot].files) {
-                self.files[*file].waiting.extend_from_slice(text);
+            for (mut text, file) in spelling.texts.into_iter().zip(&work.slots[spelling.slot].files)
+            {
+                self.files[*file].waiting.extend_from_slice(&text);
+                text.clear();
+                self.texts.push(text);
             }
             sums.push((spelling.slot, spelling.metrics));
         }

@@ -220,6 +220,9 @@ pub enum PlanError {
     /// Nothing would be written.
     #[error("no read of the run has a cycle of sequence, so there is nothing to write")]
     NoSequence,
+    /// A sample whose rows make different files.
+    #[error("sample {0} has rows in the sample sheet whose OverrideCycles give it different reads")]
+    TwoMasks(String),
     /// A name that is used for two things.
     #[error("sample {sample} has mismatching names `{first}` and `{second}` in the sample sheet")]
     TwoNames {
@@ -335,6 +338,16 @@ pub fn draft(run: RunInfo, sheet: &SampleSheet, options: PlanOptions) -> Result<
         masks.iter().map(|mask| Layout::of(mask, &run, &used, &settings)).collect();
     if layouts.iter().any(|layout| layout.outputs.is_empty()) {
         return Err(PlanError::NoSequence);
+    }
+    let files = |row: &Row| {
+        let outputs = layouts[row.layout].outputs.iter();
+        outputs.map(|output| (output.kind, output.number)).collect::<Vec<_>>()
+    };
+    let mut of_sample: HashMap<usize, Vec<(ReadKind, u32)>> = HashMap::new();
+    for row in &rows {
+        if *of_sample.entry(row.sample).or_insert_with(|| files(row)) != files(row) {
+            return Err(PlanError::TwoMasks(samples[row.sample].sample_id.clone()));
+        }
     }
     Ok(Plan {
         run,
@@ -715,6 +728,14 @@ mod tests {
             plan.files(Some(0), DEFAULT_LAYOUT, Some(3))[0].path(),
             "nice_S1_R1_001.fastq.gz"
         );
+    }
+
+    #[test]
+    fn rows_of_one_sample_must_make_the_same_files() {
+        let sheet = "[Header]\nFileFormatVersion,2\n[BCLConvert_Settings]\n[BCLConvert_Data]\n\
+            Sample_ID,Index,OverrideCycles\nA,ACGTACGT,Y10;I8;I8;Y10\nA,TTTTTTTT,Y10;I8;I8;U10\n";
+        let error = planned(dual(), sheet).unwrap_err();
+        assert!(matches!(error, PlanError::TwoMasks(sample) if sample == "A"));
     }
 
     #[test]

@@ -151,6 +151,27 @@ impl RunInfo {
         found.checked()
     }
 
+    /// A run of these reads, each with its cycles and whether it is an index, of which nothing else is known.
+    pub(crate) fn assumed(reads: impl Iterator<Item = (usize, bool)>) -> Self {
+        let read = |(at, (cycles, indexed)): (u32, (usize, bool))| Read {
+            number: at,
+            cycles: cycles.min(limits::MAX_CYCLES),
+            indexed,
+            reverse_complement: false,
+        };
+        Self {
+            id: String::new(),
+            number: 0,
+            instrument: String::new(),
+            flowcell: String::new(),
+            date: String::new(),
+            reads: (1..).zip(reads).map(read).collect(),
+            lane_count: None,
+            tiles: Vec::new(),
+            text: Vec::new(),
+        }
+    }
+
     /// The text as it was read.
     pub fn text(&self) -> &[u8] {
         &self.text

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::limits;
+use crate::run_info::RunInfo;
 
 /// The form of a sheet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct SampleSheet {
     pub version: SheetVersion,
     /// `[Header]`, in order.
     pub header: Vec<(String, String)>,
+    /// `[Reads]`, in order: cycle counts alone in version 1, named ones in version 2.
+    pub reads: Vec<(String, String)>,
     /// `[Settings]` or `[BCLConvert_Settings]`, in order.
     pub settings: Vec<(String, String)>,
     /// The samples, in order; at least one.
@@ -153,6 +156,7 @@ impl SampleSheet {
         let mut sheet = Self {
             version: SheetVersion::V1,
             header: Vec::new(),
+            reads: Vec::new(),
             settings: Vec::new(),
             rows: Vec::new(),
             warnings: Vec::new(),
@@ -172,6 +176,7 @@ impl SampleSheet {
             rest = next;
         }
         sheet.header = pairs(sections.get("header"));
+        sheet.reads = pairs(sections.get("reads"));
         let says_two = sheet.value_in_header("FileFormatVersion").is_some_and(|v| v.trim() == "2");
         if let Some(data) = sections.get("bclconvert_data") {
             sheet.version = SheetVersion::V2;
@@ -201,6 +206,26 @@ impl SampleSheet {
     pub fn value_in_header(&self, name: &str) -> Option<&str> {
         let pair = self.header.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         pair.map(|(_, value)| value.as_str())
+    }
+
+    /// The run that this sheet seems to be for, as far as a sheet can tell: the cycles it names, else its longest indexes.
+    pub fn assumed_run(&self) -> RunInfo {
+        let longest = |of: fn(&SheetRow) -> &str| self.rows.iter().map(|row| of(row).len()).max();
+        let named = |name: &str| {
+            let named = self.reads.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+            named.and_then(|(_, cycles)| cycles.parse().ok())
+        };
+        let mut plain = self.reads.iter().filter_map(|(cycles, _)| cycles.parse::<usize>().ok());
+        let mut sequence = |name: &str| named(name).or_else(|| plain.next());
+        let (first, second) = (sequence("Read1Cycles"), sequence("Read2Cycles"));
+        let index = |name: &str, of| named(name).or_else(|| longest(of)).unwrap_or(0);
+        let cycles = [
+            (first.unwrap_or(1), false),
+            (index("Index1Cycles", |row| &row.index), true),
+            (index("Index2Cycles", |row| &row.index2), true),
+            (second.unwrap_or(0), false),
+        ];
+        RunInfo::assumed(cycles.into_iter().filter(|(cycles, _)| *cycles > 0))
     }
 
     fn warn(&mut self, text: impl Into<String>) {

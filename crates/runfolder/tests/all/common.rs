@@ -127,3 +127,100 @@ pub(crate) fn records(text: &str) -> Vec<[&str; 4]> {
     let lines: Vec<&str> = text.lines().collect();
     lines.chunks(4).map(|chunk| <[&str; 4]>::try_from(chunk).unwrap()).collect()
 }
+
+/// A tile of a made run: lane, number, and per cluster whether it passes and its bases in all cycles.
+pub(crate) type MadeTile = (u32, u32, Vec<(bool, &'static str)>);
+
+/// A CBCL run folder made in memory from the bases of each cluster, for tests that need a certain read in a certain place.
+pub(crate) struct Made {
+    /// Cycles, index (`Y` or `N`), reverse complement (`Y` or `N`).
+    pub(crate) reads: Vec<(usize, char, char)>,
+    pub(crate) tiles: Vec<MadeTile>,
+}
+
+impl Made {
+    pub(crate) fn run_info(&self) -> Vec<u8> {
+        let reads: String = self
+            .reads
+            .iter()
+            .map(|(cycles, indexed, reverse)| {
+                format!(
+                    "<Read NumCycles='{cycles}' IsIndexedRead='{indexed}' IsReverseComplement='{reverse}'/>"
+                )
+            })
+            .collect();
+        let tiles: String = self
+            .tiles
+            .iter()
+            .map(|(lane, tile, _)| format!("<Tile>{lane}_{tile}</Tile>"))
+            .collect();
+        format!(
+            "<RunInfo Version='6'><Run Number='7'><Instrument>A1</Instrument><Flowcell>FC</Flowcell>\
+             <Reads>{reads}</Reads><Tiles>{tiles}</Tiles></Run></RunInfo>"
+        )
+        .into_bytes()
+    }
+
+    pub(crate) fn source(&self) -> MemorySource {
+        let mut source = MemorySource::default();
+        let basecalls = "Data/Intensities/BaseCalls";
+        let mut of_lane: BTreeMap<u32, Vec<&MadeTile>> = BTreeMap::new();
+        for tile in &self.tiles {
+            of_lane.entry(tile.0).or_default().push(tile);
+            let (lane, number, clusters) = tile;
+            let header = [0u32, 3, u32::try_from(clusters.len()).unwrap()].map(u32::to_le_bytes);
+            let marks = clusters.iter().map(|(passes, _)| u8::from(*passes)).collect();
+            let filter = [header.concat(), marks].concat();
+            source.put(&format!("{basecalls}/L{lane:03}/s_{lane}_{number}.filter"), filter);
+            let header = [1u32, 1f32.to_bits(), u32::try_from(clusters.len()).unwrap()]
+                .map(u32::to_le_bytes);
+            let place = |at: usize| [at as f32, 0.5f32].map(f32::to_le_bytes).concat();
+            let places = (0..clusters.len()).flat_map(place).collect();
+            let locs = [header.concat(), places].concat();
+            source.put(&format!("Data/Intensities/L{lane:03}/s_{lane}_{number}.locs"), locs);
+        }
+        for (lane, tiles) in of_lane {
+            for cycle in 0..self.reads.iter().map(|read| read.0).sum() {
+                let blocks = tiles.iter().map(|(_, number, clusters)| {
+                    let nibbles: Vec<u8> = clusters
+                        .iter()
+                        .map(|(_, bases)| match bases.as_bytes()[cycle] {
+                            b'N' => 0,
+                            base => {
+                                12 | u8::try_from(b"ACGT".iter().position(|b| *b == base).unwrap())
+                                    .unwrap()
+                            }
+                        })
+                        .collect();
+                    let packed: Vec<u8> = nibbles
+                        .chunks(2)
+                        .map(|pair| pair[0] | pair.get(1).unwrap_or(&0) << 4)
+                        .collect();
+                    (*number, nibbles.len(), packed)
+                });
+                let path = format!("{basecalls}/L{lane:03}/C{}.1/L{lane:03}_1.cbcl", cycle + 1);
+                source.put(&path, cbcl(blocks));
+            }
+        }
+        source
+    }
+}
+
+/// A CBCL file of tiles, each with its number, its clusters and its packed calls.
+fn cbcl(tiles: impl Iterator<Item = (u32, usize, Vec<u8>)>) -> Vec<u8> {
+    let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::fastest());
+    let (mut table, mut blocks, mut count) = (Vec::new(), Vec::new(), 0u32);
+    for (number, clusters, packed) in tiles {
+        let mut block = vec![0; compressor.gzip_compress_bound(packed.len())];
+        let length = compressor.gzip_compress(&packed, &mut block).unwrap();
+        for field in [number as usize, clusters, packed.len(), length] {
+            table.extend(u32::try_from(field).unwrap().to_le_bytes());
+        }
+        blocks.extend_from_slice(&block[..length]);
+        count += 1;
+    }
+    let bins = [4u32, 0, 0, 1, 12, 2, 23, 3, 37].map(u32::to_le_bytes).concat();
+    let body = [&[2, 2][..], &bins, &count.to_le_bytes(), &table, &[0]].concat();
+    let size = u32::try_from(body.len() + 6).unwrap();
+    [&1u16.to_le_bytes()[..], &size.to_le_bytes(), &body, &blocks].concat()
+}

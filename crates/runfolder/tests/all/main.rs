@@ -3,4 +3,10 @@
 #[cfg(test)]
 mod common;
 #[cfg(test)]
+mod folders;
+#[cfg(test)]
 mod generated;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod rules;

@@ -1,0 +1,163 @@
+//! Bytes from a stranger: every decoder returns, whatever it is fed.
+
+use runfolder::dir::{DirSink, DirSource};
+use runfolder::{FastqName, ReadKind, Sink, Source, fuzz};
+
+use crate::common::{Made, run, threads};
+
+/// A generator of bytes that is the same every time.
+struct Seeded(u64);
+
+impl Seeded {
+    fn next(&mut self) -> u64 {
+        // Xorshift64 (Marsaglia 2003).
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit.max(1) as u64).unwrap()
+    }
+
+    /// A copy with some bytes changed, cut out, put in or repeated.
+    fn mutated(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut out = bytes.to_vec();
+        for _ in 0..=self.below(4) {
+            let at = self.below(out.len());
+            match self.below(5) {
+                0 if !out.is_empty() => out[at] = self.next().to_le_bytes()[0],
+                1 if !out.is_empty() => out[at] ^= 1 << self.below(8),
+                2 => out.truncate(at),
+                3 => out.splice(at..at, self.next().to_le_bytes()).for_each(drop),
+                _ => {
+                    let end = (at + self.below(64)).min(out.len());
+                    let piece = out[at..end].to_vec();
+                    out.splice(at..at, piece).for_each(drop);
+                }
+            }
+        }
+        out
+    }
+}
+
+fn made() -> Made {
+    Made {
+        reads: vec![(3, 'N', 'N'), (4, 'Y', 'N')],
+        tiles: vec![
+            (1, 1101, vec![(true, "AAAACGT"), (true, "CCCTTTT"), (false, "NNNNNNN")]),
+            (1, 2101, vec![(true, "GGGACGT")]),
+        ],
+    }
+}
+
+const SHEET: &[u8] =
+    b"[Header],,\r\nFileFormatVersion,2\r\n[BCLConvert_Settings]\r\nOverrideCycles,Y3;I4\r\n\
+    [BCLConvert_Data]\r\nLane,Sample_ID,Index,Sample_Project\r\n1,A,ACGT,P\r\n1,\"B\",TT TT,\r\n";
+
+#[test]
+fn every_decoder_returns_for_mutations_of_a_small_corpus() {
+    let source = made().source();
+    let file =
+        |suffix: &str| source.0.iter().find(|(path, _)| path.ends_with(suffix)).unwrap().1.clone();
+    let clocs = [&[1u8, 2, 0, 0, 0, 1, 5, 6, 2, 1, 2, 3, 4][..]].concat();
+    let bci = [0u32, 1, 4 << 16 | 4, 0].map(u32::to_le_bytes).concat();
+    let gzip = file(".cbcl").split_off(80);
+    type Decoder = fn(&[u8]);
+    let corpus: [(Decoder, Vec<u8>); 9] = [
+        (fuzz::run_info, made().run_info()),
+        (fuzz::sheet, SHEET.to_vec()),
+        (fuzz::sheet, b"sample\tbarcode_1\rA\tACGT\r".to_vec()),
+        (fuzz::cbcl, file(".cbcl")),
+        (fuzz::places, file(".filter")),
+        (fuzz::places, file(".locs")),
+        (fuzz::places, clocs),
+        (fuzz::places, bci),
+        (fuzz::gzip, gzip),
+    ];
+    let mut seeded = Seeded(0x5eed_0fc0_ffee);
+    for (decode, bytes) in corpus {
+        decode(&bytes);
+        decode(&[]);
+        for _ in 0..2000 {
+            decode(&seeded.mutated(&bytes));
+        }
+    }
+}
+
+#[test]
+fn a_folder_with_any_file_mutated_ends_with_reads_or_a_named_error() {
+    let made = made();
+    let whole = made.source();
+    let plan = crate::common::planned(&made.run_info(), SHEET, threads(1));
+    let paths: Vec<String> = whole.0.keys().cloned().collect();
+    let mut seeded = Seeded(77);
+    let mut refused = 0;
+    for round in 0..600 {
+        let mut source = whole.clone();
+        let path = &paths[round % paths.len()];
+        let bytes = seeded.mutated(&whole.0[path]);
+        source.put(path, bytes);
+        if let Err(error) = run(&source, &plan) {
+            assert!(error.to_string().contains("lane 1"), "{error}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 300, "{refused}");
+}
+
+#[test]
+fn a_path_that_leaves_the_run_folder_is_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("run")).unwrap();
+    std::fs::write(folder.path().join("secret"), b"x").unwrap();
+    std::fs::write(folder.path().join("run/inside"), b"0123456789").unwrap();
+    let source = DirSource::new(folder.path().join("run")).unwrap();
+    let mut bytes = [0; 4];
+    for path in ["../secret", "/etc/hostname", "./../secret", ""] {
+        assert!(source.read_at(path, 0, &mut bytes).is_err(), "{path}");
+    }
+    assert_eq!(source.read_at("inside", 8, &mut bytes).unwrap(), 2);
+    assert_eq!(source.read_at("inside", 80, &mut bytes).unwrap(), 0);
+    assert_eq!(source.list().unwrap().len(), 1);
+    assert!(DirSource::new(folder.path().join("secret")).is_err());
+}
+
+fn name(number: u32) -> FastqName {
+    FastqName {
+        sample_id: "A".to_owned(),
+        sample_project: Some("P".to_owned()),
+        undetermined: false,
+        lane: Some(1),
+        kind: ReadKind::Read,
+        number,
+        file_name: format!("A_S1_L001_R{number}_001.fastq.gz"),
+    }
+}
+
+#[test]
+fn nothing_has_its_name_before_everything_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let mut sink = DirSink::create(&out).unwrap();
+    sink.fastq(&name(1), b"half").unwrap();
+    assert!(!out.join("P").exists());
+    drop(sink);
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0, "what was unfinished is gone");
+    let mut sink = DirSink::create(&out).unwrap();
+    // More files than are held open at once, written in turns.
+    for turn in [&b"one "[..], b"two"] {
+        for number in 0..600 {
+            sink.fastq(&name(number), turn).unwrap();
+        }
+    }
+    (0..600).for_each(|number| sink.finish_file(&name(number)).unwrap());
+    sink.report("Reports/x.csv", b"report").unwrap();
+    sink.finish().unwrap();
+    for number in [0, 255, 599] {
+        assert_eq!(std::fs::read(out.join(name(number).path())).unwrap(), b"one two");
+    }
+    assert_eq!(std::fs::read(out.join("Reports/x.csv")).unwrap(), b"report");
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 2);
+}

@@ -1,0 +1,323 @@
+//! The rules of matching, masking and naming, on runs small enough to see through.
+
+use runfolder::{DemuxError, Orientation, PlanOptions, RunInfo, SampleSheet, plan, survey};
+
+use crate::common::{Made, MadeTile, MemorySink, MemorySource, planned, run, threads};
+
+/// Two reads of four bases and two indexes of four; the first cluster fails the filter.
+fn dual(tiles: Vec<MadeTile>) -> Made {
+    Made { reads: vec![(4, 'N', 'N'), (4, 'Y', 'N'), (4, 'Y', 'N'), (4, 'N', 'N')], tiles }
+}
+
+fn two_samples() -> Made {
+    dual(vec![(
+        1,
+        1101,
+        vec![
+            (false, "AAAAACGTTTTTCCCC"),
+            (true, "AAACACGTTTTTCCCA"),
+            (true, "AAAGACGAATTTCCCG"),
+            (true, "AAATGGCCAACCCCCT"),
+            (true, "AACAACGTAACCCCNC"),
+            (true, "AACCNNNNNNNNCCGC"),
+        ],
+    )])
+}
+
+const SHEET: &str = "[Data]\nSample_ID,index,index2,Sample_Project\nA,ACGT,TTTT,P\nB,GGCC,AACC,Q\n";
+
+fn output(made: &Made, sheet: &str) -> (MemorySink, runfolder::Report) {
+    let plan = planned(&made.run_info(), sheet.as_bytes(), threads(2));
+    run(&made.source(), &plan).unwrap()
+}
+
+#[test]
+fn reads_go_to_their_sample_within_the_tolerance_of_each_index() {
+    let (sink, report) = output(&two_samples(), SHEET);
+    assert_eq!(
+        sink.text("P/A_S1_L001_R1_001.fastq.gz"),
+        "@A1:7:FC:1:1101:1010:1005 1:N:0:ACGT+TTTT\nAAAC\n+\nFFFF\n\
+         @A1:7:FC:1:1101:1020:1005 1:N:0:ACGA+ATTT\nAAAG\n+\nFFFF\n"
+    );
+    assert_eq!(
+        sink.text("Q/B_S2_L001_R2_001.fastq.gz"),
+        "@A1:7:FC:1:1101:1030:1005 2:N:0:GGCC+AACC\nCCCT\n+\nFFFF\n"
+    );
+    assert_eq!(
+        sink.text("Undetermined_S0_L001_R2_001.fastq.gz"),
+        "@A1:7:FC:1:1101:1040:1005 2:N:0:ACGT+AACC\nCCNC\n+\nFF#F\n\
+         @A1:7:FC:1:1101:1050:1005 2:N:0:NNNN+NNNN\nCCGC\n+\nFFFF\n"
+    );
+    assert_eq!(report.lanes[0].samples[0].by_mismatches, [1, 0, 1]);
+    assert_eq!((report.lanes[0].clusters, report.lanes[0].passing), (6, 5));
+}
+
+#[test]
+fn reports_have_the_columns_pipelines_look_for() {
+    let (sink, _) = output(&two_samples(), SHEET);
+    assert_eq!(
+        sink.report_text("Demultiplex_Stats.csv"),
+        "Lane,SampleID,Sample_Project,Index,# Reads,# Perfect Index Reads,# One Mismatch Index Reads,\
+         # Two Mismatch Index Reads,% Reads,% Perfect Index Reads,% One Mismatch Index Reads,% Two Mismatch Index Reads\n\
+         1,A,P,ACGT-TTTT,2,1,0,1,0.4000,0.5000,0.0000,0.5000\n\
+         1,B,Q,GGCC-AACC,1,1,0,0,0.2000,1.0000,0.0000,0.0000\n\
+         1,Undetermined,Undetermined,,2,2,0,0,0.4000,1.0000,0.0000,0.0000\n"
+    );
+    assert_eq!(
+        sink.report_text("Quality_Metrics.csv"),
+        "Lane,SampleID,Sample_Project,index,index2,ReadNumber,Yield,YieldQ30,QualityScoreSum,Mean Quality Score (PF),% Q30\n\
+         1,A,P,ACGT,TTTT,1,8,8,296,37.00,1.00\n1,A,P,ACGT,TTTT,2,8,8,296,37.00,1.00\n\
+         1,B,Q,GGCC,AACC,1,4,4,148,37.00,1.00\n1,B,Q,GGCC,AACC,2,4,4,148,37.00,1.00\n\
+         1,Undetermined,Undetermined,,,1,8,8,296,37.00,1.00\n1,Undetermined,Undetermined,,,2,8,7,261,32.62,0.88\n"
+    );
+    assert_eq!(
+        sink.report_text("Top_Unknown_Barcodes.csv"),
+        "Lane,index,index2,# Reads,% of Unknown Barcodes,% of All Reads\n\
+         1,ACGT,AACC,1,0.500000,0.200000\n1,NNNN,NNNN,1,0.500000,0.200000\n"
+    );
+    assert_eq!(
+        sink.report_text("Index_Hopping_Counts.csv"),
+        "Lane,SampleID,index,index2,# Reads,% of Hopped Reads,% of All Reads\n\
+         1,A,ACGT,TTTT,2,,0.400000\n1,B,GGCC,AACC,1,,0.200000\n1,,ACGT,AACC,1,1.000000,0.200000\n"
+    );
+    assert_eq!(
+        sink.report_text("fastq_list.csv"),
+        "RGID,RGSM,RGLB,Lane,Read1File,Read2File\n\
+         ACGT.TTTT.1,A,UnknownLibrary,1,P/A_S1_L001_R1_001.fastq.gz,P/A_S1_L001_R2_001.fastq.gz\n\
+         GGCC.AACC.1,B,UnknownLibrary,1,Q/B_S2_L001_R1_001.fastq.gz,Q/B_S2_L001_R2_001.fastq.gz\n"
+    );
+    assert_eq!(sink.report_text("SampleSheet.csv"), SHEET);
+    assert_eq!(sink.report_text("RunInfo.xml").as_bytes(), two_samples().run_info());
+}
+
+#[test]
+fn an_i5_read_as_reverse_complement_matches_the_sheet_s_forward_index() {
+    let made = Made {
+        reads: vec![(4, 'N', 'N'), (4, 'Y', 'N'), (6, 'Y', 'Y')],
+        tiles: vec![(1, 1101, vec![(true, "AAAAACGTGGTTAA"), (true, "CCCCACGTAACCGG")])],
+    };
+    // The i5 of four bases fills the first cycles as read; in the sheet's orientation the unused ones come first.
+    let sheet = "[Header]\nFileFormatVersion,2\nIndexOrientation,Forward\n[BCLConvert_Settings]\n\
+        OverrideCycles,Y4;I4;U1N1I4\nBarcodeMismatchesIndex2,0\n[BCLConvert_Data]\nSample_ID,Index,Index2\nA,ACGT,AACC\n";
+    let (sink, _) = output(&made, sheet);
+    assert_eq!(
+        sink.text("A_S1_L001_R1_001.fastq.gz"),
+        "@A1:7:FC:1:1101:1000:1005:rT 1:N:0:ACGT+GGTT\nAAAA\n+\nFFFF\n"
+    );
+    assert!(sink.text("Undetermined_S0_L001_R1_001.fastq.gz").contains("1:N:0:ACGT+AACC"));
+}
+
+#[test]
+fn identifiers_leave_the_read_for_its_name_unless_they_are_to_stay() {
+    let made = dual(vec![(1, 1101, vec![(true, "AGCTACGTTTTTTCGA")])]);
+    let sheet = |more: &str| {
+        format!(
+            "[BCLConvert_Settings]\nOverrideCycles,U2Y2;I4;I4;N1Y1U2\n{more}\n[BCLConvert_Data]\nSample_ID,Index\nA,ACGT\n"
+        )
+    };
+    let (sink, _) = output(&made, &sheet(""));
+    let name = "@A1:7:FC:1:1101:1000:1005:AG+GA";
+    assert_eq!(
+        sink.text("A_S1_L001_R1_001.fastq.gz"),
+        format!("{name} 1:N:0:ACGT+TTTT\nCT\n+\nFF\n")
+    );
+    assert_eq!(
+        sink.text("A_S1_L001_R2_001.fastq.gz"),
+        format!("{name} 2:N:0:ACGT+TTTT\nC\n+\nF\n")
+    );
+    let (sink, _) = output(&made, &sheet("TrimUMI,0\nCreateFastqForIndexReads,1"));
+    assert_eq!(
+        sink.text("A_S1_L001_R2_001.fastq.gz"),
+        format!("{name} 2:N:0:ACGT+TTTT\nCGA\n+\nFFF\n")
+    );
+    assert_eq!(
+        sink.text("A_S1_L001_I2_001.fastq.gz"),
+        format!("{name} 2:N:0:ACGT+TTTT\nTTTT\n+\nFFFF\n")
+    );
+}
+
+#[test]
+fn indexes_of_several_lengths_and_several_rows_of_a_sample_share_a_lane() {
+    let made = dual(vec![(
+        1,
+        1101,
+        vec![(true, "AAAAACGTTTTTAAAA"), (true, "CCCCGGGCTTTTCCCC"), (true, "GGGGGAGATTTTCCCC")],
+    )]);
+    let sheet =
+        "[Data]\nSample_ID,index\nA,ACGT\nB,GGG\nA,GAGA\n[Settings]\nBarcodeMismatchesIndex1,0\n";
+    let (sink, report) = output(&made, sheet);
+    assert!(sink.text("B_S2_L001_R1_001.fastq.gz").contains("1:N:0:GGGC+TTTT\nCCCC\n"));
+    let a = sink.text("A_S1_L001_R1_001.fastq.gz");
+    assert!(a.contains("\nAAAA\n") && a.contains("\nGGGG\n"), "{a}");
+    assert_eq!(report.lanes[0].samples.len(), 3);
+    assert!(sink.report_text("Demultiplex_Stats.csv").contains("1,A,,ACGT;GAGA,2,2,0,0,"));
+}
+
+#[test]
+fn samples_of_other_lanes_have_no_file_in_this_one() {
+    let made = dual(vec![
+        (1, 1101, vec![(true, "AAAAACGTTTTTAAAA")]),
+        (2, 1101, vec![(true, "CCCCACGTTTTTCCCC"), (false, "GGGGACGTTTTTCCCC")]),
+    ]);
+    let sheet = "[Data]\nLane,Sample_ID,index,index2\n1,A,ACGT,TTTT\n2,B,,\n";
+    let (sink, _) = output(&made, sheet);
+    let files: Vec<_> = sink.files.keys().map(String::as_str).collect();
+    assert_eq!(
+        files,
+        [
+            "A_S1_L001_R1_001.fastq.gz",
+            "A_S1_L001_R2_001.fastq.gz",
+            "B_S2_L002_R1_001.fastq.gz",
+            "B_S2_L002_R2_001.fastq.gz",
+            "Undetermined_S0_L001_R1_001.fastq.gz",
+            "Undetermined_S0_L001_R2_001.fastq.gz"
+        ]
+    );
+    assert!(sink.text("B_S2_L002_R1_001.fastq.gz").contains("\nCCCC\n"));
+    let joined =
+        format!("{sheet}[Settings]\nNoLaneSplitting,true\n").replace("2,B,,", "2,A,ACGT,TTTT");
+    let (sink, report) = output(&made, &joined);
+    let reads = sink.text("A_S1_R1_001.fastq.gz");
+    assert!(reads.find(":FC:1:1101:").unwrap() < reads.find(":FC:2:1101:").unwrap());
+    assert_eq!(report.lanes.len(), 2);
+    let only = PlanOptions { lanes: Some([2].into()), ..threads(1) };
+    let plan = planned(&made.run_info(), sheet.as_bytes(), only);
+    assert_eq!(run(&made.source(), &plan).unwrap().1.lanes.len(), 1);
+}
+
+#[test]
+fn failed_reads_are_written_only_when_asked_for_and_marked() {
+    let made = two_samples();
+    let options = PlanOptions { with_failed_reads: true, ..threads(1) };
+    let plan = planned(&made.run_info(), SHEET.as_bytes(), options);
+    let (sink, _) = run(&made.source(), &plan).unwrap();
+    assert!(
+        sink.text("P/A_S1_L001_R1_001.fastq.gz")
+            .starts_with("@A1:7:FC:1:1101:1000:1005 1:Y:0:ACGT+TTTT\nAAAA\n")
+    );
+}
+
+#[test]
+fn a_sheet_with_turned_indexes_is_told_what_to_change() {
+    let made = two_samples();
+    let turned = "[Data]\nSample_ID,index,index2\nA,ACGT,AAAA\nB,GGCC,GGTT\n";
+    let plan = planned(&made.run_info(), turned.as_bytes(), threads(1));
+    let (_, report) = run(&made.source(), &plan).unwrap();
+    let (way, reads) = report.better_orientation(&plan).unwrap();
+    assert_eq!((way, reads), (Orientation::I5Reversed, 4 - 1));
+    // The same from the index cycles alone.
+    let quick = survey(&made.source(), &plan, 1000).unwrap();
+    assert_eq!(quick.better_orientation(&plan), Some((way, reads)));
+    let plan = planned(&made.run_info(), SHEET.as_bytes(), threads(1));
+    let (_, report) = run(&made.source(), &plan).unwrap();
+    assert_eq!(report.better_orientation(&plan), None);
+}
+
+/// What a run says once something was done to it.
+fn error_of(change: impl Fn(&mut MemorySource)) -> String {
+    let made = two_samples();
+    let mut source = made.source();
+    change(&mut source);
+    let plan = planned(&made.run_info(), SHEET.as_bytes(), threads(2));
+    run(&source, &plan).unwrap_err().to_string()
+}
+
+#[test]
+fn what_is_missing_or_broken_is_named_with_lane_tile_cycle_and_file() {
+    const CYCLE: &str = "Data/Intensities/BaseCalls/L001/C14.1/L001_1.cbcl";
+    const FILTER: &str = "Data/Intensities/BaseCalls/L001/s_1_1101.filter";
+    type Case<'a> = (&'a dyn Fn(&mut MemorySource), String);
+    let cases: [Case<'_>; 9] = [
+        (
+            &|source| drop(source.0.remove(CYCLE)),
+            format!("lane 1, cycle 14: {CYCLE} is missing"),
+        ),
+        (
+            &|source| assert!(source.0.get_mut(CYCLE).unwrap().pop().is_some()),
+            format!("lane 1, cycle 14: {CYCLE} cannot be used: it ends too early"),
+        ),
+        (
+            &|source| *source.0.get_mut(CYCLE).unwrap().iter_mut().rev().nth(5).unwrap() ^= 1,
+            format!(
+                "tile 1101 of lane 1, cycle 14: {CYCLE} cannot be used: it does not inflate: its checksum is wrong"
+            ),
+        ),
+        (
+            &|source| source.0.get_mut(FILTER).unwrap().truncate(14),
+            format!("tile 1101 of lane 1: {FILTER} cannot be used: it ends too early"),
+        ),
+        (
+            &|source| drop(source.0.remove(FILTER)),
+            format!("tile 1101 of lane 1: {FILTER} is missing"),
+        ),
+        (
+            &|source| source.0.retain(|path, _| !path.ends_with(".locs")),
+            "tile 1101 of lane 1 has no positions: there is no s.locs, .locs or .clocs for it".to_owned(),
+        ),
+        (
+            &|source| source.0.retain(|path, _| !path.ends_with(".cbcl")),
+            "lane 1 has no base calls of cycle 1 in a format that is known".to_owned(),
+        ),
+        (
+            &|source| source.0.clear(),
+            "lane 1 has no base calls in the run folder".to_owned(),
+        ),
+        (
+            &|source| {
+                let filter = [[0u32, 3, 4].map(u32::to_le_bytes).concat(), vec![1; 4]].concat();
+                source.put(FILTER, filter);
+                let locs = [[1u32, 1f32.to_bits(), 4].map(u32::to_le_bytes).concat(), vec![0; 32]];
+                source.put("Data/Intensities/L001/s_1_1101.locs", locs.concat());
+            },
+            "tile 1101 of lane 1, cycle 1: Data/Intensities/BaseCalls/L001/C1.1/L001_1.cbcl cannot be used: \
+             it counts 6 clusters where 4 are expected"
+                .to_owned(),
+        ),
+    ];
+    for (change, sentence) in cases {
+        assert_eq!(error_of(change), sentence);
+    }
+}
+
+#[test]
+fn a_tile_that_run_info_lists_must_be_there_and_one_more_is_kept_with_a_warning() {
+    let made = two_samples();
+    let with = |tiles: &str| {
+        let text = String::from_utf8(made.run_info()).unwrap();
+        text.replace("<Tile>1_1101</Tile>", tiles).into_bytes()
+    };
+    let plan =
+        planned(&with("<Tile>1_1101</Tile><Tile>1_1102</Tile>"), SHEET.as_bytes(), threads(1));
+    let error = run(&made.source(), &plan).unwrap_err();
+    assert!(matches!(error, DemuxError::NoTile { lane: 1, tile: 1102 }), "{error}");
+    let two = dual(vec![
+        (1, 1101, vec![(true, "AAAAACGTTTTTAAAA")]),
+        (1, 1102, vec![(true, "CCCCACGTTTTTAAAA")]),
+    ]);
+    let plan = planned(&with("<Tile>1_1102</Tile>"), SHEET.as_bytes(), threads(1));
+    let (sink, report) = run(&two.source(), &plan).unwrap();
+    let reads = sink.text("P/A_S1_L001_R1_001.fastq.gz");
+    assert!(reads.find(":1102:").unwrap() < reads.find(":1101:").unwrap());
+    assert!(report.warnings.iter().any(|w| w.starts_with("tile 1101 of lane 1 is in the folder")));
+}
+
+#[test]
+fn a_sink_that_fails_stops_the_work_with_the_file_named() {
+    struct Full;
+    impl runfolder::Sink for Full {
+        fn fastq(&mut self, _: &runfolder::FastqName, _: &[u8]) -> std::io::Result<()> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+        fn finish_file(&mut self, _: &runfolder::FastqName) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn report(&mut self, _: &str, _: &[u8]) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let made = two_samples();
+    let sheet = SampleSheet::parse(SHEET.as_bytes()).unwrap();
+    let plan = plan(RunInfo::parse(&made.run_info()).unwrap(), &sheet, threads(1)).unwrap();
+    let error = runfolder::demultiplex(&made.source(), &plan, &mut Full, &|_| ()).unwrap_err();
+    assert_eq!(error.to_string(), "P/A_S1_L001_R1_001.fastq.gz cannot be written");
+}
