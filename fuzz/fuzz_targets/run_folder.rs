@@ -1,0 +1,15 @@
+//! Feeds the decoders of run folders; the first byte says which.
+#![no_main]
+
+use runfolder::fuzz;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let Some((which, bytes)) = data.split_first() else { return };
+    match which % 5 {
+        0 => fuzz::run_info(bytes),
+        1 => fuzz::sheet(bytes),
+        2 => fuzz::cbcl(bytes),
+        3 => fuzz::places(bytes),
+        _ => fuzz::gzip(bytes),
+    }
+});
