@@ -1,1 +1,30 @@
-//! hub
+//! The operator's server: accounts, projects, datasets and tasks behind one signed HTTP API.
+//!
+//! It points one way. `http` parses a call and chooses the status code, one file per noun; `app` does what the call asks,
+//! one file per noun; `policy` says who may do what, in one table; `data` is the SQL. Nothing here parses a genomic file,
+//! and nothing here opens a dataset key by itself: keys come and go through the custodian, objects stay sealed.
+//!
+//! [`serve`] opens everything that lasts (database, store, key store, certificate authority, platform key file), answers
+//! over TLS until it is told to stop, and ends what it began.
+
+mod app;
+mod config;
+mod data;
+mod engine;
+mod error;
+mod http;
+mod names;
+mod open;
+mod policy;
+mod serve;
+mod state;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+pub use config::{HubConfig, StartError};
+pub use error::HubError;
+pub use http::openapi;
+pub use serve::{Ready, StopHandle, serve};

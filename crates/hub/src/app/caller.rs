@@ -1,0 +1,184 @@
+//! Who calls, and what that caller may do.
+
+use std::fmt;
+
+use api::{AccountId, ErrorCode, Key, KeyKind, Outcome, ProjectId, RequestId, TaskId, Time};
+use proof::PublicKey;
+
+use crate::HubError;
+use crate::data::events::NewEvent;
+use crate::policy::{Action, Actor, Standing, Verdict, allow};
+
+/// Who signed the call.
+#[derive(Debug, Clone)]
+pub(crate) enum Who {
+    /// A key of an account.
+    Account {
+        /// The account.
+        account: api::Account,
+        /// The key.
+        key: Key,
+    },
+    /// The receipt key of a vault, known for its task alone.
+    Vault {
+        /// The task.
+        task: TaskId,
+        /// On whose behalf it runs.
+        owner: AccountId,
+        /// The key.
+        key: PublicKey,
+    },
+}
+
+/// A caller whose signature was verified.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// Who it is.
+    pub(crate) who: Who,
+    /// The call's id.
+    pub(crate) request: RequestId,
+    /// When the call arrived, by the hub's clock.
+    pub(crate) at: Time,
+}
+
+/// The thing an act is about, as events write it: `kind:id`.
+pub(crate) fn object(kind: &str, id: impl fmt::Display) -> String {
+    format!("{kind}:{id}")
+}
+
+impl Caller {
+    /// The account on whose behalf the call is made: the caller's own, or the one that launched the vault's task.
+    pub(crate) const fn account(&self) -> AccountId {
+        match &self.who {
+            Who::Account { account, .. } => account.id,
+            Who::Vault { owner, .. } => *owner,
+        }
+    }
+
+    /// The vault's task, if a vault calls.
+    pub(crate) const fn task(&self) -> Option<TaskId> {
+        match &self.who {
+            Who::Account { .. } => None,
+            Who::Vault { task, .. } => Some(*task),
+        }
+    }
+
+    /// What kind of caller this is, for the table.
+    pub(crate) const fn actor(&self) -> Actor {
+        match &self.who {
+            Who::Account { key, .. } if matches!(key.kind, KeyKind::Instrument) => {
+                Actor::Instrument
+            }
+            Who::Account { account, .. } => Actor::Person { operator: account.operator },
+            Who::Vault { .. } => Actor::Vault,
+        }
+    }
+
+    /// How events name this caller.
+    pub(crate) fn name(&self) -> String {
+        match &self.who {
+            Who::Account { account, .. } => object("account", account.id),
+            Who::Vault { task, .. } => object("vault", task),
+        }
+    }
+
+    /// Asks the table whether this caller may do `action` to the thing `kind` `id`, of which it has `standing`. A thing it
+    /// may not know of is not found; another refusal becomes an event.
+    pub(crate) fn may(
+        &self,
+        action: Action,
+        standing: Standing,
+        kind: &'static str,
+        id: impl fmt::Display,
+        project: Option<ProjectId>,
+    ) -> Result<(), HubError> {
+        match allow(self.actor(), action, standing) {
+            Verdict::Allow => Ok(()),
+            Verdict::Hide => Err(HubError::not_found(kind, id)),
+            Verdict::Forbid => {
+                let thing = object(kind, &id);
+                let error = HubError::new(
+                    ErrorCode::Forbidden,
+                    format!("{} may not do `{}` to {kind} {id}", self.describe(), action.act()),
+                )
+                .hint(match self.actor() {
+                    Actor::Instrument => {
+                        "an instrument's key sends runs and nothing else: use a person's key"
+                    }
+                    _ => "ask an admin or the owner of the project for a higher right",
+                });
+                Err(error.refusing(action.act(), thing, project))
+            }
+        }
+    }
+
+    /// As [`may`](Self::may), for acts about the hub or the caller itself.
+    pub(crate) fn may_here(&self, action: Action) -> Result<(), HubError> {
+        match allow(self.actor(), action, Standing::Hub) {
+            Verdict::Allow => Ok(()),
+            Verdict::Forbid | Verdict::Hide => Err(HubError::new(
+                ErrorCode::Forbidden,
+                format!("{} may not do `{}`", self.describe(), action.act()),
+            )
+            .hint(match self.actor() {
+                Actor::Instrument => {
+                    "an instrument's key sends runs and nothing else: use a person's key"
+                }
+                _ => "this is for accounts that run the hub",
+            })
+            .refusing(action.act(), "hub", None)),
+        }
+    }
+
+    const fn describe(&self) -> &'static str {
+        match self.actor() {
+            Actor::Person { .. } => "your account",
+            Actor::Instrument => "an instrument's key",
+            Actor::Vault => "a vault",
+        }
+    }
+
+    /// An event of this call that was done; change what differs.
+    pub(crate) fn event(
+        &self,
+        act: &'static str,
+        object: impl Into<String>,
+        project: Option<ProjectId>,
+    ) -> NewEvent {
+        NewEvent {
+            at: self.at,
+            actor: self.name(),
+            act,
+            object: object.into(),
+            project,
+            purpose: None,
+            outcome: Outcome::Done,
+            reason: None,
+            request: Some(self.request),
+        }
+    }
+}
+
+/// What a key is released for: a few plain words, because it stands in the audit list, where no data may stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Purpose(String);
+
+impl Purpose {
+    /// Reads a purpose: 1 to 64 small letters, digits, spaces, hyphens and dots.
+    pub(crate) fn parse(text: &str) -> Result<Self, HubError> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b" -._".contains(&b);
+        if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(HubError::bad_request(
+                "the purpose is not 1 to 64 small letters, digits, spaces, hyphens and dots",
+            )
+            .hint("it stands in the audit list, so it must carry no data: `download`, `list`"))
+        }
+    }
+
+    /// The words.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}

@@ -1,0 +1,20 @@
+//! What calls ask for, one file per noun: policy first, then the act and its event in one transaction.
+
+pub(crate) mod accounts;
+pub(crate) mod caller;
+pub(crate) mod events;
+pub(crate) mod keys;
+pub(crate) mod projects;
+pub(crate) mod transfers;
+
+// The other nouns.
+pub(crate) mod apps;
+pub(crate) mod datasets;
+pub(crate) mod manifests;
+pub(crate) mod objects;
+pub(crate) mod runs;
+pub(crate) mod sessions;
+pub(crate) mod store_admin;
+pub(crate) mod tasks;
+
+pub(crate) use caller::{Caller, Purpose, Who};

@@ -1,0 +1,140 @@
+//! A project changes hands: offered by its owner, accepted or refused by the other, withdrawn until then.
+
+use api::{OfferTransfer, ProjectId, Transfer, TransferId, TransferState};
+
+use crate::HubError;
+use crate::app::caller::{Caller, object};
+use crate::app::projects::standing;
+use crate::data;
+use crate::policy::Action;
+use crate::state::Hub;
+
+/// Offers the project.
+pub(crate) async fn offer(
+    hub: &Hub,
+    caller: &Caller,
+    project: ProjectId,
+    body: &OfferTransfer,
+) -> Result<Transfer, HubError> {
+    let mut tx = hub.db.write().await?;
+    let standing = standing(&mut tx, caller, project).await?;
+    caller.may(Action::ProjectTransfer, standing, "project", project, Some(project))?;
+    if body.to == caller.account() {
+        return Err(HubError::conflict(format!("project {project} is yours already")));
+    }
+    data::accounts::find(&mut tx, body.to)
+        .await?
+        .ok_or_else(|| HubError::not_found("account", body.to))?;
+    let transfer = Transfer {
+        id: TransferId::generate(),
+        project,
+        from: caller.account(),
+        to: body.to,
+        reseal: body.reseal,
+        state: TransferState::Offered,
+        created: caller.at,
+    };
+    data::transfers::insert(&mut tx, &transfer).await.map_err(|error| {
+        if data::is_taken(&error) {
+            HubError::conflict(format!("project {project} is offered already"))
+                .hint("withdraw that offer first")
+        } else {
+            error.into()
+        }
+    })?;
+    let event = caller.event("project.transfer.offer", object("project", project), Some(project));
+    data::events::record(&mut tx, &event).await?;
+    tx.commit().await?;
+    Ok(transfer)
+}
+
+/// Offers that the caller made or got.
+pub(crate) async fn list(
+    hub: &Hub,
+    caller: &Caller,
+    after: &str,
+    rows: i64,
+) -> Result<Vec<Transfer>, HubError> {
+    caller.may_here(Action::ListOwn)?;
+    data::transfers::list(&mut *hub.db.read().await?, caller.account(), after, rows).await
+}
+
+/// How an offer ends, and who may end it so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Accept,
+    Refuse,
+    Withdraw,
+}
+
+/// Takes the project: it has a new owner, and the old one is nobody there. With re-seal, every dataset is queued to be
+/// written anew under new keys.
+pub(crate) async fn accept(
+    hub: &Hub,
+    caller: &Caller,
+    id: TransferId,
+) -> Result<Transfer, HubError> {
+    end(hub, caller, id, End::Accept).await
+}
+
+/// Does not take it.
+pub(crate) async fn refuse(
+    hub: &Hub,
+    caller: &Caller,
+    id: TransferId,
+) -> Result<Transfer, HubError> {
+    end(hub, caller, id, End::Refuse).await
+}
+
+/// Takes the offer back.
+pub(crate) async fn withdraw(
+    hub: &Hub,
+    caller: &Caller,
+    id: TransferId,
+) -> Result<Transfer, HubError> {
+    end(hub, caller, id, End::Withdraw).await
+}
+
+async fn end(hub: &Hub, caller: &Caller, id: TransferId, end: End) -> Result<Transfer, HubError> {
+    caller.may_here(Action::TransferEnd)?;
+    let mut tx = hub.db.write().await?;
+    let gone = || HubError::not_found("transfer", id);
+    let mut transfer =
+        data::transfers::find(&mut tx, id, caller.account()).await?.ok_or_else(gone)?;
+    let (state, act, whose) = match end {
+        End::Accept => (TransferState::Accepted, "project.transfer.accept", transfer.to),
+        End::Refuse => (TransferState::Refused, "project.transfer.refuse", transfer.to),
+        End::Withdraw => (TransferState::Withdrawn, "project.transfer.withdraw", transfer.from),
+    };
+    let project = transfer.project;
+    if whose != caller.account() {
+        return Err(HubError::new(
+            api::ErrorCode::Forbidden,
+            match end {
+                End::Withdraw => "only who made the offer takes it back",
+                End::Accept | End::Refuse => "only who got the offer accepts or refuses it",
+            },
+        )
+        .refusing(act, object("project", project), Some(project)));
+    }
+    if !data::transfers::end(&mut tx, id, state, caller.at).await? {
+        let was = data::word(transfer.state);
+        return if transfer.state == state {
+            Ok(transfer)
+        } else {
+            Err(HubError::conflict(format!("transfer {id} is {was} already")))
+        };
+    }
+    if end == End::Accept {
+        data::members::remove(&mut tx, project, transfer.to).await?;
+        data::projects::set_owner(&mut tx, project, transfer.to).await?;
+        if transfer.reseal {
+            super::tasks::queue_reseal(hub, &mut tx, caller, project).await?;
+        }
+    }
+    let event = caller.event(act, object("project", project), Some(project));
+    data::events::record(&mut tx, &event).await?;
+    tx.commit().await?;
+    transfer.state = state;
+    Ok(transfer)
+}

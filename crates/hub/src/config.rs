@@ -1,0 +1,159 @@
+//! What a hub is told at its start, and why it may refuse to.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where a hub keeps what lasts, and under which names it answers.
+#[derive(Debug, Clone)]
+pub struct HubConfig {
+    /// The data directory: database, certificate authority, and by default facilities and key store.
+    pub data: PathBuf,
+    /// Where to listen. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The facilities; two directories inside `data` if there are none.
+    pub facilities: Vec<PathBuf>,
+    /// The platform's key file; `DATA.keys/platform.key` beside the data directory if absent.
+    pub key_file: Option<PathBuf>,
+    /// Further names of the hub, each `HOST` or `HOST:PORT` where people reach it at another port than it listens on.
+    pub names: Vec<String>,
+    /// The program that is started for each task as `PROGRAM vault run …`; no task runs here if absent.
+    pub vault_program: Option<PathBuf>,
+    /// How many vaults may run at once.
+    pub vaults: usize,
+}
+
+impl HubConfig {
+    /// A hub with this data directory and everything else as it comes, listening on loopback.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8470)),
+            facilities: Vec::new(),
+            key_file: None,
+            names: Vec::new(),
+            vault_program: None,
+            vaults: 1,
+        }
+    }
+}
+
+/// Why a hub does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A directory or file of the hub's own cannot be made, read or written.
+    #[error("the hub cannot {act} {path}")]
+    File {
+        /// What it was doing.
+        act: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the disk said.
+        source: std::io::Error,
+    },
+    /// The key file lies where its thief would find the data too.
+    #[error("the platform's key file {key_file} lies inside {inside}, beside what it opens")]
+    KeyFileInside {
+        /// The key file.
+        key_file: PathBuf,
+        /// The data directory or the facility.
+        inside: PathBuf,
+    },
+    /// Others may read the key file.
+    #[error("the platform's key file {key_file} can be read by others (mode {mode:03o})")]
+    KeyFileOpen {
+        /// The key file.
+        key_file: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The key file is missing though the hub has data that only it opens.
+    #[error(
+        "the platform's key file {key_file} is missing, and {data} holds data that only it opens"
+    )]
+    KeyFileMissing {
+        /// The key file.
+        key_file: PathBuf,
+        /// The data directory.
+        data: PathBuf,
+    },
+    /// The key file is no key file, or belongs to another hub.
+    #[error("the platform's key file {key_file} is not usable: {why}")]
+    KeyFile {
+        /// The key file.
+        key_file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A name of the hub is none.
+    #[error("`{name}` is no host name or address")]
+    Name {
+        /// What was given.
+        name: String,
+    },
+    /// The certificates cannot be made or used.
+    #[error("the hub's certificates cannot be made: {why}")]
+    Certificate {
+        /// What is wrong.
+        why: String,
+    },
+    /// The address is taken or not ours.
+    #[error("the hub cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The database does not open.
+    #[error("the database {path} does not open")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: sqlx::Error,
+    },
+    /// The database is of a version that this program does not know.
+    #[error("the database {path} cannot be brought to this program's version")]
+    Migration {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// A facility or the store over them does not open.
+    #[error("the store does not open")]
+    Store {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Something inside that should have worked.
+    #[error(transparent)]
+    Hub(#[from] crate::HubError),
+}
+
+impl StartError {
+    /// What the operator can do next, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::KeyFileInside { key_file, .. } => Some(format!(
+                "move it to a place with other backups and start with `--key-file`: \
+                 whoever gets {} with the data reads everything",
+                key_file.display()
+            )),
+            Self::KeyFileOpen { key_file, .. } => {
+                Some(format!("run `chmod 600 {}`", key_file.display()))
+            }
+            Self::KeyFileMissing { .. } => Some(
+                "bring the key file back from its own backup, or name it with `--key-file`; \
+                 a new one would open nothing that is there"
+                    .to_owned(),
+            ),
+            Self::Listen { .. } => Some("choose another address with `--listen`".to_owned()),
+            Self::Store { .. } => Some(
+                "a facility that is away can be waited for; a new one must be an empty directory"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}

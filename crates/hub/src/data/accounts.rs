@@ -1,0 +1,89 @@
+//! Accounts.
+
+use api::{Account, AccountId, Time};
+use sqlx::FromRow;
+
+use super::{Connection, micros, parsed, time};
+use crate::HubError;
+
+/// Keeps a new account.
+pub(crate) async fn insert(at: &mut Connection, account: &Account) -> Result<(), HubError> {
+    sqlx::query("INSERT INTO accounts (id, name, operator, created) VALUES ($1, $2, $3, $4)")
+        .bind(account.id.to_string())
+        .bind(&account.name)
+        .bind(account.operator)
+        .bind(micros(account.created))
+        .execute(at)
+        .await?;
+    Ok(())
+}
+
+/// The account of that id, disabled or not.
+pub(crate) async fn find(at: &mut Connection, id: AccountId) -> Result<Option<Account>, HubError> {
+    let row: Option<Row> =
+        sqlx::query_as("SELECT id, name, operator, created FROM accounts WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_optional(at)
+            .await?;
+    row.map(Row::account).transpose()
+}
+
+/// Accounts in the order of their ids, after `after`.
+pub(crate) async fn list(
+    at: &mut Connection,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Account>, HubError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT id, name, operator, created FROM accounts WHERE id > $1 ORDER BY id LIMIT $2",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(at)
+    .await?;
+    rows.into_iter().map(Row::account).collect()
+}
+
+/// Disables an account: none of its keys signs any more. Says whether it was not disabled before.
+pub(crate) async fn disable(
+    at: &mut Connection,
+    id: AccountId,
+    now: Time,
+) -> Result<bool, HubError> {
+    let done = sqlx::query("UPDATE accounts SET disabled = $2 WHERE id = $1 AND disabled IS NULL")
+        .bind(id.to_string())
+        .bind(micros(now))
+        .execute(at)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// How many accounts that run this hub are not disabled and have a key in force.
+pub(crate) async fn working_operators(at: &mut Connection) -> Result<i64, HubError> {
+    Ok(sqlx::query_scalar(
+        "SELECT count(DISTINCT accounts.id) FROM accounts
+         JOIN account_keys ON account_keys.account = accounts.id
+         WHERE operator = 1 AND disabled IS NULL AND revoked IS NULL AND kind = 'person'",
+    )
+    .fetch_one(at)
+    .await?)
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    name: String,
+    operator: bool,
+    created: i64,
+}
+
+impl Row {
+    fn account(self) -> Result<Account, HubError> {
+        Ok(Account {
+            id: parsed(&self.id)?,
+            name: self.name,
+            operator: self.operator,
+            created: time(self.created)?,
+        })
+    }
+}

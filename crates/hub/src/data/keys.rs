@@ -1,0 +1,200 @@
+//! Public keys that sign calls: those of accounts, and those of vaults for the length of one task.
+
+use api::{AccountId, Bytes, Key, KeyId, TaskId, Time};
+use sqlx::FromRow;
+
+use super::{Connection, from_word, micros, parsed, time, time_or_none, word};
+use crate::HubError;
+
+/// A key that may sign calls now, and for whom.
+#[derive(Debug, Clone)]
+pub(crate) enum Signer {
+    /// A key of an account.
+    Account {
+        /// The key.
+        key: Key,
+        /// The account's name and standing.
+        account: api::Account,
+    },
+    /// The receipt key of a vault.
+    Vault {
+        /// The key's bytes.
+        public_key: Vec<u8>,
+        /// The task it was accepted for.
+        task: TaskId,
+        /// On whose behalf the task runs.
+        owner: AccountId,
+    },
+}
+
+/// Who signs with this key: a key in force of an account in force, or of a vault whose time is not over.
+pub(crate) async fn signer(
+    at: &mut Connection,
+    id: KeyId,
+    now: Time,
+) -> Result<Option<Signer>, HubError> {
+    let row: Option<SignerRow> = sqlx::query_as(
+        "SELECT k.id, k.account, k.kind, k.name, k.public_key, k.created, k.revoked,
+                a.name AS account_name, a.operator, a.created AS account_created
+         FROM account_keys k JOIN accounts a ON a.id = k.account
+         WHERE k.id = $1 AND k.revoked IS NULL AND a.disabled IS NULL",
+    )
+    .bind(id.to_string())
+    .fetch_optional(&mut *at)
+    .await?;
+    if let Some(row) = row {
+        return row.signer().map(Some);
+    }
+    let row: Option<(Vec<u8>, String, String)> = sqlx::query_as(
+        "SELECT public_key, task, owner FROM vault_keys WHERE id = $1 AND until > $2",
+    )
+    .bind(id.to_string())
+    .bind(micros(now))
+    .fetch_optional(at)
+    .await?;
+    row.map(|(public_key, task, owner)| {
+        Ok(Signer::Vault { public_key, task: parsed(&task)?, owner: parsed(&owner)? })
+    })
+    .transpose()
+}
+
+/// Keeps a new key of an account.
+pub(crate) async fn insert(at: &mut Connection, key: &Key) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO account_keys (id, account, kind, name, public_key, created)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(key.id.to_string())
+    .bind(key.account.to_string())
+    .bind(word(key.kind))
+    .bind(&key.name)
+    .bind(&key.public_key.0)
+    .bind(micros(key.created))
+    .execute(at)
+    .await?;
+    Ok(())
+}
+
+/// The key of that id if it is this account's, revoked or not.
+pub(crate) async fn find(
+    at: &mut Connection,
+    id: KeyId,
+    account: AccountId,
+) -> Result<Option<Key>, HubError> {
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT id, account, kind, name, public_key, created, revoked FROM account_keys
+         WHERE id = $1 AND account = $2",
+    )
+    .bind(id.to_string())
+    .bind(account.to_string())
+    .fetch_optional(at)
+    .await?;
+    row.map(Row::key).transpose()
+}
+
+/// Keys of an account in the order of their ids, after `after`.
+pub(crate) async fn list(
+    at: &mut Connection,
+    account: AccountId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Key>, HubError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT id, account, kind, name, public_key, created, revoked FROM account_keys
+         WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+    )
+    .bind(account.to_string())
+    .bind(after)
+    .bind(limit)
+    .fetch_all(at)
+    .await?;
+    rows.into_iter().map(Row::key).collect()
+}
+
+/// Revokes a key; says whether it was in force.
+pub(crate) async fn revoke(at: &mut Connection, id: KeyId, now: Time) -> Result<bool, HubError> {
+    let done =
+        sqlx::query("UPDATE account_keys SET revoked = $2 WHERE id = $1 AND revoked IS NULL")
+            .bind(id.to_string())
+            .bind(micros(now))
+            .execute(at)
+            .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Makes a vault's receipt key a caller, for one task.
+pub(crate) async fn insert_vault(
+    at: &mut Connection,
+    public_key: &proof::PublicKey,
+    task: TaskId,
+    owner: AccountId,
+    until: Time,
+) -> Result<(), HubError> {
+    sqlx::query(
+        "INSERT INTO vault_keys (id, task, owner, public_key, until) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(public_key.id().to_string())
+    .bind(task.to_string())
+    .bind(owner.to_string())
+    .bind(public_key.to_bytes().to_vec())
+    .bind(micros(until))
+    .execute(at)
+    .await?;
+    Ok(())
+}
+
+/// Ends what vaults of a task may do.
+pub(crate) async fn remove_vaults(at: &mut Connection, task: TaskId) -> Result<(), HubError> {
+    sqlx::query("DELETE FROM vault_keys WHERE task = $1")
+        .bind(task.to_string())
+        .execute(at)
+        .await?;
+    Ok(())
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    account: String,
+    kind: String,
+    name: String,
+    public_key: Vec<u8>,
+    created: i64,
+    revoked: Option<i64>,
+}
+
+impl Row {
+    fn key(self) -> Result<Key, HubError> {
+        Ok(Key {
+            id: parsed(&self.id)?,
+            account: parsed(&self.account)?,
+            kind: from_word(self.kind)?,
+            name: self.name,
+            public_key: Bytes(self.public_key),
+            created: time(self.created)?,
+            revoked: time_or_none(self.revoked)?,
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct SignerRow {
+    #[sqlx(flatten)]
+    key: Row,
+    account_name: String,
+    operator: bool,
+    account_created: i64,
+}
+
+impl SignerRow {
+    fn signer(self) -> Result<Signer, HubError> {
+        let key = self.key.key()?;
+        let account = api::Account {
+            id: key.account,
+            name: self.account_name,
+            operator: self.operator,
+            created: time(self.account_created)?,
+        };
+        Ok(Signer::Account { key, account })
+    }
+}

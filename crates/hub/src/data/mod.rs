@@ -1,0 +1,184 @@
+//! The database: SQL and nothing else, one file per noun.
+//!
+//! SQLite in WAL mode. Readers have a pool; writing has one connection, and every writing transaction takes the write lock
+//! at its start (`BEGIN IMMEDIATE`), because a reader that turns into a writer half-way is refused by SQLite at once, and
+//! two writers that queue here never meet there. `secure_delete` overwrites what is deleted, and [`Db::forget`] empties
+//! the write-ahead log, so that a deleted row is in no file.
+//!
+//! Functions take a connection, so that the caller decides what belongs in one transaction. Texts use `$1` placeholders.
+
+pub(crate) mod accounts;
+pub(crate) mod apps;
+pub(crate) mod cards;
+pub(crate) mod codes;
+pub(crate) mod datasets;
+pub(crate) mod events;
+pub(crate) mod keys;
+pub(crate) mod manifests;
+pub(crate) mod members;
+pub(crate) mod meta;
+pub(crate) mod nonces;
+pub(crate) mod objects;
+pub(crate) mod projects;
+pub(crate) mod sessions;
+pub(crate) mod tasks;
+pub(crate) mod transfers;
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use api::Time;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+
+use crate::{HubError, StartError};
+
+/// How many readers at once.
+const READERS: u32 = 8;
+/// How long a statement waits for a lock that another process holds (a backup, `sqlite3` in a shell).
+const BUSY: Duration = Duration::from_secs(10);
+
+/// The database.
+#[derive(Debug, Clone)]
+pub(crate) struct Db {
+    readers: SqlitePool,
+    writer: SqlitePool,
+}
+
+impl Db {
+    /// Opens the database at `path`, makes it if it is not there, and brings it to this program's version.
+    pub(crate) async fn open(path: &Path) -> Result<Self, StartError> {
+        let database = |source| StartError::Database { path: path.to_owned(), source };
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .busy_timeout(BUSY)
+            .foreign_keys(true)
+            .pragma("secure_delete", "ON")
+            .pragma("trusted_schema", "OFF");
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(
+                options.clone().create_if_missing(true).synchronous(SqliteSynchronous::Full),
+            )
+            .await
+            .map_err(database)?;
+        sqlx::migrate!()
+            .run(&writer)
+            .await
+            .map_err(|source| StartError::Migration { path: path.to_owned(), source })?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.pragma("query_only", "ON"))
+            .await
+            .map_err(database)?;
+        Ok(Self { readers, writer })
+    }
+
+    /// A connection that reads what is committed.
+    pub(crate) async fn read(&self) -> Result<PoolConnection<Sqlite>, HubError> {
+        Ok(self.readers.acquire().await?)
+    }
+
+    /// A transaction that writes; nothing of it stays unless it is committed.
+    pub(crate) async fn write(&self) -> Result<Transaction<'static, Sqlite>, HubError> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Empties the write-ahead log into the database, so that what was deleted stands nowhere. Readers that still look at
+    /// an older state are waited for, as long as a busy lock is.
+    pub(crate) async fn forget(&self) -> Result<(), HubError> {
+        let mut writer = self.writer.acquire().await?;
+        let (busy, _, _): (i64, i64, i64) =
+            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *writer).await?;
+        if busy == 0 {
+            Ok(())
+        } else {
+            Err(HubError::conflict("a reader of the database keeps its log from being emptied")
+                .hint("send the same call again"))
+        }
+    }
+
+    /// Closes every connection, and with them the log.
+    pub(crate) async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// A moment as it is kept.
+pub(crate) fn micros(time: Time) -> i64 {
+    time.as_microsecond()
+}
+
+/// A moment that was kept.
+pub(crate) fn time(micros: i64) -> Result<Time, HubError> {
+    Time::from_microsecond(micros).map_err(damaged)
+}
+
+/// A moment that was kept, where there is one.
+pub(crate) fn time_or_none(micros: Option<i64>) -> Result<Option<Time>, HubError> {
+    micros.map(time).transpose()
+}
+
+/// An id, digest or object reference that was kept as its text.
+pub(crate) fn parsed<T>(text: &str) -> Result<T, HubError>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    text.parse().map_err(damaged)
+}
+
+/// As [`parsed`], where there is one.
+pub(crate) fn parsed_or_none<T>(text: Option<String>) -> Result<Option<T>, HubError>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    text.as_deref().map(parsed).transpose()
+}
+
+/// An enumeration of the wire as its word.
+pub(crate) fn word(value: impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => unreachable!("an enumeration of the wire without fields is one word"),
+    }
+}
+
+/// An enumeration of the wire from the word that was kept.
+pub(crate) fn from_word<T: DeserializeOwned>(word: String) -> Result<T, HubError> {
+    serde_json::from_value(serde_json::Value::String(word)).map_err(damaged)
+}
+
+/// A number that is never negative, as SQLite keeps it.
+pub(crate) fn signed(number: u64) -> Result<i64, HubError> {
+    i64::try_from(number).map_err(|_| HubError::bad_request(format!("{number} is too large")))
+}
+
+/// A number that was kept and is never negative.
+pub(crate) fn unsigned(number: i64) -> Result<u64, HubError> {
+    u64::try_from(number).map_err(damaged)
+}
+
+/// A small number that was kept and is never negative.
+pub(crate) fn small(number: i64) -> Result<u32, HubError> {
+    u32::try_from(number).map_err(damaged)
+}
+
+fn damaged(cause: impl std::error::Error + Send + Sync + 'static) -> HubError {
+    HubError::internal("a row of the hub's database does not read", cause)
+}
+
+/// Whether an error says that a row of that key is there already.
+pub(crate) fn is_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+/// The connection inside a transaction or a pool's connection: what the functions of this module take.
+pub(crate) type Connection = SqliteConnection;

@@ -1,0 +1,334 @@
+//! The signature of every call under `/api/` (`spec/signed-calls.md`), verified before anything else looks at it.
+//!
+//! The signature covers the digest of the body, so it is verified on the headers alone: a stranger cannot make the hub
+//! read a large body. Then the body is read and hashed as it arrives, while the nonce goes to the disk beside it, and the
+//! digest is handed on with the body, so that nobody hashes it again.
+
+use api::{Digest, ErrorCode, RequestId, SignedStatement, Time};
+use aws_lc_rs::digest::{Context, SHA256};
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use proof::{Call, CallError, MAX_SKEW_SECONDS, ParsedCall, PublicKey, parse_content_digest};
+use serde::Deserialize;
+use std::time::Duration;
+
+use super::open;
+use crate::HubError;
+use crate::app::{Caller, Who};
+use crate::data;
+use crate::data::keys::Signer;
+use crate::state::Hub;
+
+/// The largest JSON body.
+pub(crate) const JSON_BYTES: usize = 1024 * 1024;
+/// The largest body of an object.
+pub(crate) const OBJECT_BYTES: usize = seal::MAX_OBJECT_BYTES;
+/// The largest body that is read before its signature can be verified.
+const PRESENTED_BYTES: usize = 64 * 1024;
+/// How long a body may pause.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// The digest of a body that is what its signed `Content-Digest` says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct VerifiedBody {
+    /// The SHA-256 of the body.
+    pub(crate) digest: Digest,
+}
+
+/// The key that signed a call which brings its own key; it stands for nothing but itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Presented {
+    /// The key.
+    pub(crate) key: PublicKey,
+    /// The call's id.
+    pub(crate) request: RequestId,
+    /// When the call arrived.
+    pub(crate) at: Time,
+}
+
+/// The call's id and the moment it arrived; `finish` puts it in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival {
+    pub(super) request: RequestId,
+    pub(super) at: Time,
+}
+
+/// The largest body that a call takes.
+fn most_bytes(method: &Method, path: &str) -> usize {
+    let segments: Vec<&str> = path.split('/').collect();
+    match segments[..] {
+        ["", "api", "v1", "datasets", _, "objects", _] if method == Method::PUT => OBJECT_BYTES,
+        _ => JSON_BYTES,
+    }
+}
+
+/// Lets a call through that is signed, or on the list of those that need not be.
+pub(super) async fn layer(State(hub): State<Hub>, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    if method == Method::OPTIONS {
+        return open::options();
+    }
+    let under_api = path == "/api" || path.starts_with("/api/");
+    if open::is_open(method, path) || !under_api {
+        // An unsigned call has no body that anybody would read.
+        let (parts, _body) = request.into_parts();
+        return next.run(Request::from_parts(parts, Body::empty())).await;
+    }
+    let most = most_bytes(method, path);
+    // Held until the answer is there: a body is in memory as long as its handler works.
+    let _permit = if most > JSON_BYTES { hub.large_bodies.acquire().await.ok() } else { None };
+    match verify(&hub, request, most).await {
+        Ok(request) => {
+            let caller = request.extensions().get::<Caller>().cloned();
+            let mut response = next.run(request).await;
+            if let Some(caller) = caller {
+                response.extensions_mut().insert(caller);
+            }
+            response
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn verify(hub: &Hub, request: Request, most: usize) -> Result<Request, HubError> {
+    let (mut parts, body) = request.into_parts();
+    let arrival = *parts
+        .extensions
+        .get::<Arrival>()
+        .ok_or_else(|| HubError::internal("the call has no id", "a layer is missing"))?;
+    let parsed = ParsedCall::parse(
+        one(&parts.headers, "signature-input")?,
+        one(&parts.headers, "signature")?,
+    )
+    .map_err(refusal)?;
+    parsed.check_time(arrival.at.as_second()).map_err(refusal)?;
+    let authority = authority(&parts)?.to_owned();
+    if !hub.names.is_own(&authority) {
+        return Err(HubError::new(
+            ErrorCode::BadSignature,
+            format!("the call is for `{authority}`, which is no name of this hub"),
+        )
+        .hint(format!(
+            "this hub is {}; an operator adds names with `chorion serve --name`",
+            hub.names.authorities().join(", ")
+        )));
+    }
+    let path_and_query = parts.uri.path_and_query().map_or("/", |pq| pq.as_str());
+    let target_uri = format!("https://{authority}{path_and_query}");
+    let Some(content_digest) = one(&parts.headers, "content-digest")? else {
+        return Err(refusal(CallError::NotCovered("content-digest".to_owned())));
+    };
+    let digest = parse_content_digest(content_digest).map_err(refusal)?;
+    let headers = covered(&parts.headers)?;
+    let call = Call {
+        method: parts.method.as_str(),
+        target_uri: &target_uri,
+        content_digest,
+        headers: &headers,
+    };
+    let too_large = |error: HubError| error;
+
+    let bytes = if open::brings_its_key(&parts.method, parts.uri.path()) {
+        let bytes = read(body, &parts.headers, PRESENTED_BYTES, digest).await?;
+        let key = presented_key(&bytes)?;
+        parsed.verify(&call, &key).map_err(refusal)?;
+        count_once(hub, &parsed, arrival.at).await?;
+        parts.extensions.insert(Presented { key, request: arrival.request, at: arrival.at });
+        bytes
+    } else {
+        let mut reader = hub.db.read().await?;
+        let signer = data::keys::signer(&mut reader, parsed.key, arrival.at).await?;
+        drop(reader);
+        let (public_key, who) = known(parsed.key, signer)?;
+        parsed.verify(&call, &public_key).map_err(refusal)?;
+        let (bytes, ()) = tokio::try_join!(
+            read(body, &parts.headers, most, digest),
+            count_once(hub, &parsed, arrival.at),
+        )
+        .map_err(too_large)?;
+        parts.extensions.insert(Caller { who, request: arrival.request, at: arrival.at });
+        bytes
+    };
+    parts.extensions.insert(VerifiedBody { digest });
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+/// Who signs with the key that the signature names.
+fn known(id: api::KeyId, signer: Option<Signer>) -> Result<(PublicKey, Who), HubError> {
+    let (bytes, who) = match signer {
+        Some(Signer::Account { key, account }) => {
+            (key.public_key.0.clone(), Who::Account { account, key })
+        }
+        Some(Signer::Vault { public_key, task, owner }) => {
+            let key = PublicKey::from_bytes(&public_key)
+                .map_err(|e| HubError::internal("a vault's key in the database is none", e))?;
+            return Ok((key, Who::Vault { task, owner, key }));
+        }
+        None => {
+            return Err(HubError::new(
+                ErrorCode::UnknownKey,
+                format!("key {id} is not known here, or was revoked"),
+            )
+            .hint("enrol with a one-time code, or add this key from one that still signs"));
+        }
+    };
+    let key = PublicKey::from_bytes(&bytes)
+        .map_err(|e| HubError::internal("an account's key in the database is none", e))?;
+    Ok((key, who))
+}
+
+/// Keeps the nonce, or says that the call was made before.
+async fn count_once(hub: &Hub, parsed: &ParsedCall, now: Time) -> Result<(), HubError> {
+    const SECOND: i64 = 1_000_000;
+    let expires = parsed.created.saturating_add(MAX_SKEW_SECONDS + 1).saturating_mul(SECOND);
+    let nonce = parsed.nonce.clone();
+    if hub.nonces.is_new(parsed.key, nonce, data::micros(now), expires).await? {
+        Ok(())
+    } else {
+        Err(HubError::new(ErrorCode::Replay, "this call was made before: its nonce is used")
+            .hint("sign it anew, with a new nonce"))
+    }
+}
+
+/// Reads a body of at most `most` bytes that has this digest.
+async fn read(
+    body: Body,
+    headers: &HeaderMap,
+    most: usize,
+    digest: Digest,
+) -> Result<Bytes, HubError> {
+    let too_large = || {
+        HubError::new(ErrorCode::TooLarge, format!("the body is larger than {most} bytes"))
+            .hint("send an object as several, each of at most 16 MiB sealed")
+    };
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok())
+        .and_then(|length| length.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > most) {
+        return Err(too_large());
+    }
+    let mut body = body;
+    let mut bytes = BytesMut::with_capacity(announced.unwrap_or_default());
+    let mut context = Context::new(&SHA256);
+    loop {
+        let frame = tokio::time::timeout(PAUSE, body.frame()).await.map_err(|_elapsed| {
+            HubError::bad_request(format!("the body paused for {} seconds", PAUSE.as_secs()))
+                .hint("send it again: nothing of it was kept")
+        })?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|cause| {
+            HubError::bad_request("the body ended before it was whole").caused_by(cause)
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > most {
+            return Err(too_large());
+        }
+        context.update(&data);
+        bytes.extend_from_slice(&data);
+    }
+    if context.finish().as_ref() == digest.0 {
+        Ok(bytes.freeze())
+    } else {
+        Err(refusal(CallError::Body))
+    }
+}
+
+/// The key that a body brings: that of an enrolment, or the one that signed a vault's evidence.
+fn presented_key(body: &[u8]) -> Result<PublicKey, HubError> {
+    #[derive(Deserialize)]
+    struct Brings {
+        public_key: Option<api::Bytes>,
+        evidence: Option<SignedStatement>,
+    }
+    let brings: Brings = serde_json::from_slice(body)
+        .map_err(|e| HubError::bad_request(format!("the body does not read: {e}")))?;
+    let key = brings.public_key.or(brings.evidence.map(|evidence| evidence.signer));
+    let key = key.ok_or_else(|| HubError::bad_request("the body brings no public key"))?;
+    PublicKey::from_bytes(&key.0).map_err(|e| HubError::bad_request(e.to_string()))
+}
+
+/// The one value of a header, if it is there.
+fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, HubError> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(HubError::new(
+            ErrorCode::BadSignature,
+            format!("the header `{name}` is there more than once"),
+        ));
+    }
+    let text = first.map(|value| value.to_str()).transpose();
+    text.map_err(|_| {
+        HubError::new(ErrorCode::BadSignature, format!("the header `{name}` is not plain text"))
+    })
+}
+
+/// Every header of ours, sorted by name: all of them must be covered.
+fn covered(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, HubError> {
+    let mut ours = Vec::new();
+    for name in headers.keys().map(|name| name.as_str()).filter(|n| n.starts_with("chorion-")) {
+        if let Some(value) = one(headers, name)? {
+            ours.push((name, value));
+        }
+    }
+    ours.sort_unstable();
+    Ok(ours)
+}
+
+/// The authority that the caller wrote: in the URI for HTTP/2, in `Host` before it.
+fn authority(parts: &Parts) -> Result<&str, HubError> {
+    if let Some(authority) = parts.uri.authority() {
+        return Ok(authority.as_str());
+    }
+    one(&parts.headers, "host")?
+        .ok_or_else(|| HubError::new(ErrorCode::BadSignature, "the call names no host"))
+}
+
+/// What a caller reads about a signature that does not count.
+fn refusal(error: CallError) -> HubError {
+    let title = error.to_string();
+    match error {
+        CallError::Unsigned => HubError::new(ErrorCode::Unsigned, title)
+            .hint("every call under /api/ is signed: `chorion login` makes a key and enrols it"),
+        CallError::Skew { .. } => HubError::new(ErrorCode::ClockSkew, title).hint(format!(
+            "set the clock, or sign with the hub's time, which is in this answer: {MAX_SKEW_SECONDS} seconds may lie between"
+        )),
+        CallError::Body => HubError::new(ErrorCode::DigestMismatch, title)
+            .hint("it was changed on the way, or another body was signed: send it again"),
+        CallError::NotCovered(_) => HubError::new(ErrorCode::BadSignature, title)
+            .hint("the signature covers `@method`, `@target-uri`, `content-digest` and every `chorion-` header"),
+        CallError::Form(_) | CallError::Wrong(_) => HubError::new(ErrorCode::BadSignature, title)
+            .hint("spec/signed-calls.md has the one form that is accepted"),
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = HubError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, HubError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| refusal(CallError::Unsigned))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Presented {
+    type Rejection = HubError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, HubError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| refusal(CallError::Unsigned))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for VerifiedBody {
+    type Rejection = HubError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, HubError> {
+        parts.extensions.get::<Self>().copied().ok_or_else(|| refusal(CallError::Unsigned))
+    }
+}

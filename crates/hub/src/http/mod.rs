@@ -1,0 +1,92 @@
+//! HTTP: parses calls, chooses status codes, and knows nothing else. One file per noun, each with its `routes`.
+//!
+//! A call passes three layers before its handler: `finish` gives it an id and turns whatever comes back that is no success
+//! into a problem document; `auth` verifies the signature, the digest and the nonce, unless the call is on the list in
+//! `open`; the router finds the handler. Handlers parse with the extractors of `extract` and `page` and call `app`.
+
+mod accounts;
+mod apps;
+pub(crate) mod auth;
+mod audit;
+mod datasets;
+pub(crate) mod extract;
+mod finish;
+mod keys;
+mod manifests;
+mod objects;
+pub(crate) mod open;
+pub(crate) mod page;
+mod projects;
+mod runs;
+mod sessions;
+mod store_admin;
+mod tasks;
+mod transfers;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::middleware::from_fn_with_state;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::HubError;
+use crate::state::Hub;
+
+/// What stands at the head of the OpenAPI document.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Chorion hub",
+        description = "Every call under `/api/` is signed: RFC 9421 HTTP Message Signatures with Ed25519 over \
+                       `@method`, `@target-uri`, `content-digest` and every `chorion-` header (`spec/signed-calls.md`). \
+                       Every refusal is a problem document (RFC 9457) with a stable `code`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    components(schemas(api::Problem)),
+)]
+struct Document;
+
+/// Every noun's calls.
+fn nouns() -> OpenApiRouter<Hub> {
+    let signed = OpenApiRouter::default()
+        .merge(accounts::routes())
+        .merge(keys::routes())
+        .merge(projects::routes())
+        .merge(transfers::routes())
+        .merge(datasets::routes())
+        .merge(objects::routes())
+        .merge(manifests::routes())
+        .merge(runs::routes())
+        .merge(apps::routes())
+        .merge(sessions::routes())
+        .merge(tasks::routes())
+        .merge(audit::routes())
+        .merge(store_admin::routes());
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(open::routes())
+        .nest(api::API_PREFIX, signed)
+}
+
+/// The OpenAPI 3.1 document of every call, as `GET /openapi.json` serves it and `crates/hub/openapi.json` keeps it.
+pub fn openapi() -> String {
+    let mut text = nouns()
+        .into_openapi()
+        .to_pretty_json()
+        .expect("the document serializes because it holds texts, lists and records");
+    text.push('\n');
+    text
+}
+
+/// The whole service.
+pub(crate) fn service(hub: Hub) -> Router {
+    nouns()
+        .split_for_parts()
+        .0
+        .fallback(async |State(_): State<Hub>, uri: http::Uri| {
+            HubError::not_found("such path as", uri.path())
+        })
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(hub.clone(), auth::layer))
+        .layer(from_fn_with_state(hub.clone(), finish::layer))
+        .with_state(hub)
+}

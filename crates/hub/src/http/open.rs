@@ -1,0 +1,128 @@
+//! What answers without a signature: this list, `spec/unsigned.md`, and nothing else. A test compares the two.
+
+use api::Health;
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::{ALLOW, CONTENT_TYPE};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::state::Hub;
+
+/// An unsigned call and why it may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Open {
+    /// The method.
+    pub(crate) method: &'static str,
+    /// The exact path; `*` is any.
+    pub(crate) path: &'static str,
+    /// Why.
+    pub(crate) because: &'static str,
+}
+
+/// The list.
+pub(crate) const OPEN: &[Open] = &[
+    Open { method: "GET", path: "/", because: "says what this is and where its description lies" },
+    Open {
+        method: "GET",
+        path: "/health",
+        because: "a probe has no key; it learns the hub's id, version and clock",
+    },
+    Open {
+        method: "GET",
+        path: "/openapi.json",
+        because: "the description of the calls is the same for everybody",
+    },
+    Open {
+        method: "OPTIONS",
+        path: "*",
+        because: "a browser asks before it signs; the answer is the same for every path",
+    },
+];
+
+/// Whether a call may come without a signature. `HEAD` is `GET` without the body.
+pub(crate) fn is_open(method: &Method, path: &str) -> bool {
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    OPEN.iter().any(|open| open.method == method && (open.path == "*" || open.path == path))
+}
+
+/// Calls that are signed by a key which the body itself brings, because the hub does not know it yet. What makes them
+/// count is the one-time code or ticket beside it.
+pub(crate) fn brings_its_key(method: &Method, path: &str) -> bool {
+    let Some(rest) = path.strip_prefix(api::API_PREFIX) else { return false };
+    let segments: Vec<&str> = rest.split('/').skip(1).collect();
+    method == Method::POST && matches!(segments[..], ["enrol"] | ["tasks", _, "claim"])
+}
+
+pub(super) fn routes() -> OpenApiRouter<Hub> {
+    OpenApiRouter::default()
+        .routes(routes!(root))
+        .routes(routes!(health))
+        .route("/openapi.json", axum::routing::get(document))
+}
+
+#[utoipa::path(get, path = "/", tag = "hub",
+    responses((status = 200, body = String, content_type = "text/plain")))]
+async fn root(State(hub): State<Hub>) -> String {
+    format!(
+        "This is Chorion hub {} ({}).\n\
+         Every call under /api/ is signed; /openapi.json describes them, /health says whether the hub is alive.\n",
+        hub.id,
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+#[utoipa::path(get, path = "/health", tag = "hub", responses((status = 200, body = Health)))]
+async fn health(State(hub): State<Hub>) -> Json<Health> {
+    Json(Health {
+        hub: hub.id.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        time: hub.now(),
+    })
+}
+
+async fn document() -> Response {
+    ([(CONTENT_TYPE, "application/json")], super::openapi()).into_response()
+}
+
+/// The answer to `OPTIONS`, whatever the path.
+pub(super) fn options() -> Response {
+    let allow = [(ALLOW, "GET, HEAD, POST, PUT, DELETE, OPTIONS")];
+    (StatusCode::NO_CONTENT, allow).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_of_the_specification_has_the_same_list() {
+        let page = include_str!("../../../../spec/unsigned.md");
+        let rows: Vec<(String, String)> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `"))
+            .filter_map(|line| {
+                let (call, because) = line.split_once("` | ")?;
+                Some((call.to_owned(), because.trim_end_matches(" |").to_owned()))
+            })
+            .collect();
+        let list: Vec<(String, String)> = OPEN
+            .iter()
+            .map(|open| (format!("{} {}", open.method, open.path), open.because.to_owned()))
+            .collect();
+        assert_eq!(rows, list);
+    }
+
+    #[test]
+    fn nothing_under_api_is_open_but_options() {
+        for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE] {
+            for path in ["/api/v1/whoami", "/api/v1/enrol", "/api/", "/api", "/health/", "//health"]
+            {
+                assert!(!is_open(&method, path), "{method} {path}");
+            }
+        }
+        assert!(is_open(&Method::OPTIONS, "/api/v1/whoami"));
+    }
+}

@@ -1,0 +1,239 @@
+//! Opens everything that lasts: directories, key files, database, store and key store, in an order that a stop at any
+//! point leaves startable.
+//!
+//! The platform's key file and the key that signs cards lie outside the data directory and every facility, in
+//! `DATA.keys/` beside it unless the operator names another place: a thief of the data, or of its backups, holds nothing
+//! that opens it. A start that would put them inside is refused, and so is one that would make new ones for old data.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use custody::{Custodian, Custodians, PlatformCustodian};
+use data_encoding::HEXLOWER;
+use proof::SigningKey;
+use seal::recipient::RecipientKey;
+use store::{DirectoryFacility, Facility, FacilityId, KeyStore, Store, StoreOptions};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::data::{self, Db};
+use crate::tls::write_new;
+use crate::{HubConfig, StartError};
+
+/// What lasts, opened.
+pub(crate) struct Opened {
+    /// The hub's id.
+    pub(crate) id: String,
+    /// The data directory, as the disk names it.
+    pub(crate) data: PathBuf,
+    pub(crate) db: Db,
+    pub(crate) store: Store,
+    pub(crate) keys: KeyStore,
+    pub(crate) custodians: Custodians,
+    pub(crate) card_key: SigningKey,
+}
+
+/// Opens what `config` names, or makes it at the first start.
+pub(crate) async fn open(config: &HubConfig) -> Result<Opened, StartError> {
+    let data = directory(&config.data)?;
+    let facilities = if config.facilities.is_empty() {
+        vec![data.join("facility-a"), data.join("facility-b")]
+    } else {
+        config.facilities.iter().map(|path| resolved(path)).collect::<Result<_, _>>()?
+    };
+    let database = data.join("hub.db");
+    let first_start = !database.exists();
+
+    let key_file = match &config.key_file {
+        Some(path) => resolved(path)?,
+        None => beside(&data).join("platform.key"),
+    };
+    for inside in std::iter::once(&data).chain(&facilities) {
+        if key_file.starts_with(inside) {
+            let inside = inside.clone();
+            return Err(StartError::KeyFileInside { key_file, inside });
+        }
+    }
+    let platform = platform(&key_file, &data, first_start)?;
+    let card_key = card_key(&key_file.with_file_name("card.key"), &data, first_start)?;
+
+    let db = Db::open(&database).await?;
+    let id = remembered(&db, "hub", || Uuid::now_v7().to_string()).await?;
+    the_same_key(&db, "platform recipient", &fingerprint(platform.recipient()), &key_file).await?;
+    the_same_key(&db, "card key", &card_key.public().id().to_string(), &key_file).await?;
+
+    let mut opened = Vec::new();
+    for path in facilities {
+        opened.push(facility(&db, path).await?);
+    }
+    let store = Store::open(opened, StoreOptions::default()).await.map_err(in_store)?;
+    let keys = key_store(&data).await?;
+    let platform: Arc<dyn Custodian> = Arc::new(platform);
+    Ok(Opened { id, data, db, store, keys, custodians: Custodians::new([platform]), card_key })
+}
+
+/// The directory, made for this user alone if it is not there, by the name the disk gives it.
+fn directory(path: &Path) -> Result<PathBuf, StartError> {
+    let failed = |act, source| StartError::File { act, path: path.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| failed("make", e))?;
+    path.canonicalize().map_err(|e| failed("read", e))
+}
+
+/// A path by the names the disk gives to what of it exists, so that no link hides where it leads.
+fn resolved(path: &Path) -> Result<PathBuf, StartError> {
+    let failed = |source| StartError::File { act: "find", path: path.to_owned(), source };
+    let absolute = std::path::absolute(path).map_err(failed)?;
+    let mut missing = Vec::new();
+    let mut there = absolute.as_path();
+    loop {
+        match there.canonicalize() {
+            Ok(mut found) => {
+                found.extend(missing.iter().rev());
+                return Ok(found);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let (Some(name), Some(parent)) = (there.file_name(), there.parent()) else {
+                    return Err(failed(error));
+                };
+                missing.push(name);
+                there = parent;
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
+/// `DATA.keys`, beside the data directory.
+fn beside(data: &Path) -> PathBuf {
+    let mut name = data.file_name().unwrap_or_default().to_owned();
+    name.push(".keys");
+    data.with_file_name(name)
+}
+
+fn platform(path: &Path, data: &Path, first_start: bool) -> Result<PlatformCustodian, StartError> {
+    let refused = |error: custody::KeyFileError| match error {
+        custody::KeyFileError::Mode { path, mode } => {
+            StartError::KeyFileOpen { key_file: path, mode }
+        }
+        custody::KeyFileError::Io { path, act: _, source } => {
+            StartError::File { act: "use", path, source }
+        }
+        other => StartError::KeyFile { key_file: path.to_owned(), why: other.to_string() },
+    };
+    if path.exists() {
+        return PlatformCustodian::open(path).map_err(refused);
+    }
+    if !first_start {
+        return Err(missing(path, data));
+    }
+    make_parent(path)?;
+    PlatformCustodian::create(path).map_err(refused)
+}
+
+/// The key that signs platform cards: 32 bytes in hex.
+fn card_key(path: &Path, data: &Path, first_start: bool) -> Result<SigningKey, StartError> {
+    let file = |act| {
+        let path = path.to_owned();
+        move |source| StartError::File { act, path, source }
+    };
+    if !path.exists() {
+        if !first_start {
+            return Err(missing(path, data));
+        }
+        make_parent(path)?;
+        let mut seed = Zeroizing::new([0; 32]);
+        seal::fill_random(&mut *seed)
+            .map_err(|e| StartError::KeyFile { key_file: path.to_owned(), why: e.to_string() })?;
+        let text = Zeroizing::new(HEXLOWER.encode(&*seed));
+        write_new(path, 0o600, text.as_bytes()).map_err(file("write"))?;
+    }
+    let mode = std::fs::metadata(path).map_err(file("read"))?.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(StartError::KeyFileOpen { key_file: path.to_owned(), mode });
+    }
+    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(file("read"))?);
+    let bytes = Zeroizing::new(HEXLOWER.decode(text.trim_end().as_bytes()).unwrap_or_default());
+    let seed = bytes.as_slice().try_into().map_err(|_length| StartError::KeyFile {
+        key_file: path.to_owned(),
+        why: "it is not 64 hex digits".to_owned(),
+    })?;
+    Ok(SigningKey::from_seed(seed))
+}
+
+fn missing(path: &Path, data: &Path) -> StartError {
+    StartError::KeyFileMissing { key_file: path.to_owned(), data: data.to_owned() }
+}
+
+fn make_parent(path: &Path) -> Result<(), StartError> {
+    path.parent().map_or(Ok(()), |parent| directory(parent).map(|_| ()))
+}
+
+fn fingerprint(key: &RecipientKey) -> String {
+    HEXLOWER.encode(&key.fingerprint())
+}
+
+/// The value kept under `name`, made at the first start.
+async fn remembered(
+    db: &Db,
+    name: &str,
+    make: impl FnOnce() -> String,
+) -> Result<String, StartError> {
+    let mut tx = db.write().await?;
+    if let Some(value) = data::meta::find(&mut tx, name).await? {
+        return Ok(value);
+    }
+    let value = make();
+    data::meta::insert(&mut tx, name, &value).await?;
+    tx.commit().await.map_err(crate::HubError::from)?;
+    Ok(value)
+}
+
+/// Refuses a key file that is not the one this database was made with.
+async fn the_same_key(db: &Db, name: &str, value: &str, key_file: &Path) -> Result<(), StartError> {
+    if remembered(db, name, || value.to_owned()).await? == value {
+        return Ok(());
+    }
+    Err(StartError::KeyFile {
+        key_file: key_file.to_owned(),
+        why: "it belongs to another hub than the data directory".to_owned(),
+    })
+}
+
+/// The facility in a directory. One that was used before and is not there is waited for, never made anew: an empty
+/// directory may be a disk that is not mounted.
+async fn facility(db: &Db, path: PathBuf) -> Result<Arc<dyn Facility>, StartError> {
+    let name = format!("facility {}", path.display());
+    let known = data::meta::find(&mut *db.read().await?, &name).await?;
+    if let Some(id) = known {
+        let id: Uuid = data::parsed(&id)?;
+        return Ok(Arc::new(DirectoryFacility::expect(path, FacilityId::from_uuid(id)).await));
+    }
+    let used =
+        path.is_dir() && std::fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some());
+    let facility = if used {
+        DirectoryFacility::open(&path).await
+    } else {
+        DirectoryFacility::create(&path).await
+    };
+    let facility = facility.map_err(in_store)?;
+    let id = facility.id().as_uuid().to_string();
+    remembered(db, &name, || id).await?;
+    Ok(Arc::new(facility))
+}
+
+async fn key_store(data: &Path) -> Result<KeyStore, StartError> {
+    let root = directory(&data.join("keys"))?;
+    let places = [root.join("a"), root.join("b")];
+    if places.iter().any(|place| place.exists()) {
+        KeyStore::open(places).await.map_err(in_store)
+    } else {
+        KeyStore::create(places).await.map_err(in_store)
+    }
+}
+
+fn in_store(source: impl std::error::Error + Send + Sync + 'static) -> StartError {
+    StartError::Store { source: Box::new(source) }
+}

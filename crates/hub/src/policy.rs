@@ -1,0 +1,338 @@
+//! Who may do what: one table, asked by every call before it acts.
+//!
+//! An actor is a person's key, an instrument's key or a vault for its task. What it is to the thing is its standing. The
+//! answer is one of three: yes; no, and it may know that the thing is there; or that there is no such thing. A stranger
+//! always gets the last, whatever the act, so that ids tell nothing. `spec/policy.txt` is this table as printed.
+
+use api::Right;
+
+/// What kind of caller acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Actor {
+    /// A person's key; whether its account runs this hub.
+    Person {
+        /// Invitations, the store, the whole audit list. It opens no project.
+        operator: bool,
+    },
+    /// An instrument's key: sends runs and nothing else.
+    Instrument,
+    /// The receipt key of a vault, for one task.
+    Vault,
+}
+
+/// What the caller is to the thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The act is about the hub or the caller itself.
+    Hub,
+    /// Nothing: it may not even know of it.
+    Stranger,
+    /// A member of the project that the thing belongs to.
+    Member {
+        /// Its right there.
+        right: Right,
+        /// Whether its account made the thing.
+        maker: bool,
+    },
+    /// The thing is an input of the vault's task.
+    TaskInput,
+    /// The thing is an output of the vault's task.
+    TaskOutput,
+    /// The thing is a project into which the vault's task may write.
+    TaskTarget,
+}
+
+/// What the table says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Yes.
+    Allow,
+    /// No, and the caller may know of the thing.
+    Forbid,
+    /// There is no such thing, as far as this caller is concerned.
+    Hide,
+}
+
+/// What a person needs.
+#[derive(Debug, Clone, Copy)]
+enum Need {
+    /// An account.
+    Account,
+    /// An account that runs this hub.
+    Operator,
+    /// This right or a higher one.
+    Right(Right),
+    /// The first right for what the caller made itself, the second for what others made.
+    Made(Right, Right),
+    /// Only vaults do this.
+    Never,
+}
+
+/// A row of the table.
+struct Rule {
+    act: &'static str,
+    need: Need,
+    instrument: bool,
+    input: bool,
+    output: bool,
+    target: bool,
+}
+
+macro_rules! actions {
+    ($($(#[$doc:meta])* $action:ident = $act:literal, $need:expr $(, $also:ident)* ;)+) => {
+        /// Everything that is asked of the table.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Action { $($(#[$doc])* $action,)+ }
+
+        impl Action {
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$action,)+];
+
+            fn rule(self) -> Rule {
+                match self {
+                    $(Self::$action => {
+                        #[allow(unused_mut, reason = "a row that names nobody else changes nothing")]
+                        let mut rule = Rule {
+                            act: $act, need: $need,
+                            instrument: false, input: false, output: false, target: false,
+                        };
+                        $(rule.$also = true;)*
+                        rule
+                    })+
+                }
+            }
+        }
+    };
+}
+
+use Need::{Account, Made, Never, Operator};
+use Right::{Admin, Browse, Create, Owner, Read, Write};
+
+actions! {
+    /// Asks who it is.
+    Whoami = "account.whoami", Account, instrument;
+    /// Lists all accounts.
+    AccountList = "account.list", Operator;
+    /// Invites somebody.
+    AccountInvite = "account.invite", Operator;
+    /// Disables an account.
+    AccountDisable = "account.disable", Operator;
+    /// Lists the keys of its own account.
+    KeyList = "key.list", Account;
+    /// Adds a key to its own account.
+    KeyAdd = "key.add", Account;
+    /// Revokes a key of its own account.
+    KeyRevoke = "key.revoke", Account;
+    /// Lists events: an operator all, others those of projects they own.
+    EventList = "event.list", Account;
+    /// Looks at the facilities.
+    StoreSee = "store.see", Operator;
+    /// Has everything checked and repaired.
+    StoreScrub = "store.scrub", Operator;
+    /// Lists what it may see: projects, datasets, sessions, tasks, offers.
+    ListOwn = "list", Account;
+    /// Sees the apps of this hub.
+    AppSee = "app.see", Account;
+    /// Makes a project.
+    ProjectCreate = "project.create", Account;
+    /// Sees a project: state, counts, name.
+    ProjectSee = "project.see", Need::Right(Browse), instrument;
+    /// Reads the card.
+    ProjectCard = "project.card", Need::Right(Browse), instrument, target;
+    /// Gets the project's own key, which opens its name.
+    ProjectRelease = "project.release", Need::Right(Browse);
+    /// Lists members.
+    MemberList = "member.list", Need::Right(Browse);
+    /// Adds a member, changes or removes one.
+    MemberSet = "member.set", Need::Right(Admin);
+    /// Offers the project to another account, or takes the offer back.
+    ProjectTransfer = "project.transfer", Need::Right(Owner);
+    /// Accepts, refuses or withdraws an offer that it got or made.
+    TransferEnd = "transfer.end", Account;
+    /// Deletes the project.
+    ProjectDelete = "project.delete", Need::Right(Owner);
+    /// Makes a run.
+    RunCreate = "run.create", Need::Right(Create), instrument;
+    /// Makes the dataset of an app's package.
+    AppPackageCreate = "app.package.create", Need::Right(Create);
+    /// Registers an app whose package it may read.
+    AppRegister = "app.register", Need::Right(Write);
+    /// Makes a sample: a vault only.
+    SampleCreate = "sample.create", Never, target;
+    /// Sees a dataset: state, counts, name.
+    DatasetSee = "dataset.see", Need::Right(Browse), instrument, input, output;
+    /// Asks which objects arrived.
+    ObjectHave = "object.have", Need::Right(Create), instrument, output;
+    /// Puts sealed objects.
+    ObjectPut = "object.put", Made(Create, Write), instrument, output;
+    /// Gets sealed objects and the wrapped keys beside them.
+    ObjectGet = "object.get", Need::Right(Read), input, output;
+    /// Closes a dataset's content by a signed manifest.
+    ManifestPut = "manifest.put", Made(Create, Write), instrument, output;
+    /// Reads the signed manifest.
+    ManifestGet = "manifest.get", Need::Right(Browse), instrument, input, output;
+    /// Lists the names of files.
+    FileList = "file.list", Need::Right(Browse);
+    /// Reads the sealed settings.
+    SettingsGet = "dataset.settings", Need::Right(Read), input, output;
+    /// Gets the dataset key, wrapped to a recipient it names.
+    DatasetRelease = "dataset.release", Need::Right(Read);
+    /// Says that a run grows no more.
+    RunAttention = "run.attention", Made(Create, Write), instrument;
+    /// Takes a run as it is, or gives it up.
+    RunClose = "run.close", Made(Create, Write);
+    /// Has a run demultiplexed again.
+    RunRequeue = "run.requeue", Made(Create, Write);
+    /// Judges quality, or says that it was handed on.
+    StateSet = "dataset.state", Need::Right(Write);
+    /// Deletes a dataset.
+    DatasetDelete = "dataset.delete", Need::Right(Write);
+    /// Gives a dataset to an app as input.
+    LaunchInput = "session.input", Need::Right(Read);
+    /// Has an app write its result into a project.
+    LaunchInto = "session.launch", Need::Right(Create);
+    /// Sees an app session.
+    SessionSee = "session.see", Need::Right(Browse);
+    /// Stops an app session.
+    SessionCancel = "session.cancel", Made(Create, Write);
+    /// Sees a task and its receipt.
+    TaskSee = "task.see", Need::Right(Browse);
+    /// Tells how far the task is, and ends it: its vault only.
+    TaskRun = "task.run", Never, input;
+    /// Opens the next key epoch of a dataset that is written anew: its vault only.
+    ResealBegin = "dataset.reseal", Never, input;
+}
+
+impl Action {
+    /// The act, as events name it.
+    pub(crate) fn act(self) -> &'static str {
+        self.rule().act
+    }
+}
+
+/// What the table says.
+pub(crate) fn allow(actor: Actor, action: Action, standing: Standing) -> Verdict {
+    let rule = action.rule();
+    let yes = |allowed| if allowed { Verdict::Allow } else { Verdict::Forbid };
+    let person = |operator| match (rule.need, standing) {
+        (Account, Standing::Hub) => yes(true),
+        (Operator, Standing::Hub) => yes(operator),
+        (Need::Right(needed), Standing::Member { right, .. }) => yes(right >= needed),
+        (Made(own, others), Standing::Member { right, maker }) => {
+            yes(right >= if maker { own } else { others })
+        }
+        (_, Standing::Member { .. } | Standing::Hub) => Verdict::Forbid,
+        _ => Verdict::Hide,
+    };
+    match (actor, standing) {
+        (_, Standing::Stranger) => Verdict::Hide,
+        (Actor::Vault, Standing::TaskInput) => yes(rule.input),
+        (Actor::Vault, Standing::TaskOutput) => yes(rule.output),
+        (Actor::Vault, Standing::TaskTarget) => yes(rule.target),
+        (Actor::Vault, Standing::Hub) => Verdict::Forbid,
+        (Actor::Vault, _) => Verdict::Hide,
+        (Actor::Person { operator }, _) => person(operator),
+        (Actor::Instrument, _) if rule.instrument => person(false),
+        (Actor::Instrument, Standing::Hub | Standing::Member { .. }) => Verdict::Forbid,
+        (Actor::Instrument, _) => Verdict::Hide,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    const MEMBERS: [Right; 6] = [Browse, Read, Create, Write, Admin, Owner];
+
+    fn mark(verdict: Verdict) -> &'static str {
+        match verdict {
+            Verdict::Allow => "yes",
+            Verdict::Forbid => "no",
+            Verdict::Hide => "-",
+        }
+    }
+
+    /// The whole table as text. `yes`, `no` (403), `-` (404: there is no such thing for this caller).
+    fn table() -> String {
+        let member = |right| Standing::Member { right, maker: false };
+        let made = Standing::Member { right: Create, maker: true };
+        let mut columns: Vec<(&str, Actor, Standing)> = vec![
+            ("account", Actor::Person { operator: false }, Standing::Hub),
+            ("operator", Actor::Person { operator: true }, Standing::Hub),
+            ("stranger", Actor::Person { operator: true }, Standing::Stranger),
+        ];
+        for (name, right) in
+            ["browse", "read", "create", "write", "admin", "owner"].into_iter().zip(MEMBERS)
+        {
+            columns.push((name, Actor::Person { operator: false }, member(right)));
+        }
+        columns.push(("maker", Actor::Person { operator: false }, made));
+        columns.push(("instr-hub", Actor::Instrument, Standing::Hub));
+        columns.push(("instr-own", Actor::Instrument, made));
+        columns.push(("vault-in", Actor::Vault, Standing::TaskInput));
+        columns.push(("vault-out", Actor::Vault, Standing::TaskOutput));
+        columns.push(("vault-to", Actor::Vault, Standing::TaskTarget));
+        let mut text = format!("{:<22}", "act");
+        for (name, ..) in &columns {
+            write!(text, "{name:<10}").unwrap();
+        }
+        text = text.trim_end().to_owned() + "\n";
+        for action in Action::ALL {
+            let mut row = format!("{:<22}", action.act());
+            for (_, actor, standing) in &columns {
+                write!(row, "{:<10}", mark(allow(*actor, *action, *standing))).unwrap();
+            }
+            text.push_str(row.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    #[test]
+    fn the_table_is_the_one_that_was_agreed() {
+        crate::testing::compare_snapshot("../../spec/policy.txt", &table());
+    }
+
+    #[test]
+    fn a_stranger_never_learns_that_a_thing_exists() {
+        let actors = [
+            Actor::Person { operator: false },
+            Actor::Person { operator: true },
+            Actor::Instrument,
+            Actor::Vault,
+        ];
+        for actor in actors {
+            for action in Action::ALL {
+                assert_eq!(allow(actor, *action, Standing::Stranger), Verdict::Hide);
+            }
+        }
+    }
+
+    #[test]
+    fn a_higher_right_allows_all_that_a_lower_one_does() {
+        for action in Action::ALL {
+            for maker in [false, true] {
+                let verdicts = MEMBERS.map(|right| {
+                    let standing = Standing::Member { right, maker };
+                    allow(Actor::Person { operator: false }, *action, standing) == Verdict::Allow
+                });
+                assert!(verdicts.is_sorted(), "{}", action.act());
+            }
+        }
+    }
+
+    #[test]
+    fn running_the_hub_opens_no_project() {
+        for action in Action::ALL {
+            for right in MEMBERS {
+                let standing = Standing::Member { right, maker: false };
+                assert_eq!(
+                    allow(Actor::Person { operator: true }, *action, standing),
+                    allow(Actor::Person { operator: false }, *action, standing),
+                );
+            }
+        }
+    }
+}

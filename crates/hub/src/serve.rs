@@ -1,0 +1,249 @@
+//! Answers over TLS until it is told to stop.
+//!
+//! A connection that says nothing, a header that never ends and a body that pauses are each cut off, so that nobody holds
+//! the hub by being slow; and a stop lets calls that are under way come to their end.
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::Time;
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::data::nonces::NonceLog;
+use crate::data::objects::ObjectLog;
+use crate::engine::Engine;
+use crate::names::Names;
+use crate::open::{Opened, open};
+use crate::state::{Hub, Inner};
+use crate::tls::{Authority, Leaf, RENEW_AFTER, server_config};
+use crate::{HubConfig, StartError, app, http};
+
+/// How many connections at once.
+const CONNECTIONS: usize = 1024;
+/// How long the handshake of a connection may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long the header of a call may take, and a connection may be idle.
+const HEADER: Duration = Duration::from_secs(60);
+/// How large a header may be.
+const HEADER_BYTES: usize = 64 * 1024;
+/// How long a stop waits for calls that are under way.
+const LAST_CALLS: Duration = Duration::from_secs(10);
+/// How long a stop waits for work behind the calls.
+const LAST_WORK: Duration = Duration::from_secs(30);
+/// How often the leaf's age is looked at.
+const RENEW_CHECK: Duration = Duration::from_secs(6 * 3600);
+
+/// A hub that answers.
+#[derive(Debug)]
+pub struct Ready {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How clients reach it from this machine.
+    pub url: String,
+    /// The hub's id.
+    pub hub: String,
+    /// The certificate of the hub's authority, which clients pin.
+    pub ca_file: PathBuf,
+    /// Its SHA-256, to compare by eye.
+    pub ca_fingerprint: String,
+    /// The one-time code that enrols the first operator, and until when it counts; absent once there is one.
+    pub code: Option<(String, Time)>,
+    /// Stops the hub.
+    pub stop: StopHandle,
+}
+
+/// Tells a hub to stop. Cloning gives another handle; dropping them stops nothing.
+#[derive(Clone)]
+pub struct StopHandle(CancellationToken);
+
+impl StopHandle {
+    /// Takes no more calls, ends those under way, then [`serve`] returns.
+    pub fn stop(&self) {
+        self.0.cancel();
+    }
+}
+
+impl fmt::Debug for StopHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StopHandle(..)")
+    }
+}
+
+/// Opens the hub, says through `ready` where it answers, and returns when it was stopped.
+///
+/// # Errors
+/// [`StartError`] says why it does not start; what goes wrong later is answered and logged call by call.
+pub async fn serve(config: HubConfig, ready: oneshot::Sender<Ready>) -> Result<(), StartError> {
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|source| StartError::Listen { address: config.listen, source })?;
+    let address = listener
+        .local_addr()
+        .map_err(|source| StartError::Listen { address: config.listen, source })?;
+    let (hub, leaf, authority) = start(&config, address, Arc::new(Time::now)).await?;
+    let code = app::accounts::first_code(&hub).await?;
+    app::projects::finish_deletions(&hub).await?;
+    let tls = server_config(Arc::clone(&leaf))?;
+    hub.background.spawn(renew(hub.clone(), leaf));
+
+    let (ca_file, ca_fingerprint) = authority;
+    let _nobody_asked = ready.send(Ready {
+        address,
+        url: format!("https://localhost:{}", address.port()),
+        hub: hub.id.clone(),
+        ca_file,
+        ca_fingerprint,
+        code: code.map(|code| (code.code, code.expires)),
+        stop: StopHandle(hub.stopping.clone()),
+    });
+    accept(&hub, listener, TlsAcceptor::from(Arc::new(tls)), http::service(hub.clone())).await;
+
+    hub.background.close();
+    if tokio::time::timeout(LAST_WORK, hub.background.wait()).await.is_err() {
+        tracing::warn!("work behind the calls was cut off; it goes on at the next start");
+    }
+    hub.store.settle().await;
+    hub.db.close().await;
+    Ok(())
+}
+
+/// Opens what lasts and makes the hub of it.
+pub(crate) async fn start(
+    config: &HubConfig,
+    address: SocketAddr,
+    clock: Arc<dyn Fn() -> Time + Send + Sync>,
+) -> Result<(Hub, Arc<Leaf>, (PathBuf, String)), StartError> {
+    let Opened { id, data, db, store, keys, custodians, card_key } = open(config).await?;
+    let mut given = config.names.clone();
+    if !address.ip().is_unspecified() && !address.ip().is_loopback() {
+        given.push(address.ip().to_string());
+    }
+    let names = Names::new(&given, address.port())?;
+    let now = clock();
+    let tls = data.join("tls");
+    std::fs::create_dir_all(&tls).map_err(|source| StartError::File {
+        act: "make",
+        path: tls.clone(),
+        source,
+    })?;
+    let authority = Authority::open(&tls, &id, now)?;
+    let shown = (authority.file.clone(), authority.fingerprint());
+    let leaf = Leaf::new(authority, names.hosts(), now)?;
+    let hub = Hub::new(Inner {
+        id,
+        data,
+        nonces: NonceLog::start(db.clone()),
+        objects: ObjectLog::start(db.clone()),
+        db,
+        store,
+        keys,
+        custodians,
+        card_key,
+        names,
+        clock,
+        large_bodies: Hub::large_body_permits(),
+        stopping: CancellationToken::new(),
+        background: TaskTracker::new(),
+        engine: Engine { program: config.vault_program.clone(), at_once: config.vaults },
+    });
+    Ok((hub, leaf, shown))
+}
+
+/// Renews the certificate in time, while the hub runs.
+async fn renew(hub: Hub, leaf: Arc<Leaf>) {
+    let mut issued = hub.now();
+    while until_stop(&hub, tokio::time::sleep(RENEW_CHECK)).await.is_some() {
+        let now = hub.now();
+        if now.duration_since(issued) < RENEW_AFTER {
+            continue;
+        }
+        match leaf.renew(now) {
+            Ok(()) => issued = now,
+            Err(error) => tracing::error!("the hub's certificate was not renewed: {error}"),
+        }
+    }
+}
+
+/// What `work` gives, or nothing if the hub is told to stop before.
+pub(crate) async fn until_stop<T>(hub: &Hub, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = hub.stopping.cancelled() => None,
+        done = work => Some(done),
+    }
+}
+
+async fn accept(hub: &Hub, listener: TcpListener, tls: TlsAcceptor, service: Router) {
+    let graceful = GracefulShutdown::new();
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let next = async {
+            // A permit first: what waits, waits in the kernel.
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let Some((permit, accepted)) = until_stop(hub, next).await else { break };
+        let stream = match accepted {
+            Ok((stream, _peer)) => stream,
+            Err(error) => {
+                // Out of file descriptors, most likely: give those that are in use a moment.
+                tracing::warn!("a connection was not accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (tls, service, watcher) = (tls.clone(), service.clone(), graceful.watcher());
+        tokio::spawn(async move {
+            let _permit = permit;
+            if let Err(error) = connection(stream, tls, service, watcher).await {
+                tracing::debug!("a connection ended: {error}");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(LAST_CALLS, graceful.shutdown()).await.is_err() {
+        tracing::warn!("calls that took longer than {} s were cut off", LAST_CALLS.as_secs());
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    tls: TlsAcceptor,
+    service: Router,
+    watcher: hyper_util::server::graceful::Watcher,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    stream.set_nodelay(true)?;
+    let stream = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await??;
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER)
+        .max_headers(64)
+        .max_buf_size(HEADER_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(64)
+        .max_header_list_size(HEADER_BYTES as u32)
+        .initial_stream_window_size(4 * 1024 * 1024)
+        .initial_connection_window_size(16 * 1024 * 1024)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20));
+    let connection =
+        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    watcher.watch(connection.into_owned()).await
+}

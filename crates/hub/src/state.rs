@@ -1,0 +1,129 @@
+//! What every call works with: the database, the store, the key store, the custodians, and who this hub is.
+
+use std::fmt;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use api::{Custodian, ErrorCode, HubInfo, Time};
+use custody::{Custodians, CustodyError};
+use proof::SigningKey;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::HubError;
+use crate::data::{Db, nonces::NonceLog, objects::ObjectLog};
+use crate::names::Names;
+
+/// How many bodies of objects may be in memory at once: sixteen of 16 MiB.
+const LARGE_BODIES: usize = 16;
+
+/// The hub as handlers see it. Cloning gives another handle.
+#[derive(Clone)]
+pub(crate) struct Hub(Arc<Inner>);
+
+/// What a [`Hub`] is made of; read through it.
+pub(crate) struct Inner {
+    /// The hub's id: in cards, manifests and receipts.
+    pub(crate) id: String,
+    /// The data directory.
+    pub(crate) data: PathBuf,
+    /// Accounts, projects, datasets, tasks, events.
+    pub(crate) db: Db,
+    /// Sealed objects.
+    pub(crate) store: store::Store,
+    /// Wrapped keys.
+    pub(crate) keys: store::KeyStore,
+    /// Who releases dataset keys.
+    pub(crate) custodians: Custodians,
+    /// Signs platform cards.
+    pub(crate) card_key: SigningKey,
+    /// Under which names callers reach this hub.
+    pub(crate) names: Names,
+    /// Nonces of accepted calls.
+    pub(crate) nonces: NonceLog,
+    /// Rows of objects, written in groups.
+    pub(crate) objects: ObjectLog,
+    /// The clock; tests bring their own.
+    pub(crate) clock: Arc<dyn Fn() -> Time + Send + Sync>,
+    /// A permit for every large body in memory.
+    pub(crate) large_bodies: Semaphore,
+    /// Cancelled when the hub is told to stop.
+    pub(crate) stopping: CancellationToken,
+    /// Work that goes on behind the calls; the hub waits for it when it stops.
+    pub(crate) background: TaskTracker,
+    /// How vaults are started.
+    pub(crate) engine: crate::engine::Engine,
+}
+
+impl Hub {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    /// Now, by the hub's clock.
+    pub(crate) fn now(&self) -> Time {
+        (self.clock)()
+    }
+
+    /// The custodian of that kind, or the sentence that it is not offered.
+    pub(crate) fn custodian(
+        &self,
+        kind: Custodian,
+    ) -> Result<&Arc<dyn custody::Custodian>, HubError> {
+        Ok(self.custodians.get(kind)?)
+    }
+
+    /// What the hub says of itself.
+    pub(crate) fn info(&self) -> HubInfo {
+        HubInfo {
+            id: self.id.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            card_key: api::Bytes(self.card_key.public().to_bytes().to_vec()),
+            custodians: self.custodians.offered().collect(),
+            time: self.now(),
+        }
+    }
+
+    pub(crate) fn large_body_permits() -> Semaphore {
+        Semaphore::new(LARGE_BODIES)
+    }
+}
+
+impl Deref for Hub {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hub({})", self.id)
+    }
+}
+
+impl From<CustodyError> for HubError {
+    fn from(cause: CustodyError) -> Self {
+        match &cause {
+            CustodyError::NotOffered { kind } => Self::new(
+                ErrorCode::NotOffered,
+                format!("this hub does not offer custody by the {}", kind.as_str()),
+            )
+            .hint("`GET /api/v1/whoami` lists the custodians that it offers"),
+            CustodyError::DoesNotOpen(_) => Self::new(
+                ErrorCode::KeyRefused,
+                "the wrapped key does not open for this dataset, project, card and epoch",
+            )
+            .hint("wrap it to the recipient in the project's card, with the card in force")
+            .caused_by(cause),
+            CustodyError::OtherRecipient => Self::new(
+                ErrorCode::KeyRefused,
+                "the vault's evidence binds another recipient than the one named",
+            ),
+            _ => Self::internal("the custodian did not do what it was asked", cause),
+        }
+    }
+}
