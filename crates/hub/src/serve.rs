@@ -29,7 +29,7 @@ use crate::names::Names;
 use crate::open::{Opened, open};
 use crate::state::{Hub, Inner};
 use crate::tls::{Authority, Leaf, RENEW_AFTER, server_config};
-use crate::{HubConfig, StartError, app, http};
+use crate::{HubConfig, StartError, app, engine, http};
 
 /// How many connections at once.
 const CONNECTIONS: usize = 1024;
@@ -100,9 +100,11 @@ pub async fn serve(config: HubConfig, ready: oneshot::Sender<Ready>) -> Result<(
     hub.background.spawn(renew(hub.clone(), leaf));
 
     let (ca_file, ca_fingerprint) = authority;
+    let url = format!("https://localhost:{}", address.port());
+    engine::start(&hub, url.clone(), ca_file.clone());
     let _nobody_asked = ready.send(Ready {
         address,
-        url: format!("https://localhost:{}", address.port()),
+        url,
         hub: hub.id.clone(),
         ca_file,
         ca_fingerprint,
@@ -157,7 +159,7 @@ pub(crate) async fn start(
         large_bodies: Hub::large_body_permits(),
         stopping: CancellationToken::new(),
         background: TaskTracker::new(),
-        engine: Engine { program: config.vault_program.clone(), at_once: config.vaults },
+        engine: Engine::new(config.vault_program.clone(), config.vaults),
     });
     Ok((hub, leaf, shown))
 }

@@ -1,0 +1,133 @@
+//! `chorion serve`: the hub, until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use hub::{HubConfig, Ready, StartError};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
+
+use crate::report::{CliError, CliResult, Ui};
+
+/// Run the hub: the API over TLS, the store, the database and the tasks, until Ctrl-C.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The data directory; made at the first start.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Where to listen. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8470")]
+    listen: SocketAddr,
+    /// A directory that keeps sealed objects, once for each; two inside the data directory if absent.
+    #[arg(long = "facility", value_name = "DIR")]
+    facilities: Vec<PathBuf>,
+    /// The platform's key file, outside the data directory and every facility; `DIR.keys/platform.key` if absent.
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// A further name of the hub, as HOST or HOST:PORT, once for each.
+    #[arg(long = "name", value_name = "HOST")]
+    names: Vec<String>,
+    /// How many tasks may run at once on this machine; 0 runs none here.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    vaults: usize,
+}
+
+/// What a start says under `--json`.
+#[derive(Serialize)]
+struct Started {
+    url: String,
+    hub: String,
+    ca_file: PathBuf,
+    ca_sha256: String,
+    one_time_code: Option<String>,
+    code_expires: Option<api::Time>,
+}
+
+/// Runs the hub.
+pub(crate) fn run(args: ServeArgs, ui: Ui) -> CliResult {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            EnvFilter::try_from_env("CHORION_LOG")
+                .unwrap_or_else(|_| EnvFilter::new("warn,hub=info")),
+        )
+        .init();
+    tokio::runtime::Runtime::new()
+        .map_err(|e| CliError::new("the program cannot start its threads").caused_by(e))?
+        .block_on(serve(args, ui))
+}
+
+async fn serve(args: ServeArgs, ui: Ui) -> CliResult {
+    let vault_program = if args.vaults == 0 {
+        None
+    } else {
+        let program = std::env::current_exe();
+        Some(program.map_err(|e| CliError::new("the program does not find itself").caused_by(e))?)
+    };
+    let config = HubConfig {
+        data: args.data,
+        listen: args.listen,
+        facilities: args.facilities,
+        key_file: args.key_file,
+        names: args.names,
+        vault_program,
+        vaults: args.vaults,
+    };
+    let stopped = |e| CliError::new("the program cannot wait for signals").caused_by(e);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(stopped)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(stopped)?;
+    let (ready, started) = oneshot::channel();
+    let mut serving = std::pin::pin!(hub::serve(config, ready));
+    let started = tokio::select! {
+        ended = &mut serving => return ended.map_err(refused),
+        started = started => started,
+    };
+    // The sender goes only with the hub, whose end then says why.
+    let Ok(started) = started else { return serving.await.map_err(refused) };
+    say(&started, &ui);
+    let told = tokio::select! {
+        ended = &mut serving => return ended.map_err(refused),
+        _ = interrupt.recv() => "interrupt",
+        _ = terminate.recv() => "terminate",
+    };
+    ui.note(format!("{told}: calls under way end, then the hub stops"));
+    started.stop.stop();
+    serving.await.map_err(refused)
+}
+
+fn say(started: &Ready, ui: &Ui) {
+    ui.line(format!("hub      {}", started.hub));
+    ui.line(format!("address  {}", started.url));
+    ui.line(format!("CA       {}", started.ca_file.display()));
+    ui.line(format!("SHA-256  {}", started.ca_fingerprint));
+    if let Some((code, expires)) = &started.code {
+        ui.line(format!(
+            "\nfirst key: chorion login --hub {} --ca {} --code {code}",
+            started.url,
+            started.ca_file.display()
+        ));
+        ui.line(format!("           the code counts once, until {expires:.0}"));
+    }
+    ui.value(&Started {
+        url: started.url.clone(),
+        hub: started.hub.clone(),
+        ca_file: started.ca_file.clone(),
+        ca_sha256: started.ca_fingerprint.clone(),
+        one_time_code: started.code.as_ref().map(|(code, _)| code.clone()),
+        code_expires: started.code.as_ref().map(|(_, expires)| *expires),
+    });
+}
+
+fn refused(error: StartError) -> CliError {
+    let mut told = CliError::new(error.to_string());
+    if let Some(cause) = std::error::Error::source(&error) {
+        told = told.caused_by(cause);
+    }
+    match error.hint() {
+        Some(hint) => told.hint(hint),
+        None => told,
+    }
+}
