@@ -20,3 +20,16 @@ pub(crate) async fn insert(at: &mut Connection, name: &str, value: &str) -> Resu
         .await?;
     Ok(())
 }
+
+/// Keeps a value under a name, instead of the one before.
+pub(crate) async fn set(at: &mut Connection, name: &str, value: &str) -> Result<(), HubError> {
+    sqlx::query(
+        "INSERT INTO meta (name, value) VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    )
+    .bind(name)
+    .bind(value)
+    .execute(at)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! App sessions: launched, shown, cancelled. What happens in between is a task of a vault.
+
+use api::{
+    AppSession, DatasetKind, Digest, ExecutionState, Launch, ProjectId, SessionId, TaskId,
+    TaskKind, TaskState,
+};
+
+use super::caller::object;
+use super::datasets::{Made, make, permitted};
+use super::{Caller, tasks};
+use crate::HubError;
+use crate::data::datasets::NewDataset;
+use crate::data::sessions::Kept;
+use crate::data::tasks::NewTask;
+use crate::data::{self, Connection};
+use crate::policy::{Action, Standing};
+use crate::state::Hub;
+
+/// How many inputs a session has at most.
+const MOST_INPUTS: usize = 100;
+
+/// Launches an app: makes the result, which is empty until the vault fills it, and queues the task. The same call again
+/// gives the same session.
+pub(crate) async fn launch(
+    hub: &Hub,
+    caller: &Caller,
+    body: Launch,
+    made_by: Digest,
+) -> Result<AppSession, HubError> {
+    let mut tx = hub.db.write().await?;
+    let standing = tasks::project_standing(&mut tx, caller, body.project).await?;
+    caller.may(Action::LaunchInto, standing, "project", body.project, Some(body.project))?;
+    if let Some(before) = data::sessions::find(&mut tx, body.id).await? {
+        let same = before.made_by == made_by && before.session.owner == caller.account();
+        return if same {
+            Ok(before.session)
+        } else {
+            Err(HubError::conflict(format!("the session id {} is taken", body.id))
+                .hint("choose another id"))
+        };
+    }
+    let Some((app, _)) = data::apps::find(&mut tx, body.app).await? else {
+        return Err(HubError::not_found("app", body.app));
+    };
+    if body.inputs.is_empty() || body.inputs.len() > MOST_INPUTS {
+        return Err(HubError::bad_request(format!("a session has 1 to {MOST_INPUTS} inputs")));
+    }
+    let mut inputs = Vec::with_capacity(body.inputs.len() + 1);
+    for input in &body.inputs {
+        if input.name == tasks::package_name() {
+            return Err(HubError::bad_request("no input of an app is named `package`"));
+        }
+        inputs.push((input.name.clone(), readable(&mut tx, caller, input.dataset).await?));
+    }
+    inputs.push((tasks::package_name(), readable(&mut tx, caller, app.package).await?));
+
+    let task = TaskId::generate();
+    let new = NewDataset {
+        id: body.result,
+        kind: DatasetKind::Result,
+        project: body.project,
+        owner: caller.account(),
+        writer: super::manifests::signing_key(caller),
+        label: &body.label,
+        settings: None,
+        parent: body.inputs.first().map(|input| input.dataset),
+        session: Some(body.id),
+        task: Some(task),
+        reads: None,
+        card_digest: body.card_digest,
+        made_by,
+        created: caller.at,
+    };
+    if let Made::Before(result) = make(hub, &mut tx, caller, &new, &body.wrapped_key.0).await? {
+        return Err(HubError::conflict(format!("the dataset id {} is taken", result.id))
+            .hint("choose another id for the result"));
+    }
+    data::tasks::insert(
+        &mut tx,
+        &NewTask {
+            id: task,
+            kind: TaskKind::App,
+            subject: inputs[0].1,
+            session: Some(body.id),
+            project: body.project,
+            owner: caller.account(),
+            settings: None,
+            requeue: false,
+            inputs: &inputs,
+            created: caller.at,
+        },
+    )
+    .await?;
+    let kept = Kept {
+        settings: body.settings,
+        made_by,
+        session: AppSession {
+            id: body.id,
+            app: app.id,
+            app_name: app.name,
+            app_version: app.version,
+            app_digest: app.digest,
+            owner: caller.account(),
+            inputs: body.inputs,
+            project: body.project,
+            result: body.result,
+            state: TaskState::Queued,
+            reason: None,
+            task,
+            created: caller.at,
+            started: None,
+            ended: None,
+        },
+    };
+    data::sessions::insert(&mut tx, &kept).await?;
+    let event = caller.event("session.launch", object("session", body.id), Some(body.project));
+    data::events::record(&mut tx, &event).await?;
+    tx.commit().await?;
+    hub.engine.wake();
+    Ok(kept.session)
+}
+
+/// A dataset that the caller may give to an app: whole, and readable by the caller.
+async fn readable(
+    at: &mut Connection,
+    caller: &Caller,
+    id: api::DatasetId,
+) -> Result<api::DatasetId, HubError> {
+    let kept = permitted(at, caller, id, Action::LaunchInput).await?;
+    let whole =
+        matches!(kept.dataset.execution, ExecutionState::Complete | ExecutionState::Superseded);
+    if whole && kept.dataset.manifest_number > 0 {
+        return Ok(id);
+    }
+    let state = data::word(kept.dataset.execution);
+    Err(HubError::conflict(format!("dataset {id} is {state} and no input for an app"))
+        .hint("wait until it is complete"))
+}
+
+/// The session, if the caller may do `action` to it.
+async fn session(
+    at: &mut Connection,
+    caller: &Caller,
+    id: SessionId,
+    action: Action,
+) -> Result<Kept, HubError> {
+    let Some(kept) = data::sessions::find(at, id).await? else {
+        return Err(HubError::not_found("session", id));
+    };
+    let standing = match super::projects::standing(at, caller, kept.session.project).await? {
+        Standing::Member { right, .. } => {
+            Standing::Member { right, maker: kept.session.owner == caller.account() }
+        }
+        other => other,
+    };
+    caller.may(action, standing, "session", id, Some(kept.session.project))?;
+    Ok(kept)
+}
+
+/// One session.
+pub(crate) async fn show(
+    hub: &Hub,
+    caller: &Caller,
+    id: SessionId,
+) -> Result<AppSession, HubError> {
+    let mut reader = hub.db.read().await?;
+    Ok(session(&mut reader, caller, id, Action::SessionSee).await?.session)
+}
+
+/// Sessions into projects of the caller.
+pub(crate) async fn list(
+    hub: &Hub,
+    caller: &Caller,
+    project: Option<ProjectId>,
+    after: &str,
+    rows: i64,
+) -> Result<Vec<AppSession>, HubError> {
+    caller.may_here(Action::ListOwn)?;
+    let mut reader = hub.db.read().await?;
+    data::sessions::list(&mut reader, caller.account(), project, after, rows).await
+}
+
+/// Stops a session: its vault is ended, and nothing that it still sends counts. A session that has ended stays as it is.
+pub(crate) async fn cancel(
+    hub: &Hub,
+    caller: &Caller,
+    id: SessionId,
+) -> Result<AppSession, HubError> {
+    let mut tx = hub.db.write().await?;
+    let kept = session(&mut tx, caller, id, Action::SessionCancel).await?;
+    let Some(task) = data::tasks::find(&mut tx, kept.session.task).await? else {
+        return Err(HubError::not_found("session", id));
+    };
+    if !matches!(task.task.state, TaskState::Queued | TaskState::Running) {
+        return Ok(kept.session);
+    }
+    let why = Some("cancelled by a person");
+    tasks::close(hub, &mut tx, &task, TaskState::Cancelled, why, None, caller.at).await?;
+    let event = caller.event("session.cancel", object("session", id), Some(kept.session.project));
+    data::events::record(&mut tx, &event).await?;
+    let session = data::sessions::find(&mut tx, id).await?;
+    tx.commit().await?;
+    hub.engine.stop_cancelled();
+    session.map(|kept| kept.session).ok_or_else(|| HubError::not_found("session", id))
+}

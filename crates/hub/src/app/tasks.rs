@@ -1,0 +1,691 @@
+//! Tasks of vaults: queued, claimed against a one-time ticket and evidence, kept alive, ended by a signed receipt.
+
+use std::collections::BTreeSet;
+
+use api::{
+    BeginReseal, ClaimTask, ClaimedInput, ClaimedResult, ClaimedTask, Custodian, Dataset,
+    DatasetId, Digest, EndTask, ErrorCode, ExecutionState, Outcome, ProjectId, RequestId, Right,
+    Sealed, SignedStatement, Task, TaskId, TaskKind, TaskState, Time,
+};
+use custody::{Appraised, EvidenceError, Grounds, appraise};
+use proof::{PublicKey, Receipt, Released, open_statement, sha256};
+
+use super::caller::object;
+use super::datasets::{card_is_in_force, context, release_to};
+use super::{Caller, Who};
+use crate::HubError;
+use crate::data::events::NewEvent;
+use crate::data::sessions::PACKAGE;
+use crate::data::tasks::{Kept, NewTask};
+use crate::data::{self, Connection};
+use crate::policy::{Action, Standing};
+use crate::state::Hub;
+
+/// For how long a vault's receipt key is a caller at most.
+const VAULT_SECONDS: i64 = 24 * 60 * 60;
+/// How often a vault may be lost before its task has failed.
+const MOST_LOST: u32 = 1;
+
+/// What the caller is to a project: a member or nothing; for a vault, the target of its task where the task's owner may
+/// create, or nothing.
+pub(crate) async fn project_standing(
+    at: &mut Connection,
+    caller: &Caller,
+    project: ProjectId,
+) -> Result<Standing, HubError> {
+    let Who::Vault { task, owner, .. } = &caller.who else {
+        return super::projects::standing(at, caller, project).await;
+    };
+    let Some(kept) = data::tasks::find(at, *task).await? else { return Ok(Standing::Stranger) };
+    let allowed = match kept.task.kind {
+        // A sheet names projects by what their people call them; those the task's owner may not put into stay hidden.
+        TaskKind::Demultiplex => {
+            let right = data::members::right_of(at, project, *owner).await?;
+            right.is_some_and(|right| right >= Right::Create)
+        }
+        TaskKind::App | TaskKind::Reseal => kept.project == project,
+    };
+    Ok(if allowed { Standing::TaskTarget } else { Standing::Stranger })
+}
+
+/// What the caller is to a task.
+async fn standing(at: &mut Connection, caller: &Caller, kept: &Kept) -> Result<Standing, HubError> {
+    match &caller.who {
+        Who::Account { account, .. } => {
+            let right = data::members::right_of(at, kept.project, account.id).await?;
+            let maker = kept.task.owner == account.id;
+            Ok(right.map_or(Standing::Stranger, |right| Standing::Member { right, maker }))
+        }
+        Who::Vault { task, .. } if *task == kept.task.id => Ok(Standing::TaskInput),
+        Who::Vault { .. } => Ok(Standing::Stranger),
+    }
+}
+
+/// The task, if the caller may do `action` to it.
+pub(super) async fn permitted(
+    at: &mut Connection,
+    caller: &Caller,
+    id: TaskId,
+    action: Action,
+) -> Result<Kept, HubError> {
+    let Some(kept) = data::tasks::find(at, id).await? else {
+        return Err(HubError::not_found("task", id));
+    };
+    let standing = standing(at, caller, &kept).await?;
+    caller.may(action, standing, "task", id, Some(kept.project))?;
+    Ok(kept)
+}
+
+/// One task.
+pub(crate) async fn show(hub: &Hub, caller: &Caller, id: TaskId) -> Result<Task, HubError> {
+    let mut reader = hub.db.read().await?;
+    Ok(permitted(&mut reader, caller, id, Action::TaskSee).await?.task)
+}
+
+/// Tasks of the caller's projects, of one dataset if named.
+pub(crate) async fn list(
+    hub: &Hub,
+    caller: &Caller,
+    subject: Option<DatasetId>,
+    after: &str,
+    rows: i64,
+) -> Result<Vec<Task>, HubError> {
+    caller.may_here(Action::ListOwn)?;
+    let mut reader = hub.db.read().await?;
+    let kept = data::tasks::list(&mut reader, caller.account(), subject, after, rows).await?;
+    Ok(kept.into_iter().map(|kept| kept.task).collect())
+}
+
+/// Queues the demultiplexing of a run within the caller's transaction; `settings` are those of a person who asks again.
+pub(crate) async fn queue_demultiplex(
+    _hub: &Hub,
+    at: &mut Connection,
+    caller: &Caller,
+    run: &Dataset,
+    settings: Option<&Sealed>,
+) -> Result<TaskId, HubError> {
+    let new = NewTask {
+        id: TaskId::generate(),
+        kind: TaskKind::Demultiplex,
+        subject: run.id,
+        session: None,
+        project: run.project,
+        owner: caller.account(),
+        settings,
+        requeue: settings.is_some(),
+        inputs: &[("run".to_owned(), run.id)],
+        created: caller.at,
+    };
+    data::tasks::insert(at, &new).await?;
+    Ok(new.id)
+}
+
+/// Queues a task that writes anew every dataset of `project` that holds data, on behalf of the caller's account, within the
+/// caller's transaction. Gives the tasks.
+pub(crate) async fn queue_reseal(
+    _hub: &Hub,
+    at: &mut Connection,
+    caller: &Caller,
+    project: ProjectId,
+) -> Result<Vec<TaskId>, HubError> {
+    let mut tasks = Vec::new();
+    for id in data::datasets::of_project(at, project).await? {
+        let Some(kept) = data::datasets::find(at, id).await? else { continue };
+        if kept.dataset.manifest_number == 0 {
+            continue;
+        }
+        let new = NewTask {
+            id: TaskId::generate(),
+            kind: TaskKind::Reseal,
+            subject: id,
+            session: None,
+            project,
+            owner: caller.account(),
+            settings: None,
+            requeue: false,
+            inputs: &[("dataset".to_owned(), id)],
+            created: caller.at,
+        };
+        data::tasks::insert(at, &new).await?;
+        tasks.push(new.id);
+    }
+    Ok(tasks)
+}
+
+/// Cancels every unfinished task that is about a dataset, reads it or writes it, within the caller's transaction. The
+/// engine is told by [`crate::engine::Engine::stop_cancelled`] once that is committed.
+pub(crate) async fn cancel_all_of(
+    hub: &Hub,
+    at: &mut Connection,
+    dataset: DatasetId,
+    now: Time,
+) -> Result<(), HubError> {
+    for kept in data::tasks::unfinished_of(at, dataset).await? {
+        close(hub, at, &kept, TaskState::Cancelled, Some("a dataset of it was deleted"), None, now)
+            .await?;
+    }
+    Ok(())
+}
+
+/// What a vault shows with its claim.
+pub(crate) struct Claimant {
+    /// The key that signs the call, and that the evidence must bind.
+    pub(crate) key: PublicKey,
+    /// The call.
+    pub(crate) request: RequestId,
+    /// When it arrived.
+    pub(crate) at: Time,
+}
+
+/// A vault takes a task: against the ticket that the engine gave it, and evidence that binds the key which signs this call
+/// and the recipient that keys go to. The same claim again, by the same vault, is the same claim.
+pub(crate) async fn claim(
+    hub: &Hub,
+    by: &Claimant,
+    id: TaskId,
+    body: ClaimTask,
+) -> Result<ClaimedTask, HubError> {
+    let refuse =
+        |error: HubError, project| error.refusing("task.claim", object("task", id), project);
+    // A stranger who guesses learns nothing: a task that is not there and a wrong ticket sound the same.
+    let bad_ticket = || {
+        HubError::new(ErrorCode::BadCode, format!("the ticket for task {id} is wrong or was used"))
+            .hint("a ticket counts once: the engine gives a new one to each vault it starts")
+    };
+    let ticket = sha256(body.ticket.as_bytes());
+    let mut tx = hub.db.write().await?;
+    let Some(kept) = data::tasks::find(&mut tx, id).await? else {
+        return Err(refuse(bad_ticket(), None));
+    };
+    let project = Some(kept.project);
+    let again = kept.task.state == TaskState::Running && kept.vault_key == Some(by.key.id());
+    if kept.ticket != Some(ticket) || !(kept.task.state == TaskState::Queued || again) {
+        return Err(refuse(bad_ticket(), project));
+    }
+    let appraised = appraise(&body.evidence, id, by.key.id(), by.at)
+        .map_err(|error| refuse(evidence(id, error), project))?;
+    if again && kept.evidence != Some(appraised.digest()) {
+        return Err(refuse(bad_ticket(), project));
+    }
+    let plan = plan(hub, &mut tx, &kept).await.map_err(|error| refuse(error, project))?;
+    if !again {
+        let key = by.key.id();
+        if !data::tasks::claim(&mut tx, id, ticket, key, appraised.digest(), by.at).await? {
+            return Err(refuse(bad_ticket(), project));
+        }
+        let until = Time::from_second(by.at.as_second() + VAULT_SECONDS)
+            .map_err(|e| HubError::internal("the clock stands at the end of time", e))?;
+        data::keys::insert_vault(&mut tx, appraised.receipt_key(), id, kept.task.owner, until)
+            .await?;
+    }
+    // The events are on the disk before the custodian is asked for a key.
+    let event = |act, object: String, project| NewEvent {
+        at: by.at,
+        actor: super::caller::object("vault", id),
+        act,
+        object,
+        project,
+        purpose: Some(kept.task.kind.as_str().to_owned()),
+        outcome: Outcome::Done,
+        reason: None,
+        request: Some(by.request),
+    };
+    data::events::record(&mut tx, &event("task.claim", object("task", id), project)).await?;
+    for dataset in plan.inputs.iter().map(|input| &input.dataset).chain(&plan.result) {
+        let thing = object("dataset", dataset.id);
+        data::events::record(&mut tx, &event("key.release", thing, Some(dataset.project))).await?;
+    }
+    for input in &plan.inputs {
+        let manifest = proof::digest_of(&input.manifest);
+        data::tasks::set_input_manifest(&mut tx, id, input.dataset.id, manifest).await?;
+    }
+    let task = data::tasks::find(&mut tx, id).await?.map_or(kept.task, |kept| kept.task);
+    tx.commit().await?;
+    hand_over(hub, task, plan, &appraised).await
+}
+
+fn evidence(task: TaskId, error: EvidenceError) -> HubError {
+    HubError::new(
+        ErrorCode::KeyRefused,
+        format!("the evidence for task {task} does not count: {error}"),
+    )
+    .hint("make it anew for this task, with the key that signs the call; compare the clocks")
+}
+
+/// What a task needs, all of it found and allowed.
+struct Plan {
+    inputs: Vec<PlannedInput>,
+    app: Option<api::App>,
+    result: Option<Dataset>,
+    launch: Option<Sealed>,
+    settings: Option<Sealed>,
+    requeue: bool,
+}
+
+struct PlannedInput {
+    name: String,
+    dataset: Dataset,
+    manifest: SignedStatement,
+    card: SignedStatement,
+}
+
+/// Finds what a task needs, and asks once more whether its owner may still have it: rights change while tasks wait.
+async fn plan(hub: &Hub, at: &mut Connection, kept: &Kept) -> Result<Plan, HubError> {
+    let owner = kept.task.owner;
+    let gone = |dataset: DatasetId| {
+        HubError::new(
+            ErrorCode::KeyRefused,
+            format!("task {} may not read dataset {dataset} any more", kept.task.id),
+        )
+        .hint("it was deleted, or the one who queued the task lost the right to read it")
+    };
+    let mut inputs = Vec::new();
+    let mut settings = kept.settings.clone();
+    for input in data::tasks::inputs(at, kept.task.id).await? {
+        let found = data::datasets::find(at, input.dataset).await?;
+        let found = found.ok_or_else(|| gone(input.dataset))?;
+        let dataset = found.dataset;
+        let right = data::members::right_of(at, dataset.project, owner).await?;
+        if right.is_none_or(|right| right < Right::Read) {
+            return Err(gone(dataset.id));
+        }
+        unattested_is_enough(&dataset)?;
+        let number = dataset.manifest_number;
+        let manifest = data::manifests::find(at, dataset.id, number).await?;
+        let manifest = manifest.ok_or_else(|| gone(dataset.id))?.signed;
+        let card = data::cards::find(at, dataset.project, dataset.card_digest).await?;
+        let card = card.ok_or_else(|| gone(dataset.id))?.signed;
+        if kept.task.kind != TaskKind::App && settings.is_none() {
+            settings = found.settings;
+        }
+        inputs.push(PlannedInput { name: input.name, dataset, manifest, card });
+    }
+    let (mut app, mut result, mut launch) = (None, None, None);
+    if let Some(session) = kept.task.session {
+        let session =
+            data::sessions::find(at, session).await?.ok_or_else(|| gone(kept.task.subject))?;
+        let found = data::apps::find(at, session.session.app).await?;
+        app = found.map(|(app, _)| app);
+        let made = data::datasets::find(at, session.session.result).await?;
+        let made = made.ok_or_else(|| gone(session.session.result))?.dataset;
+        let right = data::members::right_of(at, made.project, owner).await?;
+        if !super::datasets::may_create(right) {
+            return Err(gone(made.id));
+        }
+        unattested_is_enough(&made)?;
+        result = Some(made);
+        launch = Some(session.settings);
+    }
+    let _offered = hub.custodian(Custodian::Platform)?;
+    Ok(Plan { inputs, app, result, launch, settings, requeue: kept.requeue })
+}
+
+/// Evidence that proves nothing is enough where the hub's word is all there is.
+fn unattested_is_enough(dataset: &Dataset) -> Result<(), HubError> {
+    match dataset.custodian {
+        Custodian::Platform => Ok(()),
+        other => Err(HubError::new(
+            ErrorCode::KeyRefused,
+            format!(
+                "dataset {} is in custody of the {}, who releases no key to an unattested vault",
+                dataset.id,
+                other.as_str()
+            ),
+        )),
+    }
+}
+
+/// Has every key released to the recipient in the evidence.
+async fn hand_over(
+    hub: &Hub,
+    task: Task,
+    plan: Plan,
+    appraised: &Appraised,
+) -> Result<ClaimedTask, HubError> {
+    let grounds = Grounds::Vault(appraised);
+    let mut inputs = Vec::with_capacity(plan.inputs.len());
+    for PlannedInput { name, dataset, manifest, card } in plan.inputs {
+        let release = release_to(hub, &dataset, appraised.recipient(), grounds).await?;
+        inputs.push(ClaimedInput {
+            name,
+            kind: dataset.kind,
+            release,
+            manifest,
+            card,
+            label: dataset.label,
+        });
+    }
+    let mut result = None;
+    if let (Some(dataset), Some(settings)) = (plan.result, plan.launch) {
+        let release = release_to(hub, &dataset, appraised.recipient(), grounds).await?;
+        result = Some(ClaimedResult { release, settings });
+    }
+    Ok(ClaimedTask {
+        task,
+        hub: hub.id.clone(),
+        inputs,
+        app: plan.app,
+        result,
+        settings: plan.settings,
+        requeue: plan.requeue,
+    })
+}
+
+/// The vault is alive, and so far.
+pub(crate) async fn progress(
+    hub: &Hub,
+    caller: &Caller,
+    id: TaskId,
+    percent: u8,
+) -> Result<Task, HubError> {
+    if percent > 100 {
+        return Err(HubError::bad_request(format!("{percent} is no percentage")));
+    }
+    let mut tx = hub.db.write().await?;
+    let kept = permitted(&mut tx, caller, id, Action::TaskRun).await?;
+    running(&kept)?;
+    data::tasks::set_progress(&mut tx, id, percent, caller.at).await?;
+    tx.commit().await?;
+    Ok(Task { percent: percent.max(kept.task.percent), ..kept.task })
+}
+
+fn running(kept: &Kept) -> Result<(), HubError> {
+    if kept.task.state == TaskState::Running {
+        return Ok(());
+    }
+    let state = data::word(kept.task.state);
+    Err(HubError::conflict(format!("task {} is {state}", kept.task.id))
+        .hint("stop: nothing that it writes counts any more"))
+}
+
+/// Opens the next key epoch of the dataset that the task writes anew. The new key is in both places of the key store when
+/// this returns; the old epoch stays in force until the manifest of the new one is there.
+pub(crate) async fn begin_reseal(
+    hub: &Hub,
+    caller: &Caller,
+    id: TaskId,
+    body: BeginReseal,
+) -> Result<Dataset, HubError> {
+    let mut tx = hub.db.write().await?;
+    let kept = permitted(&mut tx, caller, id, Action::ResealBegin).await?;
+    running(&kept)?;
+    if kept.task.kind != TaskKind::Reseal {
+        return Err(HubError::conflict(format!("task {id} writes nothing anew")));
+    }
+    let Some(found) = data::datasets::find(&mut tx, kept.task.subject).await? else {
+        return Err(HubError::not_found("dataset", kept.task.subject));
+    };
+    let dataset = found.dataset;
+    if body.epoch != dataset.epoch + 1 {
+        return Err(HubError::conflict(format!(
+            "epoch {} does not follow epoch {} of dataset {}",
+            body.epoch, dataset.epoch, dataset.id
+        )));
+    }
+    card_is_in_force(&mut tx, dataset.project, body.card_digest).await?;
+    if found.settings.is_some() != body.settings.is_some() {
+        return Err(HubError::bad_request(format!(
+            "dataset {} keeps its settings when it is written anew, and gets none",
+            dataset.id
+        )));
+    }
+    let reseal = data::datasets::Reseal {
+        task: id,
+        epoch: body.epoch,
+        card_digest: body.card_digest,
+        label: body.label,
+        settings: body.settings,
+    };
+    let place = seal::wrap::DatasetContext {
+        card_digest: body.card_digest.0,
+        epoch: body.epoch,
+        ..context(&dataset)
+    };
+    let key = hub.custodian(dataset.custodian)?.adopt(&place, &body.wrapped_key.0).await?;
+    // What an earlier attempt left under this epoch must not be counted with what comes now.
+    if data::datasets::reseal(&mut tx, dataset.id).await?.is_none() {
+        super::datasets::destroy_remains_within(hub, &mut tx, &dataset).await?;
+    }
+    hub.keys.put_dataset_key(dataset.id.to_bytes(), body.epoch, key).await?;
+    data::datasets::begin_reseal(&mut tx, dataset.id, &reseal).await?;
+    let event =
+        caller.event("dataset.reseal", object("dataset", dataset.id), Some(dataset.project));
+    data::events::record(&mut tx, &event).await?;
+    tx.commit().await?;
+    Ok(dataset)
+}
+
+/// Ends a task with the vault's receipt. The same end again is a success.
+pub(crate) async fn end(
+    hub: &Hub,
+    caller: &Caller,
+    id: TaskId,
+    body: EndTask,
+) -> Result<Task, HubError> {
+    let why = body.reason.as_deref().map(super::runs::reason).transpose()?;
+    let mut tx = hub.db.write().await?;
+    let kept = permitted(&mut tx, caller, id, Action::TaskRun).await?;
+    if kept.task.receipt.as_ref() == Some(&body.receipt) {
+        return Ok(kept.task);
+    }
+    running(&kept)?;
+    receipt_holds(hub, &mut tx, caller, &kept, &body).await?;
+    let (state, why) = if body.complete {
+        (TaskState::Complete, None)
+    } else {
+        (TaskState::Failed, Some(why.unwrap_or("the vault gave no reason")))
+    };
+    close(hub, &mut tx, &kept, state, why, Some(&body.receipt), caller.at).await?;
+    let mut event = caller.event("task.end", object("task", id), Some(kept.project));
+    if !body.complete {
+        event.outcome = Outcome::Failed;
+        event.reason = Some(data::word(ErrorCode::TaskFailed));
+    }
+    data::events::record(&mut tx, &event).await?;
+    let task = data::tasks::find(&mut tx, id).await?;
+    tx.commit().await?;
+    hub.engine.wake();
+    task.map(|kept| kept.task).ok_or_else(|| HubError::not_found("task", id))
+}
+
+/// Whether the receipt is what this task's vault must sign: its key, its evidence, what it was given, what is here.
+async fn receipt_holds(
+    hub: &Hub,
+    at: &mut Connection,
+    caller: &Caller,
+    kept: &Kept,
+    body: &EndTask,
+) -> Result<(), HubError> {
+    let id = kept.task.id;
+    let wrong = |what: &str| {
+        HubError::new(
+            ErrorCode::DigestMismatch,
+            format!("the receipt of task {id} does not hold: {what}"),
+        )
+        .refusing("task.end", object("task", id), Some(kept.project))
+    };
+    let (receipt, signer) =
+        open_statement::<Receipt>(&body.receipt).map_err(|error| wrong(&error.to_string()))?;
+    if Some(signer.id()) != kept.vault_key || signer.id() != super::manifests::signing_key(caller) {
+        return Err(wrong("another key signed it than the one that the evidence binds"));
+    }
+    if receipt.hub != hub.id || receipt.task != id || receipt.kind != kept.task.kind {
+        return Err(wrong("it speaks of another task"));
+    }
+    if Some(receipt.evidence_digest) != kept.evidence {
+        return Err(wrong("it names other evidence"));
+    }
+    if receipt.complete != body.complete {
+        return Err(wrong("it says otherwise than the call whether all outputs are there"));
+    }
+    if receipt.custodian != Custodian::Platform || receipt.released != Released::Policy {
+        return Err(wrong("it names another custodian than the one that released the keys"));
+    }
+    let app = match kept.task.session {
+        Some(session) => {
+            data::sessions::find(at, session).await?.map(|kept| kept.session.app_digest)
+        }
+        None => None,
+    };
+    // A vault that gives up before it has checked the package names no app.
+    if receipt.app != app && (body.complete || receipt.app.is_some()) {
+        return Err(wrong("it names another app"));
+    }
+    let given: BTreeSet<(DatasetId, Digest)> = data::tasks::inputs(at, id)
+        .await?
+        .into_iter()
+        .filter_map(|input| Some((input.dataset, input.manifest?)))
+        .collect();
+    let read: BTreeSet<(DatasetId, Digest)> =
+        receipt.inputs.iter().map(|input| (input.dataset, input.manifest)).collect();
+    if !read.is_subset(&given) || (body.complete && read != given) {
+        return Err(wrong("its inputs are not those that the task was given"));
+    }
+    let mut written = BTreeSet::new();
+    for output in &receipt.outputs {
+        let found = data::datasets::find(at, output.dataset).await?;
+        let found = found.filter(|found| is_output(kept, &found.dataset));
+        let Some(found) = found else {
+            return Err(wrong("an output is none of this task's"));
+        };
+        let number = found.dataset.manifest_number;
+        let manifest = data::manifests::find(at, output.dataset, number).await?;
+        if manifest.map(|manifest| manifest.digest) != Some(output.manifest) {
+            return Err(wrong("an output's manifest is not the one in force"));
+        }
+        written.insert(output.dataset);
+    }
+    if body.complete {
+        for made in data::datasets::made_by_task(at, id).await? {
+            if !written.contains(&made.dataset.id) {
+                return Err(wrong("it leaves out a dataset that the task made"));
+            }
+        }
+        if kept.task.kind == TaskKind::Reseal && !written.contains(&kept.task.subject) {
+            return Err(wrong("the dataset was not written anew"));
+        }
+    }
+    Ok(())
+}
+
+fn is_output(kept: &Kept, dataset: &Dataset) -> bool {
+    dataset.task == Some(kept.task.id)
+        || (kept.task.kind == TaskKind::Reseal && dataset.id == kept.task.subject)
+}
+
+/// Ends a task within the caller's transaction, and says of every dataset that hangs on it where that stands now.
+pub(super) async fn close(
+    _hub: &Hub,
+    at: &mut Connection,
+    kept: &Kept,
+    state: TaskState,
+    why: Option<&str>,
+    receipt: Option<&SignedStatement>,
+    now: Time,
+) -> Result<(), HubError> {
+    let (id, subject) = (kept.task.id, kept.task.subject);
+    if !data::tasks::end(at, id, state, why, receipt, now).await? {
+        return Ok(());
+    }
+    data::keys::remove_vaults(at, id).await?;
+    let complete = state == TaskState::Complete;
+    for made in data::datasets::made_by_task(at, id).await? {
+        let (state, why) = if complete {
+            (ExecutionState::Complete, None)
+        } else {
+            (ExecutionState::Failed, Some(why.unwrap_or("its task was stopped")))
+        };
+        data::datasets::set_execution(at, made.dataset.id, state, why, now).await?;
+    }
+    match kept.task.kind {
+        TaskKind::Demultiplex => {
+            if complete {
+                data::datasets::supersede(at, subject, id, now).await?;
+            }
+            let (state, why) = if complete {
+                (ExecutionState::Complete, None)
+            } else {
+                (
+                    ExecutionState::NeedsAttention,
+                    Some(why.unwrap_or("its demultiplexing was stopped")),
+                )
+            };
+            if data::datasets::find(at, subject).await?.is_some() {
+                data::datasets::set_execution(at, subject, state, why, now).await?;
+            }
+        }
+        TaskKind::Reseal => {
+            let pending = data::datasets::reseal(at, subject).await?;
+            if pending.is_some_and(|pending| pending.task == id) {
+                data::datasets::end_reseal(at, subject).await?;
+            }
+        }
+        TaskKind::App => {}
+    }
+    Ok(())
+}
+
+/// The vault of a running or waiting task is gone: the task waits once more, or has failed. What it had made is failed,
+/// since the next vault makes its own.
+pub(crate) async fn lost(hub: &Hub, id: TaskId, why: &str) -> Result<(), HubError> {
+    gone(hub, id, why, true).await
+}
+
+/// The vault of a running or waiting task was ended by the hub's own stop: the task waits, and no vault counts as lost.
+pub(crate) async fn wait_again(hub: &Hub, id: TaskId) -> Result<(), HubError> {
+    gone(hub, id, "the hub was stopped", false).await
+}
+
+async fn gone(hub: &Hub, id: TaskId, why: &str, counts: bool) -> Result<(), HubError> {
+    let now = hub.now();
+    let mut tx = hub.db.write().await?;
+    let Some(kept) = data::tasks::find(&mut tx, id).await? else { return Ok(()) };
+    if !matches!(kept.task.state, TaskState::Queued | TaskState::Running) {
+        return Ok(());
+    }
+    let mut event = NewEvent {
+        at: now,
+        actor: "hub".to_owned(),
+        act: "task.lost",
+        object: object("task", id),
+        project: Some(kept.project),
+        purpose: None,
+        outcome: Outcome::Failed,
+        reason: Some(data::word(ErrorCode::TaskFailed)),
+        request: None,
+    };
+    let mut emptied = Vec::new();
+    if counts && kept.lost >= MOST_LOST {
+        close(hub, &mut tx, &kept, TaskState::Failed, Some(why), None, now).await?;
+        event.act = "task.end";
+    } else {
+        data::keys::remove_vaults(&mut tx, id).await?;
+        for made in data::datasets::made_by_task(&mut tx, id).await? {
+            let dataset = made.dataset.id;
+            if made.dataset.session.is_some() {
+                // The result of an app is the same dataset for the next vault, which begins it anew.
+                emptied.push((dataset, data::objects::all(&mut tx, dataset).await?));
+                data::datasets::empty(&mut tx, dataset, now).await?;
+            } else {
+                let state = ExecutionState::Failed;
+                data::datasets::set_execution(&mut tx, dataset, state, Some(why), now).await?;
+                data::datasets::disown(&mut tx, dataset).await?;
+            }
+        }
+        if kept.task.kind == TaskKind::Reseal {
+            data::datasets::end_reseal(&mut tx, kept.task.subject).await?;
+        }
+        data::tasks::set_waiting_again(&mut tx, id, counts).await?;
+    }
+    data::events::record(&mut tx, &event).await?;
+    tx.commit().await?;
+    for (dataset, objects) in emptied {
+        super::datasets::destroy_objects(hub, dataset, &objects).await?;
+    }
+    Ok(())
+}
+
+/// The name under which an app's package is an input of its task.
+pub(super) fn package_name() -> String {
+    PACKAGE.to_owned()
+}

@@ -1,0 +1,201 @@
+//! Starts vaults for tasks that wait, watches over them, and does what is left to do behind the calls.
+//!
+//! A task waits in the database, so a stop of the hub loses none: at the next start it still waits, and one that was
+//! running is waited for as long as its vault may still be heard of. Each vault gets a ticket of its own, made when it is
+//! started, on its standard input; only the ticket's hash is kept, and it counts once. A vault that ends without having
+//! ended its task, or is silent for too long, is lost: its task waits once more, then it has failed.
+
+mod local;
+mod upkeep;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use api::{TaskId, TaskKind, TaskState};
+use data_encoding::HEXLOWER;
+use proof::sha256;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::HubError;
+use crate::state::Hub;
+use crate::{app, data};
+pub(crate) use local::Local;
+
+/// How long a vault may be silent.
+pub(crate) const SILENCE: Duration = Duration::from_secs(120);
+/// How often the queue is looked at when nobody wakes the engine.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// What starts a vault for one task and ends when that vault has ended.
+#[async_trait::async_trait]
+pub(crate) trait Start: Send + Sync + 'static {
+    /// Runs a vault for the task with this ticket, to its end. When `stop` is cancelled the vault is ended first.
+    async fn run(&self, task: TaskId, ticket: Ticket, stop: CancellationToken);
+}
+
+/// A one-time ticket. It does not print, and what is kept of it is its hash.
+pub(crate) struct Ticket(String);
+
+impl Ticket {
+    /// A new one: 32 random bytes in hex.
+    fn generate() -> Result<Self, HubError> {
+        let mut bytes = [0; 32];
+        seal::fill_random(&mut bytes)
+            .map_err(|e| HubError::internal("no ticket could be made", e))?;
+        Ok(Self(HEXLOWER.encode(&bytes)))
+    }
+
+    /// The text, for the vault alone.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ticket(..)")
+    }
+}
+
+/// How vaults are started here, and which of them run.
+#[derive(Debug, Default)]
+pub(crate) struct Engine {
+    /// The program that is started as `PROGRAM vault run …`; none runs here if absent.
+    pub(crate) program: Option<PathBuf>,
+    /// How many may run at once.
+    pub(crate) at_once: usize,
+    wake: Notify,
+    running: Mutex<HashMap<TaskId, CancellationToken>>,
+}
+
+impl Engine {
+    /// An engine that starts `program`, at most `at_once` times at once.
+    pub(crate) fn new(program: Option<PathBuf>, at_once: usize) -> Self {
+        Self { program, at_once, ..Self::default() }
+    }
+
+    /// Something may wait, or have ended: look now.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Tasks were cancelled: end their vaults.
+    pub(crate) fn stop_cancelled(&self) {
+        self.wake();
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<TaskId, CancellationToken>> {
+        // Every change under this lock is one insertion or removal, so a panic leaves it whole.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts what goes on behind the calls of this hub, which answers at `url` under the certificate authority in `ca`: the
+/// queue, if there is a program to start; the end of what a stop interrupted; the scrubber.
+pub(crate) fn start(hub: &Hub, url: String, ca: PathBuf) {
+    upkeep::start(hub);
+    if let Some(program) = hub.engine.program.clone() {
+        let work = hub.data.join("vaults");
+        start_with(hub, Arc::new(Local { program, url, ca, work }));
+    }
+}
+
+/// Starts the queue with what starts vaults.
+pub(crate) fn start_with(hub: &Hub, start: Arc<dyn Start>) {
+    let hub = hub.clone();
+    hub.background.clone().spawn(async move {
+        loop {
+            if let Err(error) = look(&hub, &start).await {
+                let cause = error.causes();
+                tracing::error!(cause, "the queue of tasks was not looked at: {error}");
+            }
+            tokio::select! {
+                () = hub.engine.wake.notified() => {}
+                () = tokio::time::sleep(LOOK) => {}
+                () = hub.stopping.cancelled() => return,
+            }
+        }
+    });
+}
+
+/// Ends vaults whose task has ended, gives up those that are silent, and starts as many as there is room for.
+async fn look(hub: &Hub, start: &Arc<dyn Start>) -> Result<(), HubError> {
+    let mut reader = hub.db.read().await?;
+    let running = data::tasks::in_state(&mut reader, TaskState::Running, i64::MAX).await?;
+    let waiting = data::tasks::in_state(&mut reader, TaskState::Queued, i64::MAX).await?;
+    drop(reader);
+    for (id, stop) in hub.engine.running().iter() {
+        let unfinished = running.iter().chain(&waiting).any(|kept| kept.task.id == *id);
+        if !unfinished {
+            stop.cancel();
+        }
+    }
+    let now = hub.now();
+    for kept in &running {
+        let heard = kept.heard.or(kept.task.started).unwrap_or(kept.task.created);
+        if now.duration_since(heard).as_secs()
+            > i64::try_from(SILENCE.as_secs()).unwrap_or(i64::MAX)
+        {
+            let id = kept.task.id;
+            match hub.engine.running().get(&id) {
+                // Its vault is ended first, and the task is given up when that is over.
+                Some(stop) => stop.cancel(),
+                None => spawn_lost(hub, id),
+            }
+        }
+    }
+    let mut busy: Vec<_> = running.iter().map(|kept| kept.task.subject).collect();
+    for kept in waiting {
+        let id = kept.task.id;
+        if hub.engine.running().len() >= hub.engine.at_once {
+            break;
+        }
+        // Two tasks that change one dataset do not meet: a run is not demultiplexed while it is written anew.
+        let meets = kept.task.kind != TaskKind::App && busy.contains(&kept.task.subject);
+        if meets || hub.engine.running().contains_key(&id) {
+            continue;
+        }
+        busy.push(kept.task.subject);
+        let ticket = Ticket::generate()?;
+        let mut tx = hub.db.write().await?;
+        let set = data::tasks::set_ticket(&mut tx, id, sha256(ticket.expose().as_bytes())).await?;
+        tx.commit().await?;
+        if set {
+            spawn(hub, Arc::clone(start), id, ticket);
+        }
+    }
+    Ok(())
+}
+
+fn spawn_lost(hub: &Hub, id: TaskId) {
+    let hub = hub.clone();
+    hub.background.clone().spawn(async move {
+        if let Err(error) = app::tasks::lost(&hub, id, "its vault was not heard of any more").await {
+            tracing::error!(task = %id, cause = error.causes(), "a lost task was not given up: {error}");
+        }
+        hub.engine.wake();
+    });
+}
+
+fn spawn(hub: &Hub, start: Arc<dyn Start>, id: TaskId, ticket: Ticket) {
+    let stop = hub.stopping.child_token();
+    hub.engine.running().insert(id, stop.clone());
+    let hub = hub.clone();
+    hub.background.clone().spawn(async move {
+        start.run(id, ticket, stop).await;
+        hub.engine.running().remove(&id);
+        // A hub that stops takes its vaults with it; their tasks wait for the next start, and no vault counts as lost.
+        let ended = if hub.stopping.is_cancelled() {
+            app::tasks::wait_again(&hub, id).await
+        } else {
+            app::tasks::lost(&hub, id, "its vault ended without a receipt").await
+        };
+        if let Err(error) = ended {
+            tracing::error!(task = %id, cause = error.causes(), "a task was not given up: {error}");
+        }
+        hub.engine.wake();
+    });
+}
