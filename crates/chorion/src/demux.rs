@@ -1,0 +1,501 @@
+//! `chorion demux` and `chorion sheet check`: a run folder on this machine becomes FASTQ, and a sheet is judged before.
+//!
+//! What a person must not miss ends the command with an error, although files were written: nearly every read matching no
+//! sample is a wrong sheet far more often than a bad run, and pipelines look at the exit status first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use runfolder::dir::{DirSink, DirSource};
+use runfolder::{
+    Collision, Plan, PlanError, PlanOptions, Progress, Report, RunInfo, SampleSheet, SettingError,
+    SheetVersion, Source, demultiplex, draft, limits, plan, read_small, survey,
+};
+use serde::Serialize;
+
+use crate::report::{CliError, CliResult, Ui};
+
+/// Turn a run folder into FASTQ files and reports.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemuxArgs {
+    /// The run folder.
+    run: PathBuf,
+    /// The folder to write to.
+    #[arg(short = 'o', long = "output", value_name = "OUT")]
+    output: PathBuf,
+    #[command(flatten)]
+    how: How,
+    /// Also write clusters that fail the filter, marked Y in their names.
+    #[arg(long)]
+    with_failed_reads: bool,
+    /// Accept a result in which nearly no read matches a sample.
+    #[arg(long)]
+    accept_undetermined: bool,
+    /// The sample sheet; SampleSheet.csv of the run folder if not given.
+    #[arg(long, value_name = "CSV")]
+    sample_sheet: Option<PathBuf>,
+}
+
+/// Look at a sample sheet.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum SheetCommand {
+    /// Say what a sheet holds, which samples collide, and whether it fits a run.
+    Check(CheckArgs),
+}
+
+/// Say what a sheet holds, which samples collide, and whether it fits a run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// The sample sheet.
+    sheet: PathBuf,
+    /// A run folder to try it on: the index cycles of the first clusters are read.
+    #[arg(long, value_name = "RUN")]
+    run: Option<PathBuf>,
+    #[command(flatten)]
+    how: How,
+}
+
+/// What both commands let a person choose.
+#[derive(Debug, clap::Args)]
+struct How {
+    /// Threads to use; all cores if not given. The output is the same for every number.
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Mismatches allowed in i7 and i5, instead of what the sheet says: `1` or `1,0`.
+    #[arg(long, value_name = "I7[,I5]", value_parser = mismatches)]
+    mismatches: Option<[u8; 2]>,
+    /// Only these lanes.
+    #[arg(long, value_name = "LANE", value_delimiter = ',')]
+    lanes: Vec<u32>,
+    /// Go on where the sheet asks for adapter trimming, which is not done.
+    #[arg(long)]
+    without_trimming: bool,
+}
+
+impl How {
+    fn options(&self) -> PlanOptions {
+        let lanes: BTreeSet<u32> = self.lanes.iter().copied().collect();
+        let defaults = PlanOptions::default();
+        PlanOptions {
+            threads: self.threads.unwrap_or(defaults.threads),
+            mismatches: self.mismatches,
+            without_trimming: self.without_trimming,
+            lanes: (!lanes.is_empty()).then_some(lanes),
+            ..defaults
+        }
+    }
+}
+
+fn mismatches(text: &str) -> Result<[u8; 2], String> {
+    let one = |text: &str| match text.trim() {
+        "0" => Ok(0),
+        "1" => Ok(1),
+        "2" => Ok(2),
+        _ => Err("each number can be 0, 1 or 2".to_owned()),
+    };
+    match text.split_once(',') {
+        Some((i7, i5)) => Ok([one(i7)?, one(i5)?]),
+        None => one(text).map(|both| [both; 2]),
+    }
+}
+
+/// Reads that may match no sample before the result is called wrong, in parts of a hundred.
+const SUSPECT_PERCENT: u64 = 90;
+/// Clusters per lane that a sheet is tried on.
+const TRIED_CLUSTERS: usize = 100_000;
+
+/// Runs `chorion demux`.
+pub(crate) fn run(args: &DemuxArgs, ui: &Ui) -> CliResult {
+    let source = open_run(&args.run)?;
+    let run_info = run_info(&source, &args.run)?;
+    let sheet_path = args.sample_sheet.clone().unwrap_or_else(|| args.run.join("SampleSheet.csv"));
+    let sheet = sheet(&sheet_path)?;
+    let options = PlanOptions { with_failed_reads: args.with_failed_reads, ..args.how.options() };
+    let plan = plan(run_info, &sheet, options).map_err(plan_error)?;
+    if !is_complete(&source) {
+        ui.note("warning: the run folder has no completion mark; it may still be growing");
+    }
+    let mut sink = DirSink::create(&args.output).map_err(|cause| {
+        CliError::new(format!("output folder {} cannot be written to", args.output.display()))
+            .caused_by(cause)
+    })?;
+    let bar = ui.progress(0, "demultiplexing");
+    let progress = |at: Progress| {
+        bar.set_length(at.total_bytes);
+        bar.set_position(at.read_bytes.min(at.total_bytes));
+    };
+    let report = demultiplex(&source, &plan, &mut sink, &progress).map_err(|error| {
+        CliError::new(format!("run {} was not demultiplexed", args.run.display()))
+            .caused_by(error)
+            .hint("no file was left behind; restore what is missing from the instrument and start again")
+    })?;
+    sink.finish().map_err(|cause| {
+        CliError::new(format!("outputs in {} did not get their names", args.output.display()))
+            .caused_by(cause)
+    })?;
+    bar.finish_and_clear();
+    for warning in &report.warnings {
+        ui.note(format_args!("warning: {warning}"));
+    }
+    ui.value(&Summary::of(&report, &args.output));
+    table(&report, ui);
+    ui.line(format_args!("written to {}", args.output.display()));
+    if args.accept_undetermined { Ok(()) } else { verdict(&plan, &report) }
+}
+
+/// Runs `chorion sheet`.
+pub(crate) fn run_sheet(command: &SheetCommand, ui: &Ui) -> CliResult {
+    let SheetCommand::Check(args) = command;
+    let sheet = sheet(&args.sheet)?;
+    let source = args.run.as_ref().map(|run| open_run(run)).transpose()?;
+    let run = match (&source, &args.run) {
+        (Some(source), Some(path)) => run_info(source, path)?,
+        _ => sheet.assumed_run(),
+    };
+    let options = args.how.options();
+    let plan = draft(run.clone(), &sheet, options.clone()).map_err(plan_error)?;
+    let collisions = plan.collisions().map_err(plan_error)?;
+    let safe = safe_mismatches(&run, &sheet, &options);
+    let tried = match &source {
+        Some(source) if collisions.is_empty() => {
+            Some(survey(source, &plan, TRIED_CLUSTERS).map_err(|error| {
+                CliError::new("the sheet could not be tried on the run").caused_by(error)
+            })?)
+        }
+        _ => None,
+    };
+    let found = Checked::of(&sheet, &plan, &collisions, safe, tried.as_ref());
+    ui.value(&found);
+    found.print(ui);
+    if let Some(first) = collisions.into_iter().next() {
+        return Err(plan_error(PlanError::Collisions(vec![first])));
+    }
+    tried.map_or(Ok(()), |report| verdict(&plan, &report))
+}
+
+fn open_run(path: &Path) -> CliResult<DirSource> {
+    DirSource::new(path).map_err(|cause| {
+        CliError::new(format!("run folder {} cannot be opened", path.display())).caused_by(cause)
+    })
+}
+
+fn run_info(source: &DirSource, path: &Path) -> CliResult<RunInfo> {
+    let bytes = read_small(source, "RunInfo.xml", limits::MAX_TEXT_BYTES).map_err(|cause| {
+        CliError::new(format!("RunInfo.xml of {} cannot be read", path.display()))
+            .caused_by(cause)
+            .hint("name the run folder itself: the one that holds RunInfo.xml and Data")
+    })?;
+    RunInfo::parse(&bytes).map_err(|error| CliError::new(error.to_string()))
+}
+
+fn sheet(path: &Path) -> CliResult<SampleSheet> {
+    let bytes = std::fs::read(path).map_err(|cause| {
+        CliError::new(format!("sample sheet {} cannot be read", path.display()))
+            .caused_by(cause)
+            .hint("name another one with `--sample-sheet`")
+    })?;
+    SampleSheet::parse(&bytes).map_err(|error| CliError::new(error.to_string()))
+}
+
+fn is_complete(source: &DirSource) -> bool {
+    ["CopyComplete.txt", "RTAComplete.txt", "RTAComplete.xml"]
+        .iter()
+        .any(|mark| source.read_at(mark, 0, &mut []).is_ok())
+}
+
+fn plan_error(error: PlanError) -> CliError {
+    let said = CliError::new(error.to_string());
+    match &error {
+        PlanError::Collisions(collisions) => match collisions[0].safe {
+            Some([i7, i5]) => said.hint(format!(
+                "`--mismatches {i7},{i5}` tells these two apart; `chorion sheet check` finds what is safe for the whole sheet"
+            )),
+            None => said.hint("their indexes are the same as far as they are compared: correct the sheet"),
+        },
+        PlanError::Setting(SettingError::Trimming(_)) => {
+            said.hint("`--without-trimming` writes the reads untrimmed, to be trimmed afterwards")
+        }
+        _ => said,
+    }
+}
+
+/// An error if nearly everything is undetermined, with what would help if that can be told.
+fn verdict(plan: &Plan, report: &Report) -> CliResult {
+    let reads: u64 = report.lanes.iter().map(runfolder::LaneReport::reads).sum();
+    let undetermined: u64 = report.lanes.iter().map(runfolder::LaneReport::undetermined).sum();
+    if reads == 0 || undetermined * 100 < reads * SUSPECT_PERCENT {
+        return Ok(());
+    }
+    let percent = undetermined as f64 * 100.0 / reads as f64;
+    let error = CliError::new(format!(
+        "{percent:.1} % of {} reads match no sample of the sheet",
+        grouped(reads)
+    ));
+    Err(match report.better_orientation(plan) {
+        Some((way, won)) => {
+            error.hint(format!("{} of them would match if you {}", grouped(won), way.change()))
+        }
+        None => {
+            let most = report.lanes.iter().flat_map(|lane| &lane.unknown).max_by_key(|b| b.reads);
+            let most = most.map_or_else(String::new, |barcode| {
+                let joined = joined(&barcode.index, &barcode.index2);
+                format!(
+                    "the most frequent barcode is {joined} with {} reads; ",
+                    grouped(barcode.reads)
+                )
+            });
+            error.hint(format!(
+                "{most}see Reports/Top_Unknown_Barcodes.csv, or pass `--accept-undetermined` if this is meant"
+            ))
+        }
+    })
+}
+
+/// The largest mismatches in i7 and i5 at which no two samples of the sheet collide.
+fn safe_mismatches(run: &RunInfo, sheet: &SampleSheet, options: &PlanOptions) -> Option<[u8; 2]> {
+    let mut choices: Vec<[u8; 2]> =
+        (0..=2).flat_map(|i7| (0..=2).map(move |i5| [i7, i5])).collect();
+    choices.sort_by_key(|[i7, i5]| std::cmp::Reverse((i7 + i5, *i7.min(i5), *i7)));
+    choices.into_iter().find(|choice| {
+        let options = PlanOptions { mismatches: Some(*choice), ..options.clone() };
+        plan(run.clone(), sheet, options).is_ok()
+    })
+}
+
+fn table(report: &Report, ui: &Ui) {
+    let width = report
+        .lanes
+        .iter()
+        .flat_map(|lane| &lane.samples)
+        .map(|sample| sample.sample_id.len())
+        .max()
+        .unwrap_or(0)
+        .max("sample".len());
+    ui.line(format_args!(
+        "{:>4}  {:width$}  {:>15}  {:>7}  {:>9}  {:>7}",
+        "lane", "sample", "reads", "share", "perfect", "Q30"
+    ));
+    for lane in &report.lanes {
+        for sample in &lane.samples {
+            let bases: u64 = sample.metrics.iter().map(|read| read.bases).sum();
+            let q30: u64 = sample.metrics.iter().map(|read| read.q30_bases).sum();
+            ui.line(format_args!(
+                "{:>4}  {:width$}  {:>15}  {:>7}  {:>9}  {:>7}",
+                lane.lane,
+                sample.sample_id,
+                grouped(sample.reads),
+                percent(sample.reads, lane.reads()),
+                match sample.sample {
+                    Some(_) => percent(sample.by_mismatches[0], sample.reads),
+                    None => "-".to_owned(),
+                },
+                percent(q30, bases),
+            ));
+        }
+    }
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    match whole {
+        0 => "-".to_owned(),
+        _ => format!("{:.2} %", part as f64 * 100.0 / whole as f64),
+    }
+}
+
+/// Digits in threes, with thin spaces.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push('\u{2009}');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn joined(index: &str, index2: &str) -> String {
+    match index2 {
+        "" => index.to_owned(),
+        _ => format!("{index}+{index2}"),
+    }
+}
+
+/// The result of `chorion demux --json`.
+#[derive(Serialize)]
+struct Summary {
+    output: String,
+    clusters: u64,
+    passing: u64,
+    reads: u64,
+    undetermined: u64,
+    lanes: Vec<SummaryLane>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct SummaryLane {
+    lane: u32,
+    clusters: u64,
+    passing: u64,
+    samples: Vec<SummarySample>,
+}
+
+#[derive(Serialize)]
+struct SummarySample {
+    sample_id: String,
+    sample_project: Option<String>,
+    undetermined: bool,
+    reads: u64,
+    perfect: u64,
+    one_mismatch: u64,
+    two_mismatches: u64,
+    bases: u64,
+    q30_bases: u64,
+    files: Vec<String>,
+}
+
+impl Summary {
+    fn of(report: &Report, output: &Path) -> Self {
+        let sum = |part: fn(&runfolder::LaneReport) -> u64| report.lanes.iter().map(part).sum();
+        Self {
+            output: output.display().to_string(),
+            clusters: sum(|lane| lane.clusters),
+            passing: sum(|lane| lane.passing),
+            reads: sum(runfolder::LaneReport::reads),
+            undetermined: sum(runfolder::LaneReport::undetermined),
+            lanes: report.lanes.iter().map(SummaryLane::of).collect(),
+            warnings: report.warnings.clone(),
+        }
+    }
+}
+
+impl SummaryLane {
+    fn of(lane: &runfolder::LaneReport) -> Self {
+        let sample = |sample: &runfolder::SampleReport| {
+            let [perfect, one_mismatch, two_mismatches] = sample.by_mismatches;
+            SummarySample {
+                sample_id: sample.sample_id.clone(),
+                sample_project: sample.sample_project.clone(),
+                undetermined: sample.sample.is_none(),
+                reads: sample.reads,
+                perfect,
+                one_mismatch,
+                two_mismatches,
+                bases: sample.metrics.iter().map(|read| read.bases).sum(),
+                q30_bases: sample.metrics.iter().map(|read| read.q30_bases).sum(),
+                files: sample.files.clone(),
+            }
+        };
+        Self {
+            lane: lane.lane,
+            clusters: lane.clusters,
+            passing: lane.passing,
+            samples: lane.samples.iter().map(sample).collect(),
+        }
+    }
+}
+
+/// The result of `chorion sheet check --json`.
+#[derive(Serialize)]
+struct Checked {
+    version: &'static str,
+    samples: usize,
+    rows: usize,
+    /// Empty where every sample is in every lane.
+    lanes: Vec<u32>,
+    index_lengths: Vec<[usize; 2]>,
+    projects: BTreeMap<String, usize>,
+    collisions: Vec<String>,
+    /// The largest mismatches in i7 and i5 at which nothing collides.
+    safe_mismatches: Option<[u8; 2]>,
+    warnings: Vec<String>,
+    tried: Option<Tried>,
+}
+
+#[derive(Serialize)]
+struct Tried {
+    reads: u64,
+    undetermined: u64,
+    better: Option<&'static str>,
+}
+
+impl Checked {
+    fn of(
+        sheet: &SampleSheet,
+        plan: &Plan,
+        collisions: &[Collision],
+        safe_mismatches: Option<[u8; 2]>,
+        tried: Option<&Report>,
+    ) -> Self {
+        let lengths: BTreeSet<[usize; 2]> =
+            sheet.rows.iter().map(|row| [row.index.len(), row.index2.len()]).collect();
+        let project =
+            |(name, samples): (Option<&str>, usize)| (name.unwrap_or_default().to_owned(), samples);
+        Self {
+            version: match sheet.version {
+                SheetVersion::V1 => "1",
+                SheetVersion::V2 => "2",
+                SheetVersion::Table => "table",
+            },
+            samples: plan.samples.len(),
+            rows: sheet.rows.len(),
+            lanes: plan.named_lanes().into_iter().collect(),
+            index_lengths: lengths.into_iter().collect(),
+            projects: plan.projects().into_iter().map(project).collect(),
+            collisions: collisions.iter().map(Collision::to_string).collect(),
+            safe_mismatches,
+            warnings: plan.warnings.clone(),
+            tried: tried.map(|report| Tried {
+                reads: report.lanes.iter().map(runfolder::LaneReport::reads).sum(),
+                undetermined: report.lanes.iter().map(runfolder::LaneReport::undetermined).sum(),
+                better: report.better_orientation(plan).map(|(way, _)| way.change()),
+            }),
+        }
+    }
+
+    fn print(&self, ui: &Ui) {
+        let list = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
+        let form = if self.version == "table" { "table without sections" } else { "version" };
+        let number = if self.version == "table" { "" } else { self.version };
+        ui.line(format_args!("form: {form} {number}"));
+        ui.line(format_args!("samples: {} on {} rows", self.samples, self.rows));
+        ui.line(format_args!(
+            "lanes: {}",
+            match self.lanes.is_empty() {
+                true => "all".to_owned(),
+                false => list(&mut self.lanes.iter().map(u32::to_string)),
+            }
+        ));
+        let lengths = list(&mut self.index_lengths.iter().map(|[i7, i5]| format!("{i7}+{i5}")));
+        ui.line(format_args!("index lengths: {lengths}"));
+        let projects = &mut self.projects.iter().map(|(name, samples)| match name.as_str() {
+            "" => format!("none ({samples})"),
+            name => format!("{name} ({samples})"),
+        });
+        ui.line(format_args!("projects: {}", list(projects)));
+        for warning in &self.warnings {
+            ui.line(format_args!("warning: {warning}"));
+        }
+        for collision in &self.collisions {
+            ui.line(format_args!("collision: {collision}"));
+        }
+        ui.line(match self.safe_mismatches {
+            Some([i7, i5]) => format!("mismatches that are safe: up to {i7} in i7 and {i5} in i5"),
+            None => "mismatches that are safe: none, some samples have the same index".to_owned(),
+        });
+        if let Some(tried) = &self.tried {
+            let matched = tried.reads - tried.undetermined;
+            ui.line(format_args!(
+                "tried on {} clusters of the run: {} match a sample",
+                grouped(tried.reads),
+                percent(matched, tried.reads)
+            ));
+            if let Some(better) = tried.better {
+                ui.line(format_args!("orientation: more would match if you {better}"));
+            }
+        }
+    }
+}

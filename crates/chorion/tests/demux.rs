@@ -1,0 +1,167 @@
+//! `chorion demux` and `chorion sheet check` as a person runs them: what they print, write, and end with.
+
+#[cfg(test)]
+mod demux {
+    use std::path::{Path, PathBuf};
+    use std::process::{Command, Output};
+
+    use serde_json::Value;
+    use tempfile::TempDir;
+
+    /// A run of one lane and one tile: four bases of sequence, then two indexes of four, uncompressed.
+    fn run_folder(clusters: &[&str]) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |path: &str, bytes: Vec<u8>| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        };
+        put(
+            "RunInfo.xml",
+            b"<RunInfo Version='5'><Run Id='r' Number='7'><Flowcell>FC</Flowcell><Instrument>M1</Instrument><Reads>\
+              <Read Number='1' NumCycles='4' IsIndexedRead='N'/><Read Number='2' NumCycles='4' IsIndexedRead='Y'/>\
+              <Read Number='3' NumCycles='4' IsIndexedRead='Y'/></Reads><FlowcellLayout LaneCount='1'/></Run></RunInfo>"
+                .to_vec(),
+        );
+        let count = u32::try_from(clusters.len()).unwrap();
+        let basecalls = "Data/Intensities/BaseCalls/L001";
+        let filter = [[0, 3, count].map(u32::to_le_bytes).concat(), vec![1; clusters.len()]];
+        put(&format!("{basecalls}/s_1_1101.filter"), filter.concat());
+        let header = [1, 1f32.to_bits(), count].map(u32::to_le_bytes).concat();
+        put("Data/Intensities/s.locs", [header, vec![0; 8 * clusters.len()]].concat());
+        for cycle in 0..12 {
+            let call = |bases: &&str| match bases.as_bytes()[cycle] {
+                b'A' => 37 << 2,
+                b'C' => 37 << 2 | 1,
+                b'G' => 37 << 2 | 2,
+                b'T' => 37 << 2 | 3,
+                _ => 0,
+            };
+            let calls: Vec<u8> = clusters.iter().map(call).collect();
+            let path = format!("{basecalls}/C{}.1/s_1_1101.bcl", cycle + 1);
+            put(&path, [count.to_le_bytes().to_vec(), calls].concat());
+        }
+        put("RTAComplete.txt", b"done\n".to_vec());
+        folder
+    }
+
+    fn two_samples() -> TempDir {
+        run_folder(&["AAAAACGTTTGG", "CCCCACGTTTGG", "GGGGGGCCAAGT", "TTTTNNNNNNNN"])
+    }
+
+    fn sheet(folder: &TempDir, rows: &str) -> PathBuf {
+        let path = folder.path().join("sheet.csv");
+        let text = format!("[Data]\nSample_ID,index,index2,Sample_Project\n{rows}");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    const ROWS: &str = "A,ACGT,TTGG,P\nB,GGCC,AAGT,Q\n";
+
+    fn chorion(words: &[&str], paths: &[&Path]) -> Output {
+        let words = words.iter().map(|word| match word.strip_prefix('$') {
+            Some(at) => paths[at.parse::<usize>().unwrap()].as_os_str(),
+            None => word.as_ref(),
+        });
+        Command::new(env!("CARGO_BIN_EXE_chorion")).args(words).output().unwrap()
+    }
+
+    fn said(output: &Output) -> (String, String) {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (text(&output.stdout), text(&output.stderr))
+    }
+
+    #[test]
+    fn a_run_becomes_fastq_and_reports_and_a_table() {
+        let (run, out) = (two_samples(), tempfile::tempdir().unwrap());
+        let sheet = sheet(&run, ROWS);
+        let words = ["demux", "$0", "-o", "$1", "--sample-sheet", "$2"];
+        let output = chorion(&words, &[run.path(), out.path(), &sheet]);
+        let (stdout, stderr) = said(&output);
+        assert!(output.status.success(), "{stderr}");
+        assert_eq!(stderr, "");
+        let rows: Vec<Vec<&str>> =
+            stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows[0], ["lane", "sample", "reads", "share", "perfect", "Q30"]);
+        assert_eq!(rows[1], ["1", "A", "2", "50.00", "%", "100.00", "%", "100.00", "%"]);
+        assert_eq!(rows[3], ["1", "Undetermined", "1", "25.00", "%", "-", "100.00", "%"]);
+        for file in [
+            "P/A_S1_L001_R1_001.fastq.gz",
+            "Q/B_S2_L001_R1_001.fastq.gz",
+            "Undetermined_S0_L001_R1_001.fastq.gz",
+            "Reports/Demultiplex_Stats.csv",
+            "Reports/RunInfo.xml",
+        ] {
+            assert!(out.path().join(file).is_file(), "{file}");
+        }
+        // The same as JSON, with the sheet where the run folder has it.
+        std::fs::rename(&sheet, run.path().join("SampleSheet.csv")).unwrap();
+        let output = chorion(&["--json", "demux", "$0", "-o", "$1"], &[run.path(), out.path()]);
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&found["reads"], &found["undetermined"]), (&4.into(), &1.into()));
+        assert_eq!(found["lanes"][0]["samples"][1]["sample_project"], "Q");
+    }
+
+    #[test]
+    fn a_sheet_with_turned_i5_ends_loudly_with_the_change_that_helps() {
+        let (run, out) = (two_samples(), tempfile::tempdir().unwrap());
+        let sheet = sheet(&run, "A,ACGT,CCAA,P\nB,GGCC,ACTT,Q\n");
+        let words = ["demux", "$0", "-o", "$1", "--sample-sheet", "$2"];
+        let output = chorion(&words, &[run.path(), out.path(), &sheet]);
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(
+            said(&output).1,
+            "error: 100.0 % of 4 reads match no sample of the sheet\n\nhint: 3 of them would match if you replace every i5 \
+             index by its reverse complement\n"
+        );
+        assert!(out.path().join("Undetermined_S0_L001_R1_001.fastq.gz").is_file());
+        let accepted = [&words[..], &["--accept-undetermined"]].concat();
+        let output = chorion(&accepted, &[run.path(), out.path(), &sheet]);
+        assert!(output.status.success());
+        let output = chorion(&["sheet", "check", "$1", "--run", "$0"], &[run.path(), &sheet]);
+        assert_eq!(output.status.code(), Some(1));
+        let (stdout, _) = said(&output);
+        assert!(
+            stdout.contains("orientation: more would match if you replace every i5"),
+            "{stdout}"
+        );
+    }
+
+    #[test]
+    fn a_truncated_file_leaves_nothing_behind_and_is_named() {
+        let (run, out) = (two_samples(), tempfile::tempdir().unwrap());
+        let sheet = sheet(&run, ROWS);
+        let file = "Data/Intensities/BaseCalls/L001/C5.1/s_1_1101.bcl";
+        let bytes = std::fs::read(run.path().join(file)).unwrap();
+        std::fs::write(run.path().join(file), &bytes[..bytes.len() - 1]).unwrap();
+        let words = ["demux", "$0", "-o", "$1", "--sample-sheet", "$2"];
+        let output = chorion(&words, &[run.path(), out.path(), &sheet]);
+        assert_eq!(output.status.code(), Some(1));
+        let (_, stderr) = said(&output);
+        let sentence = format!(
+            "because: tile 1101 of lane 1, cycle 5: {file} cannot be used: it ends too early"
+        );
+        assert!(stderr.contains(&sentence), "{stderr}");
+        assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_check_tells_samples_lengths_and_the_tolerance_that_is_safe() {
+        let run = two_samples();
+        let sheet = sheet(&run, "A,ACGT,TTGG,P\nB,ACCA,TTGG,Q\n");
+        let output = chorion(&["sheet", "check", "$0"], &[&sheet]);
+        assert_eq!(output.status.code(), Some(1));
+        let (stdout, stderr) = said(&output);
+        assert_eq!(
+            stdout,
+            "form: version 1\nsamples: 2 on 2 rows\nlanes: all\nindex lengths: 4+4\nprojects: P (1), Q (1)\n\
+             collision: samples A (ACGT+TTGG) and B (ACCA+TTGG) cannot be told apart with 1 and 1 mismatches in i7 and i5\n\
+             mismatches that are safe: up to 0 in i7 and 2 in i5\n"
+        );
+        assert!(stderr.contains("hint: `--mismatches 0,1` tells these two apart"), "{stderr}");
+        let output = chorion(&["sheet", "check", "$0", "--mismatches", "0,1", "--json"], &[&sheet]);
+        assert!(output.status.success());
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(found["safe_mismatches"], serde_json::json!([0, 2]));
+    }
+}
