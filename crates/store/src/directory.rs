@@ -486,3 +486,6 @@ fn list_or_nothing(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<crate::disk::E
         listed => listed,
     }
 }
+
+#[cfg(test)]
+mod tests;
