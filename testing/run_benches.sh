@@ -4,6 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/target/venv/bin:$PATH"
+# Where benches look for peers from PyPI.
+ln -sfn venv target/peers
 failed=()
 found=no
 for bench in benches/*.sh benches/*.py; do
