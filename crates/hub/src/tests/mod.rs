@@ -1,1 +1,10 @@
 //! The hub as callers meet it: through the real router, and over real TLS on loopback.
+
+mod calls;
+mod datasets;
+mod material;
+mod people;
+mod projects;
+mod refusals;
+mod start;
+mod tls;

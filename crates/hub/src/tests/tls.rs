@@ -1,0 +1,125 @@
+//! The real server on loopback, judged by programs that are not ours.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use crate::{HubConfig, Ready, StartError, serve};
+
+struct Serving {
+    ready: Ready,
+    ended: tokio::task::JoinHandle<Result<(), StartError>>,
+    _directory: tempfile::TempDir,
+}
+
+impl Serving {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let config = HubConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            names: vec!["hub.example".into()],
+            ..HubConfig::new(directory.path().join("data"))
+        };
+        let (ready, started) = oneshot::channel();
+        let ended = tokio::spawn(serve(config, ready));
+        Self { ready: started.await.unwrap(), ended, _directory: directory }
+    }
+
+    async fn stop(self) {
+        self.ready.stop.stop();
+        self.ended.await.unwrap().unwrap();
+    }
+}
+
+/// What a program says, on both its outputs.
+async fn said(program: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_is_1_3_with_aes_256_and_nothing_else() {
+    let serving = Serving::start().await;
+    let address = serving.ready.address.to_string();
+    let ca = serving.ready.ca_file.to_str().unwrap();
+    let s_client = |more: &'static [&'static str]| {
+        let mut arguments = vec!["s_client", "-connect", address.as_str(), "-CAfile", ca];
+        arguments.extend(["-verify_return_error", "-verify_hostname", "hub.example"]);
+        arguments.extend(more);
+        async move { said("openssl", &arguments).await }
+    };
+    let good = s_client(&[]).await;
+    assert!(good.contains("TLS_AES_256_GCM_SHA384"), "{good}");
+    assert!(good.contains("TLSv1.3") && good.contains("Verify return code: 0"), "{good}");
+    for older in [&["-tls1_2"][..], &["-tls1_1"]] {
+        let refused = s_client(older).await;
+        assert!(refused.contains("alert protocol version"), "{refused}");
+    }
+    for suite in [
+        &["-ciphersuites", "TLS_AES_128_GCM_SHA256"][..],
+        &["-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"],
+    ] {
+        let refused = s_client(suite).await;
+        assert!(refused.contains("alert handshake failure"), "{refused}");
+    }
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn curl_with_the_printed_authority_is_answered_and_without_it_is_not() {
+    let serving = Serving::start().await;
+    let health = format!("{}/health", serving.ready.url);
+    let ca = serving.ready.ca_file.to_str().unwrap();
+    for version in ["--http1.1", "--http2"] {
+        let answer = said("curl", &["-sS", version, "--cacert", ca, &health]).await;
+        let health: api::Health = serde_json::from_str(&answer).unwrap();
+        assert_eq!(health.hub, serving.ready.hub);
+    }
+    let refused = said("curl", &["-sS", &health]).await;
+    assert!(refused.contains("certificate"), "{refused}");
+    let shown = said("openssl", &["x509", "-in", ca, "-noout", "-fingerprint", "-sha256"]).await;
+    assert!(shown.contains(&serving.ready.ca_fingerprint), "{shown}");
+    let whoami = format!("{}/api/v1/whoami", serving.ready.url);
+    let answer = said("curl", &["-sS", "--cacert", ca, &whoami]).await;
+    let problem: api::Problem = serde_json::from_str(&answer).unwrap();
+    assert_eq!(problem.code, api::ErrorCode::Unsigned);
+    serving.stop().await;
+}
+
+#[tokio::test]
+async fn the_post_quantum_key_exchange_is_preferred() {
+    let serving = Serving::start().await;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&serving.ready.ca_file).unwrap()).unwrap();
+    // A client that offers all and prefers another: it is asked again for the hybrid one.
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups.sort_by_key(|group| group.name() == rustls::NamedGroup::X25519MLKEM768);
+    let client = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(serving.ready.address).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = connector.connect(name, stream).await.unwrap();
+    let group = stream.get_ref().1.negotiated_key_exchange_group().unwrap();
+    assert_eq!(group.name(), rustls::NamedGroup::X25519MLKEM768);
+    drop(stream);
+    serving.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_hub_though_a_connection_is_idle() {
+    let serving = Serving::start().await;
+    let idle = TcpStream::connect(serving.ready.address).await.unwrap();
+    serving.stop().await;
+    drop(idle);
+}
