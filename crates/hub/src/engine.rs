@@ -23,6 +23,8 @@ use crate::HubError;
 use crate::state::Hub;
 use crate::{app, data};
 pub(crate) use local::Local;
+#[cfg(test)]
+pub(crate) use upkeep::bring_to_an_end;
 
 /// How long a vault may be silent.
 pub(crate) const SILENCE: Duration = Duration::from_secs(120);

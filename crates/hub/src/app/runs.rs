@@ -65,7 +65,7 @@ pub(crate) async fn attention(
     show(hub, caller, id).await
 }
 
-/// Takes a run as it is, or gives it up.
+/// Takes a run as it is, or gives it up. One without a manifest may be taken too: its broker then closes what is there.
 pub(crate) async fn close(
     hub: &Hub,
     caller: &Caller,
@@ -86,14 +86,6 @@ pub(crate) async fn close(
     match kept.dataset.execution {
         ExecutionState::Receiving | ExecutionState::NeedsAttention => {}
         state => return Err(wrong_state(id, state, "is closed already")),
-    }
-    if state == ExecutionState::Complete && kept.dataset.manifest_number == 0 {
-        return Err(HubError::conflict(format!(
-            "run {id} has no manifest: nobody can tell what of it is whole"
-        ))
-        .hint(
-            "let its broker close what is there: `chorion run send DIR --as-it-is`; or fail it",
-        ));
     }
     data::datasets::set_execution(&mut tx, id, state, Some(why), caller.at).await?;
     let event = caller.event("run.close", object("dataset", id), Some(kept.dataset.project));
