@@ -15,7 +15,6 @@ bcftools mpileup --fasta-ref "$reference" --bam-list /tmp/alignments.txt --outpu
     --max-depth "$PARAM_MAXIMUM_DEPTH" --annotate FORMAT/AD,FORMAT/DP > "$pileup" &
 piling=$!
 bcftools call --multiallelic-caller --variants-only --ploidy "$PARAM_PLOIDY" --output-type u "$pileup" \
-    | bcftools norm --fasta-ref "$reference" --output-type u - \
     | bcftools view --include "QUAL>=$PARAM_MINIMUM_QUALITY" --output-type z --output "$OUTPUT/variants.vcf.gz" -
 # A pipe would hide how it ended.
 wait "$piling"

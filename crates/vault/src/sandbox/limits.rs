@@ -32,11 +32,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What a cgroup counts: processes, and the file systems in memory.
+    /// What a cgroup counts: processes, and the file systems in memory; never more than this machine has to give now, so that
+    /// an app that takes all it may is what ends, and not its neighbours.
     fn all_memory_bytes(&self) -> u64 {
-        [self.scratch_bytes, self.output_bytes, SHARED_MEMORY_BYTES]
+        let all = [self.scratch_bytes, self.output_bytes, SHARED_MEMORY_BYTES]
             .iter()
-            .fold(self.memory_bytes, |sum, bytes| sum.saturating_add(*bytes))
+            .fold(self.memory_bytes, |sum, bytes| sum.saturating_add(*bytes));
+        all.min(available_memory_bytes().map_or(all, |available| available / 16 * 15))
     }
 }
 
@@ -296,6 +298,13 @@ impl Drop for Applied {
             }
         }
     }
+}
+
+/// What programs could still get without swapping, as the kernel estimates it.
+fn available_memory_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 fn own_groups() -> io::Result<String> {
