@@ -132,11 +132,11 @@ impl Body {
         self.geometry
     }
 
-    /// Seals all of `plaintext` behind `prefix`.
-    pub(crate) fn seal_whole(&self, prefix: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    /// Seals all of `plaintext` behind `prefix` into `sealed`, whose room is used again if it has some.
+    pub(crate) fn seal_whole(&self, prefix: &[u8], plaintext: &[u8], sealed: &mut Vec<u8>) {
         let segment_bytes = self.geometry.segment_bytes;
         let full = plaintext.len() / segment_bytes;
-        let mut sealed = vec![0; prefix.len() + plaintext.len() + (full + 1) * GCM_TAG_BYTES];
+        sealed.resize(prefix.len() + plaintext.len() + (full + 1) * GCM_TAG_BYTES, 0);
         let (head, mut slots) = sealed.split_at_mut(prefix.len());
         head.copy_from_slice(prefix);
         let (fulls, tail) = plaintext.split_at(full * segment_bytes);
@@ -146,17 +146,27 @@ impl Body {
             self.seal(index, segment, slot);
             slots = rest;
         }
-        sealed
     }
 
-    /// Opens a whole body, whose prefix has been read and is given along for its length.
-    pub(crate) fn open_whole(&self, sealed: &[u8]) -> Result<Vec<u8>, BodyFault> {
-        let plain = self.geometry.plain_bytes(sealed.len() as u64).map_err(BodyFault::Length)?;
-        let plain = usize::try_from(plain).map_err(|_| BodyFault::Length(BadLength::TooLong))?;
-        let mut plaintext = vec![0; plain];
-        let body = &sealed[self.geometry.prefix_bytes..];
-        self.open_run(0, body, &mut plaintext).map_err(BodyFault::Segment)?;
-        Ok(plaintext)
+    /// Opens a whole body, whose prefix has been read and is given along for its length; on an error `plaintext` is empty.
+    pub(crate) fn open_whole(
+        &self,
+        sealed: &[u8],
+        plaintext: &mut Vec<u8>,
+    ) -> Result<(), BodyFault> {
+        let length = self
+            .geometry
+            .plain_bytes(sealed.len() as u64)
+            .and_then(|plain| usize::try_from(plain).map_err(|_| BadLength::TooLong));
+        let opened = length.map_err(BodyFault::Length).and_then(|length| {
+            plaintext.resize(length, 0);
+            let slots = &sealed[self.geometry.prefix_bytes..];
+            self.open_run(0, slots, plaintext).map_err(BodyFault::Segment)
+        });
+        if opened.is_err() {
+            plaintext.clear();
+        }
+        opened
     }
 
     /// Opens neighbouring segments, the first of which has index `first`, into as much plaintext as they hold. On an error

@@ -23,7 +23,9 @@ const fn id() -> ObjectId {
 /// The object that the body target starts from: two segments, the same in every run.
 fn object() -> Vec<u8> {
     let (prefix, body) = Prefix::create_with_salt(&key(), id(), [0x99; 32]);
-    body.seal_whole(&prefix, &[b'A'; PLAINTEXT_BYTES])
+    let mut sealed = Vec::new();
+    body.seal_whole(&prefix, &[b'A'; PLAINTEXT_BYTES], &mut sealed);
+    sealed
 }
 
 /// Any bytes as a prefix: what is read is exactly what stands there, and a length has one reading.

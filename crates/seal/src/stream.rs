@@ -22,12 +22,15 @@ pub(crate) const BATCH_SEGMENTS: usize = 16;
 pub struct Sealer<W: Write> {
     body: Body,
     writer: W,
-    /// Room for a batch of sealed segments; plaintext lies where its ciphertext will.
+    /// Room for a batch of sealed segments. The first of it is sealed; then, in the slot that is being filled, plaintext lies
+    /// where its ciphertext will.
     slots: Zeroizing<Vec<u8>>,
-    /// Plaintext bytes in `slots`.
+    /// Sealed bytes in `slots`, whole segments.
+    sealed: usize,
+    /// Plaintext bytes after them, fewer than a segment.
     filled: usize,
-    /// Index of the segment in the first slot.
-    first: u64,
+    /// Index of the segment that is being filled.
+    next: u64,
     /// Reading or writing failed before: the object is never ended, and nothing is sealed twice.
     broken: bool,
 }
@@ -45,7 +48,7 @@ impl<W: Write> Sealer<W> {
     pub(crate) fn begin(prefix: &[u8], body: Body, mut writer: W) -> Result<Self, SealError> {
         writer.write_all(prefix).map_err(SealError::Write)?;
         let slots = Zeroizing::new(vec![0; BATCH_SEGMENTS * body.geometry().slot_bytes()]);
-        Ok(Self { body, writer, slots, filled: 0, first: 0, broken: false })
+        Ok(Self { body, writer, slots, sealed: 0, filled: 0, next: 0, broken: false })
     }
 
     /// What binds the body to its key.
@@ -81,10 +84,8 @@ impl<W: Write> Sealer<W> {
                     return Err(SealError::Read(error));
                 }
             };
-            self.filled += read;
             total += read as u64;
-            if self.batch_is_full() {
-                self.send_full_batch()?;
+            if self.fill(read)? {
                 progress(total);
             }
         }
@@ -98,9 +99,8 @@ impl<W: Write> Sealer<W> {
         if self.broken {
             return Err(SealError::Write(already_broken()));
         }
-        // The free part begins where the last segment's plaintext ends; a full batch never waits here.
-        let end = self.room().start + TAG_BYTES;
-        self.seal_slots(end);
+        let end = self.sealed + self.filled + TAG_BYTES;
+        self.body.seal_in_place(self.next, &mut self.slots[self.sealed..end]);
         let commitment = self.commitment();
         let Self { mut writer, slots, .. } = self;
         writer.write_all(&slots[..end]).and_then(|()| writer.flush()).map_err(SealError::Write)?;
@@ -109,38 +109,47 @@ impl<W: Write> Sealer<W> {
 
     /// The free part of the slot that is being filled.
     fn room(&self) -> std::ops::Range<usize> {
-        let Geometry { segment_bytes, .. } = self.body.geometry();
-        let slot = self.filled / segment_bytes * self.body.geometry().slot_bytes();
-        slot + self.filled % segment_bytes..slot + segment_bytes
+        self.sealed + self.filled..self.sealed + self.body.geometry().segment_bytes
     }
 
-    fn batch_is_full(&self) -> bool {
-        self.filled == BATCH_SEGMENTS * self.body.geometry().segment_bytes
-    }
-
-    fn send_full_batch(&mut self) -> Result<(), SealError> {
-        let next = self.first + BATCH_SEGMENTS as u64;
-        if next >= MAX_SEGMENTS {
-            self.broken = true;
-            let segment_bytes = self.body.geometry().segment_bytes as u64;
-            let (plain_bytes, most) = (next * segment_bytes, MAX_SEGMENTS * segment_bytes - 1);
-            return Err(SealError::TooLong { plain_bytes, most });
+    /// Counts plaintext that was put into the room; a segment that is full is sealed while it is still in the cache. `true` when
+    /// a batch was written.
+    fn fill(&mut self, plain: usize) -> Result<bool, SealError> {
+        self.filled += plain;
+        if self.filled < self.body.geometry().segment_bytes {
+            return Ok(false);
         }
-        let end = self.slots.len();
-        self.seal_slots(end);
-        self.first = next;
+        self.check_room_for_more()?;
+        let end = self.sealed + self.body.geometry().slot_bytes();
+        self.body.seal_in_place(self.next, &mut self.slots[self.sealed..end]);
         self.filled = 0;
+        self.sealed_one()
+    }
+
+    /// Moves on to the next slot, writing the batch when this was its last.
+    fn sealed_one(&mut self) -> Result<bool, SealError> {
+        self.next += 1;
+        self.sealed += self.body.geometry().slot_bytes();
+        if self.sealed < self.slots.len() {
+            return Ok(false);
+        }
+        self.sealed = 0;
         self.writer.write_all(&self.slots).map_err(|error| {
             self.broken = true;
             SealError::Write(error)
-        })
+        })?;
+        Ok(true)
     }
 
-    fn seal_slots(&mut self, end: usize) {
-        let slot_bytes = self.body.geometry().slot_bytes();
-        for (index, slot) in (self.first..).zip(self.slots[..end].chunks_mut(slot_bytes)) {
-            self.body.seal_in_place(index, slot);
+    /// After a full segment there must be an index for the last.
+    fn check_room_for_more(&mut self) -> Result<(), SealError> {
+        if self.next + 1 < MAX_SEGMENTS {
+            return Ok(());
         }
+        self.broken = true;
+        let Geometry { segment_bytes, .. } = self.body.geometry();
+        let plain_bytes = MAX_SEGMENTS * segment_bytes as u64;
+        Err(SealError::TooLong { plain_bytes, most: plain_bytes - 1 })
     }
 }
 
@@ -149,13 +158,19 @@ impl<W: Write> Write for Sealer<W> {
         if self.broken {
             return Err(already_broken());
         }
+        let Geometry { segment_bytes, .. } = self.body.geometry();
+        if self.filled == 0 && bytes.len() >= segment_bytes {
+            // A whole segment at hand is sealed on its way into the slot, without a copy of its plaintext.
+            self.check_room_for_more().map_err(io::Error::other)?;
+            let slot = self.sealed..self.sealed + self.body.geometry().slot_bytes();
+            self.body.seal(self.next, &bytes[..segment_bytes], &mut self.slots[slot]);
+            self.sealed_one().map_err(io::Error::other)?;
+            return Ok(segment_bytes);
+        }
         let room = self.room();
         let taken = bytes.len().min(room.len());
         self.slots[room.start..room.start + taken].copy_from_slice(&bytes[..taken]);
-        self.filled += taken;
-        if self.batch_is_full() {
-            self.send_full_batch().map_err(io::Error::other)?;
-        }
+        self.fill(taken).map_err(io::Error::other)?;
         Ok(taken)
     }
 
@@ -167,7 +182,7 @@ impl<W: Write> Write for Sealer<W> {
 
 impl<W: Write> fmt::Debug for Sealer<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealer").field("first", &self.first).finish_non_exhaustive()
+        f.debug_struct("Sealer").field("next", &self.next).finish_non_exhaustive()
     }
 }
 

@@ -109,6 +109,26 @@ fn an_object_too_large_for_the_store_is_not_sealed() {
 }
 
 #[test]
+fn a_buffer_used_again_holds_one_object_and_nothing_of_the_last() {
+    let (mut sealed_in, mut opened_in) = (Vec::new(), Vec::new());
+    for length in [3 * SEGMENT_BYTES, 5, 0, SEGMENT_BYTES + 1] {
+        let plaintext = vec![0x5A; length];
+        seal_object_into(&key(), id(), &plaintext, &mut sealed_in).unwrap();
+        assert_eq!(sealed_in.len() as u64, sealed_bytes(length as u64));
+        open_object_into(&key(), id(), &sealed_in, &mut opened_in).unwrap();
+        assert!(opened_in == plaintext);
+        *sealed_in.last_mut().unwrap() ^= 1;
+        opened_in.push(1);
+        open_object_into(&key(), id(), &sealed_in, &mut opened_in).unwrap_err();
+        assert!(opened_in.is_empty());
+        opened_in.push(1);
+        open_object_into(&DataKey::from_bytes([0; 32]), id(), &sealed_in, &mut opened_in)
+            .unwrap_err();
+        assert!(opened_in.is_empty());
+    }
+}
+
+#[test]
 fn the_commitment_is_that_of_the_prefix_and_new_each_time() {
     let (a, of_a) = seal_object(&key(), id(), b"same").unwrap();
     let (b, of_b) = seal_object(&key(), id(), b"same").unwrap();
