@@ -86,23 +86,12 @@ impl Client {
     pub async fn put_manifest(
         &self,
         dataset: DatasetId,
-        manifest: SignedStatement,
+        manifest: &PutManifest,
         demultiplex: bool,
     ) -> Result<Dataset, ClientError> {
         let query = if demultiplex { "?demultiplex=true" } else { "" };
         let path = format!("/datasets/{dataset}/manifest{query}");
-        self.call(Request::post(path, &PutManifest { manifest, reads: None }).repeatable()).await
-    }
-
-    /// Closes an output of a task with its signed manifest and, for a sample, its number of reads (vaults).
-    pub async fn close_output(
-        &self,
-        dataset: DatasetId,
-        manifest: SignedStatement,
-        reads: Option<u64>,
-    ) -> Result<Dataset, ClientError> {
-        let path = format!("/datasets/{dataset}/manifest");
-        self.call(Request::post(path, &PutManifest { manifest, reads }).repeatable()).await
+        self.call(Request::post(path, manifest).repeatable()).await
     }
 
     /// Asks for the dataset key, wrapped to the named recipient.

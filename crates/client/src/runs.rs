@@ -1,6 +1,6 @@
 //! Runs, beyond what every dataset has.
 
-use api::{CloseRun, Dataset, DatasetId, ExecutionState, Requeue, RunAttention, Sealed, Task};
+use api::{CloseRun, Dataset, DatasetId, Requeue, RunAttention, Sealed, Task};
 
 use crate::connection::Request;
 use crate::{Client, ClientError};
@@ -20,10 +20,9 @@ impl Client {
     pub async fn close_run(
         &self,
         run: DatasetId,
-        as_state: ExecutionState,
+        close: &CloseRun,
     ) -> Result<Dataset, ClientError> {
-        let path = format!("/runs/{run}/close");
-        self.call(Request::post(path, &CloseRun { as_state }).repeatable()).await
+        self.call(Request::post(format!("/runs/{run}/close"), close).repeatable()).await
     }
 
     /// Demultiplexes a run again without sending it again; `settings` are `RequeueSettings`, sealed under its key.

@@ -82,6 +82,11 @@ impl From<&SealedPart> for SealedFact {
 }
 
 impl Pack {
+    /// A pack that was filled elsewhere, under an id that no other pack has.
+    pub const fn of(object: ObjectId, plaintext: Zeroizing<Vec<u8>>) -> Self {
+        Self { object, plaintext }
+    }
+
     /// Seals the pack under a data key of its own, which leaves here only wrapped.
     pub fn seal(self, dataset: &OpenDataset) -> Result<SealedPart, DatasetError> {
         let key = DataKey::generate()?;
