@@ -1,0 +1,208 @@
+//! What a scan of a run folder sees: paths and stamps, no content.
+//!
+//! Run folders lie on shares where a change made elsewhere is not reported, so the folder is looked at again and again.
+//! What a name tells is decided here too: which files mark the end of a run, and which change while it lasts.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// What changes when a file changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Its length.
+    pub bytes: u64,
+    /// Its time of modification, in nanoseconds since 1970, as far as the file system keeps them.
+    pub modified_ns: i64,
+    /// Its inode number; 0 where there is none.
+    pub inode: u64,
+}
+
+/// A file that a scan saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its path inside the folder, `/` between names.
+    pub path: String,
+    /// Its stamp.
+    pub stamp: Stamp,
+}
+
+impl Stamp {
+    /// The stamp of a file.
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        let inode = std::os::unix::fs::MetadataExt::ino(metadata);
+        #[cfg(not(unix))]
+        let inode = 0;
+        let modified_ns = metadata
+            .modified()
+            .ok()
+            .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+            .and_then(|since| i64::try_from(since.as_nanos()).ok())
+            .unwrap_or(0);
+        Self { bytes: metadata.len(), modified_ns, inode }
+    }
+}
+
+/// Why a folder cannot be scanned.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// The disk or the share gave an error.
+    #[error("{path} cannot be read")]
+    Read {
+        /// What was read.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A name that no manifest can list.
+    #[error(
+        "{path:?} cannot be sent: its name is no Unicode text, or holds a backslash or a line break"
+    )]
+    Name {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Every file in `folder`. Links to files are followed, links to folders are not.
+pub fn scan(folder: &Path) -> Result<Vec<Seen>, ScanError> {
+    let mut seen = Vec::new();
+    let mut folders = vec![(folder.to_owned(), String::new())];
+    while let Some((folder, prefix)) = folders.pop() {
+        let failed = |path: &Path, source| ScanError::Read { path: path.to_owned(), source };
+        for entry in fs::read_dir(&folder).map_err(|e| failed(&folder, e))? {
+            let entry = entry.map_err(|e| failed(&folder, e))?;
+            let path = entry.path();
+            let name = entry.file_name();
+            let name = name
+                .to_str()
+                .filter(|name| !name.contains(['\\', '\n', '\r']))
+                .ok_or_else(|| ScanError::Name { path: path.clone() })?;
+            let name = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+            let kind = entry.file_type().map_err(|e| failed(&path, e))?;
+            if kind.is_dir() {
+                folders.push((path, name));
+                continue;
+            }
+            match fs::metadata(&path) {
+                Ok(metadata) if metadata.is_file() => {
+                    seen.push(Seen { path: name, stamp: Stamp::of(&metadata) });
+                }
+                Ok(_) => {}
+                // Gone since the folder was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(&path, error)),
+            }
+        }
+    }
+    seen.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(seen)
+}
+
+/// Whether a file is rewritten while the run lasts: metrics, parameters and logs. Versions of it are sent now and then, the
+/// last one when the run is over.
+pub(crate) fn is_mutable(path: &str) -> bool {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let first = folder.split('/').next().unwrap_or("");
+    let lower = name.to_ascii_lowercase();
+    matches!(first, "InterOp" | "Logs" | "RTALogs" | "Recipe" | "Config")
+        || lower == "runparameters.xml"
+        || lower.ends_with(".log")
+        || lower.ends_with("log.txt")
+}
+
+/// How far the marks in a folder say that the run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Marks {
+    /// There is none that ends it.
+    Open,
+    /// Base calling is over, and this platform writes no further mark: over when nothing changes any more.
+    BaseCalled,
+    /// Base calling is over, but this platform marks the end of copying too, and that mark is not there.
+    CopyMissing,
+    /// Everything was copied.
+    Copied,
+}
+
+/// Reads the marks from the names of a folder's files.
+///
+/// `CopyComplete.txt` is the last file where it is written. `MiSeq` and `NextSeq` 500 write none, and end with
+/// `RTAComplete.*`; platforms with `.cbcl` files or a `SequenceComplete.txt` do write one.
+pub(crate) fn marks<'a>(paths: impl Iterator<Item = &'a str>) -> Marks {
+    let (mut base_called, mut writes_copy_mark) = (false, false);
+    for path in paths {
+        match path {
+            "CopyComplete.txt" => return Marks::Copied,
+            "RTAComplete.txt" | "RTAComplete.xml" => base_called = true,
+            "SequenceComplete.txt" => writes_copy_mark = true,
+            other if other.ends_with(".cbcl") => writes_copy_mark = true,
+            _ => {}
+        }
+    }
+    match (base_called, writes_copy_mark) {
+        (false, _) => Marks::Open,
+        (true, true) => Marks::CopyMissing,
+        (true, false) => Marks::BaseCalled,
+    }
+}
+
+/// Whether a folder that does not change any more holds a run that is over: for whoever only keeps a copy.
+pub fn is_over(seen: &[Seen]) -> bool {
+    matches!(marks(seen.iter().map(|file| file.path.as_str())), Marks::Copied | Marks::BaseCalled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_run_is_read_from_the_marks_its_platform_writes() {
+        let of = |paths: &[&str]| marks(paths.iter().copied());
+        assert_eq!(of(&["RunInfo.xml", "Data/L001/C1.1/s_1_1101.bcl"]), Marks::Open);
+        assert_eq!(of(&["RunInfo.xml", "a.bcl", "RTAComplete.txt"]), Marks::BaseCalled);
+        assert_eq!(of(&["a.bcl.bgzf", "RTAComplete.xml"]), Marks::BaseCalled);
+        assert_eq!(of(&["Data/L001_1.cbcl", "RTAComplete.txt"]), Marks::CopyMissing);
+        assert_eq!(of(&["SequenceComplete.txt", "RTAComplete.txt"]), Marks::CopyMissing);
+        assert_eq!(of(&["Data/L001_1.cbcl", "RTAComplete.txt", "CopyComplete.txt"]), Marks::Copied);
+        // Only at the top of the folder.
+        assert_eq!(of(&["Old/CopyComplete.txt"]), Marks::Open);
+    }
+
+    #[test]
+    fn metrics_parameters_and_logs_change_while_the_run_lasts() {
+        for path in [
+            "InterOp/TileMetricsOut.bin",
+            "RunParameters.xml",
+            "runParameters.xml",
+            "Logs/x.txt",
+            "a/Run.log",
+            "RunLog.txt",
+        ] {
+            assert!(is_mutable(path), "{path}");
+        }
+        for path in
+            ["RunInfo.xml", "Data/Intensities/BaseCalls/L001/C1.1/L001_1.cbcl", "SampleSheet.csv"]
+        {
+            assert!(!is_mutable(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_scan_sees_files_at_every_depth_and_what_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("a/b")).unwrap();
+        fs::write(folder.path().join("a/b/x"), b"1").unwrap();
+        fs::write(folder.path().join("y"), b"").unwrap();
+        let first = scan(folder.path()).unwrap();
+        let paths: Vec<_> = first.iter().map(|s| s.path.as_str()).collect();
+        assert_eq!(paths, ["a/b/x", "y"]);
+        fs::write(folder.path().join("a/b/x"), b"12").unwrap();
+        let second = scan(folder.path()).unwrap();
+        assert_ne!(first[0].stamp, second[0].stamp);
+        assert_eq!(first[1].stamp, second[1].stamp);
+    }
+}
