@@ -26,8 +26,10 @@ pub(crate) use local::Local;
 #[cfg(test)]
 pub(crate) use upkeep::bring_to_an_end;
 
-/// How long a vault may be silent.
-pub(crate) const SILENCE: Duration = Duration::from_secs(120);
+/// How long a vault may be silent that no process here belongs to: one that an earlier start of this hub left behind.
+pub(crate) const SILENCE_SECONDS: i64 = 120;
+/// How long a vault may be silent whose process is there. Long, because a process that lives is most likely at work.
+pub(crate) const ATTENDED_SILENCE_SECONDS: i64 = 30 * 60;
 /// How often the queue is looked at when nobody wakes the engine.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -48,6 +50,12 @@ impl Ticket {
         seal::fill_random(&mut bytes)
             .map_err(|e| HubError::internal("no ticket could be made", e))?;
         Ok(Self(HEXLOWER.encode(&bytes)))
+    }
+
+    /// A known one.
+    #[cfg(test)]
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.to_owned())
     }
 
     /// The text, for the vault alone.
@@ -138,15 +146,12 @@ async fn look(hub: &Hub, start: &Arc<dyn Start>) -> Result<(), HubError> {
     let now = hub.now();
     for kept in &running {
         let heard = kept.heard.or(kept.task.started).unwrap_or(kept.task.created);
-        if now.duration_since(heard).as_secs()
-            > i64::try_from(SILENCE.as_secs()).unwrap_or(i64::MAX)
-        {
-            let id = kept.task.id;
-            match hub.engine.running().get(&id) {
-                // Its vault is ended first, and the task is given up when that is over.
-                Some(stop) => stop.cancel(),
-                None => spawn_lost(hub, id),
-            }
+        let (id, silent) = (kept.task.id, now.duration_since(heard).as_secs());
+        match hub.engine.running().get(&id) {
+            // Its vault is ended first, and the task is given up when that is over.
+            Some(stop) if silent > ATTENDED_SILENCE_SECONDS => stop.cancel(),
+            None if silent > SILENCE_SECONDS => spawn_lost(hub, id),
+            _ => {}
         }
     }
     let mut busy: Vec<_> = running.iter().map(|kept| kept.task.subject).collect();
