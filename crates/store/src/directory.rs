@@ -70,6 +70,8 @@ struct Place {
 /// A directory that was found to be the right one, swept and locked.
 struct Opened {
     erased: Mutex<HashSet<BlobHash>>,
+    /// Names whose tombstone failed halfway: it may or may not be found at the next opening, so no put of them counts.
+    doubtful: Mutex<HashSet<BlobHash>>,
     /// Keeps other processes out for as long as this lives.
     _lock: Box<dyn Send + Sync>,
 }
@@ -323,7 +325,11 @@ impl Place {
             act: "put itself in order when it was opened".into(),
             source,
         })?;
-        let opened = Arc::new(Opened { erased: Mutex::new(erased), _lock: lock });
+        let opened = Arc::new(Opened {
+            erased: Mutex::new(erased),
+            doubtful: Mutex::default(),
+            _lock: lock,
+        });
         *open = Some(Arc::clone(&opened));
         Ok(opened)
     }
@@ -345,7 +351,7 @@ impl Place {
     }
 
     fn refuse_erased(&self, opened: &Opened, hash: &BlobHash) -> Result<(), FacilityError> {
-        if held(&opened.erased).contains(hash) {
+        if held(&opened.erased).contains(hash) || held(&opened.doubtful).contains(hash) {
             return Err(FacilityError::Erased { facility: self.id, hash: *hash });
         }
         Ok(())

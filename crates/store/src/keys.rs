@@ -455,7 +455,9 @@ impl KeyStore {
         if held(&self.shared.destroyed).contains(&dataset) {
             return Err(destroyed(dataset, "everything".into()));
         }
-        if let Some(found) = held(&self.shared.cache).find(&dataset) {
+        let found = held(&self.shared.cache).find(&dataset);
+        // An empty one is just being begun.
+        if let Some(found) = found.filter(|found| !held(&found.records).is_empty()) {
             return Ok(found);
         }
         self.ask(|answer| Request::Load { dataset, answer }).await
@@ -522,3 +524,6 @@ fn name_of(slot: Slot) -> String {
         (kind, id) => format!("kind {kind}, {}", HEXLOWER.encode(&id)),
     }
 }
+
+#[cfg(test)]
+mod tests;

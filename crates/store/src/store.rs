@@ -691,3 +691,6 @@ async fn name_of(bytes: &Bytes) -> BlobHash {
     let bytes = bytes.clone();
     blocking(move || BlobHash::of(&bytes)).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -258,9 +258,10 @@ impl Writer {
         };
         // The tombstone first: from here on a crash ends with the blob gone, not with the blob back.
         if !new.is_empty() {
-            self.place
-                .write_tombstones(&new)
-                .map_err(|error| self.place.failed("write a tombstone", error))?;
+            if let Err(error) = self.place.write_tombstones(&new) {
+                held(&opened.doubtful).extend(new);
+                return Err(self.place.failed("write a tombstone", error));
+            }
             held(&opened.erased).extend(new);
         }
         self.remove(hashes).map_err(|error| self.place.failed("take erased blobs away", error))

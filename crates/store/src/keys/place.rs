@@ -11,7 +11,10 @@ use std::{
     collections::HashSet,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use data_encoding::HEXLOWER;
@@ -36,11 +39,14 @@ pub(super) struct Place {
     disk: Arc<dyn Disk>,
     lock: Option<Box<dyn Send + Sync>>,
     destroyed: HashSet<DatasetId>,
+    /// A replacement failed halfway and left keys in `tmp/`, old ones or new.
+    has_leftovers: AtomicBool,
 }
 
 impl Place {
     pub(super) fn new(disk: Arc<dyn Disk>, root: PathBuf) -> Self {
-        Self { root, disk, lock: None, destroyed: HashSet::new() }
+        let has_leftovers = AtomicBool::new(false);
+        Self { root, disk, lock: None, destroyed: HashSet::new(), has_leftovers }
     }
 
     pub(super) fn identity(&self) -> Result<Identity, IdentityError> {
@@ -56,7 +62,7 @@ impl Place {
         self.lock = None;
     }
 
-    /// Confirms that this is a place of that key store, and puts it in order if it was not open.
+    /// Confirms that this is a place of that key store, and puts it in order if it was not open or an act failed.
     pub(super) fn open(&mut self, store: Uuid) -> Result<(), IdentityError> {
         let found = self.identity()?;
         if found.store != Some(store) {
@@ -67,6 +73,8 @@ impl Place {
             let lock = KIND.lock(&*self.disk, &self.root)?;
             self.recover()?;
             self.lock = Some(lock);
+        } else if self.has_leftovers.load(Ordering::Relaxed) {
+            self.recover()?;
         }
         Ok(())
     }
@@ -91,6 +99,7 @@ impl Place {
         for dataset in self.destroyed.clone() {
             self.wipe(&self.file(&dataset))?;
         }
+        self.has_leftovers.store(false, Ordering::Relaxed);
         Ok(())
     }
 
@@ -141,6 +150,15 @@ impl Place {
 
     /// Puts a whole new file in the place of the old one, of which no byte is left in any file.
     pub(super) fn replace(&self, dataset: &DatasetId, bytes: &[u8]) -> io::Result<()> {
+        let replaced = self.replace_once(dataset, bytes);
+        if replaced.is_err() {
+            // Not wiped here: whether the exchange is durable is not known, and the sweep makes it so first.
+            self.has_leftovers.store(true, Ordering::Relaxed);
+        }
+        replaced
+    }
+
+    fn replace_once(&self, dataset: &DatasetId, bytes: &[u8]) -> io::Result<()> {
         let (path, tmp) = (self.file(dataset), self.tmp());
         let (datasets, tmps) = (self.root.join("datasets"), self.root.join("tmp"));
         let disk = &*self.disk;

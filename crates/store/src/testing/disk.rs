@@ -122,7 +122,7 @@ impl Drop for Locked {
     }
 }
 
-/// SplitMix64: small, and the same everywhere.
+/// `SplitMix64`: small, and the same everywhere.
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
@@ -405,11 +405,11 @@ impl World {
             .collect();
         for later in (0..self.pending.len()).rev() {
             if wanted[later] {
-                for earlier in 0..later {
-                    let shares = self.pending[earlier].iter().any(|(path, _)| {
-                        self.pending[later].iter().any(|(other, _)| other == path)
-                    });
-                    wanted[earlier] |= shares;
+                let (earlier, of_later) = (&self.pending[..later], &self.pending[later]);
+                for (change, wanted) in earlier.iter().zip(&mut wanted) {
+                    *wanted |= change
+                        .iter()
+                        .any(|(path, _)| of_later.iter().any(|(other, _)| other == path));
                 }
             }
         }
