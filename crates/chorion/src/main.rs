@@ -1,11 +1,31 @@
 //! The `chorion` program: every trust domain's part in one binary, chosen by the first word of the command line.
 
+mod app;
+mod apps;
+mod audit;
+mod broker;
+mod config;
+mod data;
+mod demo;
+mod demux;
+mod doctor;
+mod download;
+mod offline;
+mod people;
+mod project;
 mod report;
+mod send;
+mod serve;
+mod session;
+mod store;
+mod upload;
 mod vault;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::report::{CliError, CliResult, Ui};
 
 /// Genomic data where who holds the key is a choice per project, and nobody else can open the data.
 #[derive(Debug, Parser)]
@@ -20,6 +40,55 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Play the whole story on a bundled run of real reads.
+    Demo(demo::DemoArgs),
+    /// Run the hub.
+    Serve(serve::ServeArgs),
+    /// Watch the folder of an instrument, and send its runs while they grow.
+    Broker(broker::BrokerArgs),
+    /// Enrol a key of this machine at a hub.
+    Login(people::LoginArgs),
+    /// Who you are at the hub.
+    Whoami,
+    /// Look at this machine and the hub, and say what to do.
+    Doctor(doctor::DoctorArgs),
+    /// Invite, list and disable accounts.
+    #[command(subcommand)]
+    Account(people::AccountCommand),
+    /// Add, list and revoke keys.
+    #[command(subcommand)]
+    Key(people::KeyCommand),
+    /// Projects: who holds the key, who belongs to them, how they change hands.
+    #[command(subcommand)]
+    Project(project::ProjectCommand),
+    /// Runs: send, watch, list, download, demultiplex again.
+    #[command(subcommand)]
+    Run(data::RunCommand),
+    /// Samples: list, show, download, delete.
+    #[command(subcommand)]
+    Sample(data::SampleCommand),
+    /// Results: list, show, download, import, delete.
+    #[command(subcommand)]
+    Result(data::ResultCommand),
+    /// Apps: write one, pack it, try it, register it, launch it.
+    #[command(subcommand)]
+    App(app::AppCommand),
+    /// App sessions: what was launched, and what it printed.
+    #[command(subcommand)]
+    Session(session::SessionCommand),
+    /// The store: how the facilities are, and a scrub.
+    #[command(subcommand)]
+    Store(store::StoreCommand),
+    /// What was done, by whom, to which thing.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    Demux(demux::DemuxArgs),
+    #[command(subcommand)]
+    Sheet(demux::SheetCommand),
+    Keygen(offline::KeygenArgs),
+    Seal(offline::SealArgs),
+    Open(offline::OpenArgs),
+    Inspect(offline::InspectArgs),
     /// The vault outside a guest: does the tasks that engines start it for.
     #[command(subcommand, hide = true)]
     Vault(vault::VaultCommand),
@@ -28,14 +97,51 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let ui = report::Ui { json: cli.json };
-    let done = match cli.command {
-        Command::Vault(command) => vault::run(command, ui),
-    };
-    match done {
+    match run(cli.command, ui) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             ui.note(error);
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(command: Command, ui: Ui) -> CliResult {
+    match command {
+        Command::Demo(args) => demo::run(&args, ui),
+        Command::Serve(args) => serve::run(args, ui),
+        Command::Broker(args) => wait(broker::run(args, ui)),
+        Command::Login(args) => wait(people::login(args, ui)),
+        Command::Whoami => wait(people::whoami(ui)),
+        Command::Doctor(args) => wait(doctor::run(args, ui)),
+        Command::Account(command) => wait(people::account(command, ui)),
+        Command::Key(command) => wait(people::key(command, ui)),
+        Command::Project(command) => wait(project::run(command, ui)),
+        Command::Run(command) => wait(data::run(command, ui)),
+        Command::Sample(command) => wait(data::sample(command, ui)),
+        Command::Result(command) => wait(data::result(command, ui)),
+        Command::App(app::AppCommand::Register(args)) => wait(apps::register(args, ui)),
+        Command::App(app::AppCommand::List) => wait(apps::list(ui)),
+        Command::App(app::AppCommand::Launch(args)) => wait(session::launch(args, ui)),
+        Command::App(command) => app::run(command, &ui),
+        Command::Session(command) => wait(session::run(command, ui)),
+        Command::Store(command) => wait(store::run(command, ui)),
+        Command::Audit(command) => wait(audit::run(command, ui)),
+        Command::Demux(args) => demux::run(&args, &ui),
+        Command::Sheet(command) => demux::run_sheet(&command, &ui),
+        Command::Keygen(args) => offline::keygen(args, &ui),
+        Command::Seal(args) => offline::seal(args, &ui),
+        Command::Open(args) => offline::open(args, &ui),
+        Command::Inspect(args) => offline::inspect(args, &ui),
+        Command::Vault(command) => vault::run(command, ui),
+    }
+}
+
+/// Runs a command that calls the hub.
+fn wait(command: impl Future<Output = CliResult>) -> CliResult {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::new("the system gave no threads").caused_by(e))?
+        .block_on(command)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use api::{
     BeginReseal, ClaimTask, ClaimedTask, CreateDataset, DatasetId, EndTask, ObjectRef, ProjectId,
-    SealedObject, SignedStatement, TaskId,
+    PutManifest, SealedObject, SignedStatement, TaskId,
 };
 use client::{Client, ClientError, ObjectBytes, Options, Patience, Trust};
 use dataset::SealedPart;
@@ -96,7 +96,8 @@ impl Hub for RemoteHub {
         manifest: &SignedStatement,
         reads: Option<u64>,
     ) -> Result<(), HubError> {
-        self.wait(self.client.close_output(dataset, manifest.clone(), reads)).map(drop)
+        let manifest = PutManifest { manifest: manifest.clone(), reads };
+        self.wait(self.client.put_manifest(dataset, &manifest, false)).map(drop)
     }
 
     fn begin_reseal(&self, task: TaskId, reseal: &BeginReseal) -> Result<(), HubError> {

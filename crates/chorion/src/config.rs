@@ -1,0 +1,337 @@
+//! Who calls which hub: the settings and the key of the person at this machine.
+//!
+//! Everything lies in one folder, `CHORION_HOME` or `~/.config/chorion`: `config.json`, the hub's certificate authority, and
+//! the key file, readable by its owner alone: an Ed25519 seed that signs calls and an X-Wing seed to which dataset keys
+//! are released. Cards that were confirmed and the states of runs lie beside them.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{DatasetId, Release, ReleaseRequest};
+use client::{Client, ClientError, Options, Patience, Trust};
+use data_encoding::HEXLOWER;
+use dataset::{DatasetError, OpenDataset};
+use proof::SigningKey;
+use seal::recipient::RecipientSecret;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::report::{CliError, CliResult, Ui};
+
+/// How long a command keeps trying when the hub is away or busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+const CONFIG: &str = "config.json";
+const AUTHORITY: &str = "hub-ca.pem";
+const KEY: &str = "key.json";
+
+/// `config.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    /// Where the hub is.
+    hub: String,
+    /// The hub's id, as it stands in cards and manifests.
+    hub_id: String,
+    /// The file with its certificate authority, in this folder unless it is absolute.
+    ca: PathBuf,
+    /// The key file, in this folder unless it is absolute.
+    key: PathBuf,
+}
+
+/// The two secrets of a person at this machine.
+pub(crate) struct PersonKeys {
+    /// Signs calls, manifests and cards.
+    pub(crate) signing: SigningKey,
+    /// Dataset keys are released to it.
+    pub(crate) recipient: RecipientSecret,
+}
+
+impl std::fmt::Debug for PersonKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PersonKeys(..)")
+    }
+}
+
+/// Everything that a command needs to call the hub.
+pub(crate) struct ClientContext {
+    /// The way to the hub.
+    pub(crate) client: Client,
+    /// The hub's id.
+    pub(crate) hub_id: String,
+    /// The caller's signing key, for manifests.
+    pub(crate) signing: SigningKey,
+    /// The caller's receiving key, for releases.
+    pub(crate) recipient: RecipientSecret,
+    home: PathBuf,
+    options: Options,
+}
+
+impl std::fmt::Debug for ClientContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientContext").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+/// The folder of this person's settings and keys.
+pub(crate) fn home() -> CliResult<PathBuf> {
+    if let Some(home) = std::env::var_os("CHORION_HOME").filter(|home| !home.is_empty()) {
+        return Ok(PathBuf::from(home));
+    }
+    let config =
+        std::env::var_os("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let config = config.or_else(|| std::env::home_dir().map(|home| home.join(".config")));
+    config.map(|config| config.join("chorion")).ok_or_else(|| {
+        CliError::new("there is no home folder to keep settings in")
+            .hint("set CHORION_HOME to a folder")
+    })
+}
+
+/// Whether there is a login on this machine.
+pub(crate) fn is_logged_in() -> CliResult<bool> {
+    Ok(home()?.join(CONFIG).exists())
+}
+
+/// A client for a key that has no configuration yet.
+pub(crate) fn connect(hub: &str, authority: &[u8], signing: &SigningKey) -> CliResult<Client> {
+    Ok(Client::new(options(hub, authority, signing)?)?)
+}
+
+/// Keeps what a login gave: the key first, and the configuration that makes it count last.
+pub(crate) fn store(hub: &str, hub_id: &str, authority: &[u8], keys: &PersonKeys) -> CliResult {
+    let home = home()?;
+    keys.write(&home.join(KEY))?;
+    write_private(&home.join(AUTHORITY), authority)?;
+    let config = Config {
+        hub: hub.to_owned(),
+        hub_id: hub_id.to_owned(),
+        ca: AUTHORITY.into(),
+        key: KEY.into(),
+    };
+    let text = serde_json::to_vec_pretty(&config)
+        .expect("a configuration serializes because it holds only texts");
+    write_private(&home.join(CONFIG), &text)
+}
+
+fn options(hub: &str, authority: &[u8], signing: &SigningKey) -> CliResult<Options> {
+    let trust = Trust::from_pem(authority).map_err(|e| {
+        CliError::new("the certificate authority of the hub cannot be used").caused_by(e)
+    })?;
+    let signer = Arc::new(signing.clone());
+    Ok(Options { hub: hub.to_owned(), trust, signer, patience: Patience::For(PATIENCE) })
+}
+
+impl ClientContext {
+    /// The settings and the key of this machine, ready to call.
+    pub(crate) fn load(_ui: Ui) -> CliResult<Self> {
+        let home = home()?;
+        let path = home.join(CONFIG);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(CliError::new(format!("no hub is set up in {}", home.display()))
+                    .hint("enrol with the code that the operator gave you: `chorion login --hub https://HOST:PORT --code CODE`"));
+            }
+            Err(error) => {
+                return Err(
+                    CliError::new(format!("{} cannot be read", path.display())).caused_by(error)
+                );
+            }
+        };
+        let config: Config = serde_json::from_slice(&text).map_err(|e| {
+            CliError::new(format!("{} is no configuration of this program", path.display()))
+                .caused_by(e)
+                .hint("log in again, or correct the file")
+        })?;
+        let authority = read(&home.join(&config.ca))?;
+        let PersonKeys { signing, recipient } = PersonKeys::read(&home.join(&config.key))?;
+        let options = options(&config.hub, &authority, &signing)?;
+        let client = Client::new(options.clone())?;
+        Ok(Self { client, hub_id: config.hub_id, signing, recipient, home, options })
+    }
+
+    /// A client that never gives up, for a broker.
+    pub(crate) fn endless(&self) -> CliResult<Client> {
+        Ok(Client::new(Options { patience: Patience::Endless, ..self.options.clone() })?)
+    }
+
+    /// The folder of this person's settings.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Where the states of runs lie that are sent from here.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.home.join("runs")
+    }
+
+    /// The cards that a person confirmed here.
+    pub(crate) fn pins(&self) -> broker::Pins {
+        broker::Pins::new(self.home.join("cards"))
+    }
+
+    /// A request to release a key to this person.
+    pub(crate) fn release_request(&self, purpose: &str) -> ReleaseRequest {
+        let recipient = api::Bytes(self.recipient.public().to_bytes());
+        ReleaseRequest { recipient, purpose: purpose.to_owned() }
+    }
+
+    /// A dataset, opened with a key released to this person.
+    pub(crate) async fn open(&self, dataset: DatasetId, purpose: &str) -> CliResult<OpenDataset> {
+        let release: Release = self.client.release(dataset, &self.release_request(purpose)).await?;
+        if release.dataset != dataset {
+            return Err(CliError::new(format!(
+                "the hub released the key of another dataset than {dataset}"
+            )));
+        }
+        Ok(OpenDataset::from_release(&release, &self.recipient)?)
+    }
+
+    /// A dataset's name: as the hub gives it, or from its sealed label.
+    pub(crate) async fn name_of(&self, dataset: &api::Dataset) -> String {
+        if let Some(name) = &dataset.name {
+            return name.clone();
+        }
+        let opened = self.open(dataset.id, "list").await.ok();
+        let name = opened.and_then(|open| open.open_label("dataset name", &dataset.label).ok());
+        name.map_or_else(
+            || "(sealed)".to_owned(),
+            |name| String::from_utf8_lossy(&name).into_owned(),
+        )
+    }
+}
+
+/// A key file's form.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyFile {
+    /// The Ed25519 seed, hex.
+    signing_seed: Zeroed,
+    /// The X-Wing seed, hex.
+    receiving_seed: Zeroed,
+}
+
+/// A text that is wiped when it is dropped.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Zeroed(#[serde(with = "zeroed")] Zeroizing<String>);
+
+mod zeroed {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use zeroize::Zeroizing;
+
+    pub(super) fn serialize<S: Serializer>(
+        text: &Zeroizing<String>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Zeroizing<String>, D::Error> {
+        String::deserialize(from).map(Zeroizing::new)
+    }
+}
+
+impl PersonKeys {
+    /// New keys from the system's generator.
+    pub(crate) fn generate() -> CliResult<Self> {
+        let no_randomness =
+            |e| CliError::new("the system gives no randomness for a key").caused_by(e);
+        let mut seed = Zeroizing::new([0; 32]);
+        seal::fill_random(seed.as_mut_slice()).map_err(no_randomness)?;
+        let recipient = RecipientSecret::generate().map_err(no_randomness)?;
+        Ok(Self { signing: SigningKey::from_seed(&seed), recipient })
+    }
+
+    /// Reads a key file, which nobody but its owner may be able to read.
+    pub(crate) fn read(path: &Path) -> CliResult<Self> {
+        #[cfg(unix)]
+        if let Ok(found) = fs::metadata(path) {
+            use std::os::unix::fs::PermissionsExt;
+            if found.permissions().mode() & 0o077 != 0 {
+                return Err(CliError::new(format!(
+                    "the key file {} can be read by others",
+                    path.display()
+                ))
+                .hint(format!("chmod 600 {}", path.display())));
+            }
+        }
+        let damaged = || {
+            CliError::new(format!("{} is no key file", path.display()))
+                .hint("take it from a backup, or enrol a new key with `chorion login`")
+        };
+        let bytes = Zeroizing::new(read(path)?);
+        let file: KeyFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
+        let seed = |text: &Zeroed| -> CliResult<Zeroizing<[u8; 32]>> {
+            let bytes = Zeroizing::new(HEXLOWER.decode(text.0.as_bytes()).map_err(|_| damaged())?);
+            <[u8; 32]>::try_from(bytes.as_slice()).map(Zeroizing::new).map_err(|_| damaged())
+        };
+        Ok(Self {
+            signing: SigningKey::from_seed(&*seed(&file.signing_seed)?),
+            recipient: RecipientSecret::from_seed(*seed(&file.receiving_seed)?),
+        })
+    }
+
+    /// Writes a key file for its owner alone.
+    fn write(&self, path: &Path) -> CliResult {
+        let hex = |bytes: &[u8; 32]| Zeroed(Zeroizing::new(HEXLOWER.encode(bytes)));
+        let file = KeyFile {
+            signing_seed: hex(&self.signing.expose_seed()),
+            receiving_seed: hex(self.recipient.expose_seed()),
+        };
+        let mut text = Zeroizing::new(Vec::with_capacity(512));
+        serde_json::to_writer_pretty(&mut *text, &file)
+            .expect("a key file serializes because it holds two texts");
+        write_private(path, &text)
+    }
+}
+
+fn read(path: &Path) -> CliResult<Vec<u8>> {
+    fs::read(path)
+        .map_err(|e| CliError::new(format!("{} cannot be read", path.display())).caused_by(e))
+}
+
+/// Writes a file whole, readable by its owner alone.
+fn write_private(path: &Path, bytes: &[u8]) -> CliResult {
+    let failed =
+        |e: io::Error| CliError::new(format!("{} cannot be written", path.display())).caused_by(e);
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(failed)?;
+    let mut file = tempfile::Builder::new().prefix(".new").tempfile_in(folder).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    file.persist(path).map(drop).map_err(|e| failed(e.error))
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        let mut said = Self::new(error.to_string());
+        if let Some(cause) = std::error::Error::source(&error) {
+            said = said.caused_by(cause);
+        }
+        let hint = match (error.hint(), error.request_id()) {
+            (Some(hint), Some(id)) => format!("{hint} (request {id})"),
+            (Some(hint), None) => hint,
+            (None, Some(id)) => format!("the hub's log knows this call as request {id}"),
+            (None, None) => return said,
+        };
+        said.hint(hint)
+    }
+}
+
+impl From<DatasetError> for CliError {
+    fn from(error: DatasetError) -> Self {
+        let said = Self::new(error.to_string());
+        match std::error::Error::source(&error) {
+            Some(cause) => said.caused_by(cause),
+            None => said,
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! `chorion run`, `sample` and `result`: what is there, what it holds, and what a person decides about it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use api::{
+    CloseRun, ConfirmDeletion, Dataset, DatasetId, DatasetKind, ExecutionState, ProjectId,
+    RequeueSettings, Task,
+};
+use clap::{Args, Subcommand, ValueEnum};
+use client::DatasetFilter;
+use serde::Serialize;
+
+use crate::config::ClientContext;
+use crate::download::{self, Contents};
+use crate::people::confirm;
+use crate::report::{CliError, CliResult, Ui};
+
+/// Which datasets to list.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only those of one project.
+    #[arg(long)]
+    project: Option<ProjectId>,
+    /// Only those made from this dataset: the samples of a run.
+    #[arg(long)]
+    parent: Option<DatasetId>,
+}
+
+/// What to download.
+#[derive(Debug, Args)]
+pub(crate) struct DownloadArgs {
+    /// The dataset.
+    dataset: DatasetId,
+    /// Into which directory; one named by its id if absent.
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+    /// Only files whose path ends so; may be given several times.
+    #[arg(long, value_name = "ENDING")]
+    only: Vec<String>,
+}
+
+/// What to delete.
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// The dataset.
+    dataset: DatasetId,
+    /// Its name, instead of being asked for it.
+    #[arg(long, value_name = "NAME")]
+    yes: Option<String>,
+}
+
+/// What can be done about samples.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SampleCommand {
+    /// The samples that you may see.
+    List(ListArgs),
+    /// One sample and its files.
+    Show {
+        /// Its id.
+        dataset: DatasetId,
+    },
+    /// Open its files here.
+    Download(DownloadArgs),
+    /// Destroy its key, then its data.
+    Delete(DeleteArgs),
+}
+
+/// What can be done about results.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ResultCommand {
+    /// The results that you may see.
+    List(ListArgs),
+    /// One result and its files.
+    Show {
+        /// Its id.
+        dataset: DatasetId,
+    },
+    /// Open its files here.
+    Download(DownloadArgs),
+    /// Seal files of yours and send them as a result: a reference, what another program made.
+    Import {
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Into which project.
+        #[arg(long)]
+        project: ProjectId,
+        /// What it is called.
+        #[arg(long)]
+        name: String,
+    },
+    /// Destroy its key, then its data.
+    Delete(DeleteArgs),
+}
+
+/// What can be done about runs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunCommand {
+    /// Send one run folder, sealed, and end when the hub has it whole.
+    Send(crate::send::SendArgs),
+    /// How the sending of a run folder stands, from this side.
+    Status(crate::send::StatusArgs),
+    /// The same, again and again.
+    Watch(crate::send::WatchArgs),
+    /// The runs that you may see.
+    List(ListArgs),
+    /// One run: its files, and the tasks that worked on it.
+    Show {
+        /// Its id.
+        dataset: DatasetId,
+    },
+    /// Open its files here.
+    Download(DownloadArgs),
+    /// Demultiplex again without sending again; samples made before are marked superseded.
+    Requeue {
+        /// The run.
+        dataset: DatasetId,
+        /// Another sample sheet than the run's own.
+        #[arg(long)]
+        sample_sheet: Option<PathBuf>,
+        /// Where a `Sample_Project` goes; may be given several times.
+        #[arg(long = "map", value_name = "NAME=PROJECT", value_parser = mapping)]
+        map: Vec<(String, ProjectId)>,
+        /// Where samples without one go; the run's project if absent.
+        #[arg(long)]
+        default_project: Option<ProjectId>,
+    },
+    /// Decide about a run that needs attention.
+    Close {
+        /// The run.
+        dataset: DatasetId,
+        /// Take it as it is, or give it up.
+        #[arg(long = "as", value_enum)]
+        verdict: Verdict,
+    },
+    /// Destroy its key, then its data.
+    Delete(DeleteArgs),
+}
+
+/// What a person decides about a run.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Verdict {
+    /// Take it as it is.
+    Complete,
+    /// Give it up.
+    Failed,
+}
+
+/// `NAME=PROJECT`.
+pub(crate) fn mapping(text: &str) -> Result<(String, ProjectId), String> {
+    let (name, project) =
+        text.split_once('=').ok_or("write NAME=PROJECT, with the project's id")?;
+    Ok((name.to_owned(), project.parse().map_err(|e: api::NotAnId| e.to_string())?))
+}
+
+/// A dataset with what it holds.
+#[derive(Debug, Serialize)]
+struct Shown {
+    dataset: Dataset,
+    files: Vec<ShownFile>,
+    tasks: Vec<Task>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownFile {
+    path: String,
+    bytes: u64,
+    sha256: api::Digest,
+}
+
+pub(crate) async fn run(command: RunCommand, ui: Ui) -> CliResult {
+    let command = match command {
+        RunCommand::Send(args) => return crate::send::send(args, ui).await,
+        RunCommand::Status(args) => return crate::send::status(args, ui).await,
+        RunCommand::Watch(args) => return crate::send::watch(args, ui).await,
+        other => other,
+    };
+    let ctx = ClientContext::load(ui)?;
+    match command {
+        RunCommand::List(args) => list(&ctx, ui, DatasetKind::Run, &args).await,
+        RunCommand::Show { dataset } => show(&ctx, ui, dataset).await,
+        RunCommand::Download(args) => fetch(&ctx, ui, args).await,
+        RunCommand::Requeue { dataset, sample_sheet, map, default_project } => {
+            let settings = RequeueSettings {
+                sample_sheet: sample_sheet.map(|path| text(&path)).transpose()?,
+                projects: map.into_iter().collect::<BTreeMap<_, _>>(),
+                default_project,
+            };
+            let contents = Contents::open(&ctx, dataset).await?;
+            let json = serde_json::to_vec(&settings)
+                .expect("settings serialize because they are texts and ids");
+            let sealed = contents.key().seal_label("requeue settings", &json)?;
+            let task = ctx.client.requeue_run(dataset, sealed).await?;
+            ui.line(format!(
+                "run {dataset} is queued to be demultiplexed again as task {}",
+                task.id
+            ));
+            ui.value(&task);
+            Ok(())
+        }
+        RunCommand::Close { dataset, verdict } => {
+            let as_state = match verdict {
+                Verdict::Complete => ExecutionState::Complete,
+                Verdict::Failed => ExecutionState::Failed,
+            };
+            let run = ctx.client.close_run(dataset, &CloseRun { as_state }).await?;
+            ui.line(format!("run {dataset} is {}", word(run.execution)));
+            ui.value(&run);
+            Ok(())
+        }
+        RunCommand::Delete(args) => delete(&ctx, ui, args).await,
+        RunCommand::Send(_) | RunCommand::Status(_) | RunCommand::Watch(_) => Ok(()),
+    }
+}
+
+pub(crate) async fn sample(command: SampleCommand, ui: Ui) -> CliResult {
+    let ctx = ClientContext::load(ui)?;
+    match command {
+        SampleCommand::List(args) => list(&ctx, ui, DatasetKind::Sample, &args).await,
+        SampleCommand::Show { dataset } => show(&ctx, ui, dataset).await,
+        SampleCommand::Download(args) => fetch(&ctx, ui, args).await,
+        SampleCommand::Delete(args) => delete(&ctx, ui, args).await,
+    }
+}
+
+pub(crate) async fn result(command: ResultCommand, ui: Ui) -> CliResult {
+    let ctx = ClientContext::load(ui)?;
+    match command {
+        ResultCommand::List(args) => list(&ctx, ui, DatasetKind::Result, &args).await,
+        ResultCommand::Show { dataset } => show(&ctx, ui, dataset).await,
+        ResultCommand::Download(args) => fetch(&ctx, ui, args).await,
+        ResultCommand::Import { files, project, name } => {
+            let mut sent = Vec::with_capacity(files.len());
+            for path in files {
+                let inside = path
+                    .file_name()
+                    .and_then(|n| n.to_str())
+                    .map(str::to_owned)
+                    .ok_or_else(|| {
+                        CliError::new(format!("{} has no name to send it under", path.display()))
+                    })?;
+                sent.push((inside, path));
+            }
+            let result =
+                crate::upload::upload(&ctx, ui, DatasetKind::Result, project, &name, &sent).await?;
+            ui.line(format!("result {} holds {} files", result.id, sent.len()));
+            ui.value(&result);
+            Ok(())
+        }
+        ResultCommand::Delete(args) => delete(&ctx, ui, args).await,
+    }
+}
+
+async fn list(ctx: &ClientContext, ui: Ui, kind: DatasetKind, args: &ListArgs) -> CliResult {
+    let filter = DatasetFilter { kind: Some(kind), project: args.project };
+    let mut datasets = ctx.client.datasets(filter).all().await?;
+    datasets.retain(|d| args.parent.is_none() || d.parent == args.parent);
+    if datasets.is_empty() {
+        ui.line(match kind {
+            DatasetKind::Run => "no runs yet: `chorion run send DIR --project ID` sends one",
+            DatasetKind::Sample => "no samples yet: they appear when a run has been demultiplexed",
+            DatasetKind::Result | DatasetKind::App => {
+                "no results yet: `chorion app launch` makes one, `chorion result import` brings one"
+            }
+        });
+    }
+    for dataset in &mut datasets {
+        dataset.name = Some(ctx.name_of(dataset).await);
+        ui.line(row(dataset));
+    }
+    ui.value(&datasets);
+    Ok(())
+}
+
+fn row(d: &Dataset) -> String {
+    let name = d.name.as_deref().unwrap_or("(sealed)");
+    let reads = d.reads.map(|r| format!("  {r} reads")).unwrap_or_default();
+    let reason = d.reason.as_deref().map(|r| format!("  ({r})")).unwrap_or_default();
+    let (kib, held) = (d.sealed_bytes >> 10, d.custodian.as_str());
+    format!("{}  {:<15} {held:<9} {kib:>9} KiB  {name}{reads}{reason}", d.id, word(d.execution))
+}
+
+pub(crate) const fn word(state: ExecutionState) -> &'static str {
+    match state {
+        ExecutionState::Receiving => "receiving",
+        ExecutionState::Processing => "processing",
+        ExecutionState::Complete => "complete",
+        ExecutionState::NeedsAttention => "needs attention",
+        ExecutionState::Failed => "failed",
+        ExecutionState::Superseded => "superseded",
+    }
+}
+
+async fn show(ctx: &ClientContext, ui: Ui, id: DatasetId) -> CliResult {
+    let mut dataset = ctx.client.dataset(id).await?;
+    dataset.name = Some(ctx.name_of(&dataset).await);
+    ui.line(row(&dataset));
+    let mut files = Vec::new();
+    if dataset.manifest_number > 0 {
+        for file in ctx.client.files(id).all().await? {
+            ui.line(format!("{:>14}  {}", file.bytes, file.path));
+            files.push(ShownFile { path: file.path, bytes: file.bytes, sha256: file.sha256 });
+        }
+    }
+    let tasks = ctx.client.tasks(Some(id)).all().await?;
+    for task in &tasks {
+        let reason = task.reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
+        ui.line(format!(
+            "task {}  {}  {}{reason}",
+            task.id,
+            task.kind.as_str(),
+            crate::session::word(task.state)
+        ));
+    }
+    ui.value(&Shown { dataset, files, tasks });
+    Ok(())
+}
+
+async fn fetch(ctx: &ClientContext, ui: Ui, args: DownloadArgs) -> CliResult {
+    let to = args.output.unwrap_or_else(|| download::default_folder(args.dataset));
+    let contents = Contents::open(ctx, args.dataset).await?;
+    let wanted =
+        |path: &str| args.only.is_empty() || args.only.iter().any(|ending| path.ends_with(ending));
+    let got = contents.save(ctx, ui, &to, wanted).await?;
+    let bytes: u64 = got.iter().map(|g| g.bytes).sum();
+    ui.line(format!("{} files, {bytes} bytes in {}", got.len(), to.display()));
+    ui.value(&got);
+    Ok(())
+}
+
+async fn delete(ctx: &ClientContext, ui: Ui, args: DeleteArgs) -> CliResult {
+    let dataset = ctx.client.dataset(args.dataset).await?;
+    let kind = dataset.kind.as_str();
+    let name = ctx.name_of(&dataset).await;
+    let sure = match args.yes {
+        Some(typed) => typed == name,
+        None => confirm(
+            &format!(
+                "This destroys the key of {kind} {name}, then its data, in every facility.\n\
+                 There is no way back. Type its name to go on: "
+            ),
+            &name,
+        )?,
+    };
+    if !sure {
+        return Err(CliError::new(format!(
+            "{kind} {} was not deleted: that is not its name",
+            dataset.id
+        )));
+    }
+    let confirm = ConfirmDeletion { confirm: dataset.id.to_string() };
+    let gone = ctx.client.delete_dataset(dataset.id, &confirm).await?;
+    ui.line(format!("{kind} {name} is deleted: {} objects, keys first", gone.objects));
+    ui.value(&gone);
+    Ok(())
+}
+
+fn text(path: &std::path::Path) -> CliResult<String> {
+    std::fs::read_to_string(path)
+        .map_err(|e| CliError::new(format!("{} cannot be read", path.display())).caused_by(e))
+}

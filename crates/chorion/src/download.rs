@@ -1,0 +1,255 @@
+//! From sealed objects at the hub to files here: the key is released to this person, everything is checked, and a file gets
+//! its name when its SHA-256 is the one that its writer signed.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use api::{DatasetId, Digest, ObjectRef, SealedObject};
+use dataset::{OpenDataset, Slice};
+use proof::{FileEntry, Hasher, Index, Manifest, digest_of, open_statement};
+use serde::Serialize;
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+use crate::config::ClientContext;
+use crate::report::{CliError, CliResult, Ui};
+
+/// Objects that are fetched and opened at once: with 8 MiB each, a bound on memory.
+const AT_ONCE: usize = 4;
+
+/// A dataset whose key was released here and whose manifest was checked.
+pub(crate) struct Contents {
+    open: Arc<OpenDataset>,
+    manifest: Manifest,
+    manifest_digest: Digest,
+    index: Index,
+    objects: Arc<HashMap<ObjectRef, SealedObject>>,
+}
+
+/// A file that is here now.
+#[derive(Debug, Serialize)]
+pub(crate) struct Got {
+    /// Its path inside the dataset.
+    pub(crate) path: String,
+    /// Its length.
+    pub(crate) bytes: u64,
+    /// The SHA-256 that was signed and that it has.
+    pub(crate) sha256: Digest,
+    /// It was here before, whole.
+    pub(crate) already_here: bool,
+}
+
+impl Contents {
+    /// Asks for the key, and checks manifest and index.
+    pub(crate) async fn open(ctx: &ClientContext, dataset: DatasetId) -> CliResult<Self> {
+        let open = ctx.open(dataset, "download").await?;
+        let signed = ctx.client.manifest(dataset).await?;
+        let (manifest, _writer) = open_statement::<Manifest>(&signed).map_err(|e| {
+            CliError::new(format!("the manifest of dataset {dataset} does not hold")).caused_by(e)
+        })?;
+        let same = manifest.dataset == dataset
+            && manifest.project == open.project()
+            && manifest.card == open.card_digest()
+            && manifest.epoch == open.epoch();
+        if !same {
+            return Err(CliError::new(format!(
+                "the manifest of dataset {dataset} speaks of something else"
+            ))
+            .hint("the dataset may be written anew at this moment: try again"));
+        }
+        let objects: HashMap<_, _> =
+            ctx.client.objects(dataset).all().await?.into_iter().map(|o| (o.object, o)).collect();
+        let mut sealed = Vec::new();
+        for extent in &manifest.index {
+            let object = listed(&objects, dataset, extent.object)?;
+            let bytes = ctx.client.object(dataset, extent.object).await?;
+            sealed.push((object.clone(), Vec::from(bytes)));
+        }
+        let index = dataset::open_index(&open, &manifest, &sealed)?;
+        Ok(Self {
+            open: Arc::new(open),
+            manifest_digest: digest_of(&signed),
+            manifest,
+            index,
+            objects: Arc::new(objects),
+        })
+    }
+
+    /// Its files.
+    pub(crate) const fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Its key and place.
+    pub(crate) fn key(&self) -> &OpenDataset {
+        &self.open
+    }
+
+    /// The manifest that was checked, and its digest.
+    pub(crate) const fn manifest(&self) -> (&Manifest, Digest) {
+        (&self.manifest, self.manifest_digest)
+    }
+
+    /// A small file whole.
+    pub(crate) async fn read(
+        &self,
+        ctx: &ClientContext,
+        path: &str,
+    ) -> CliResult<Zeroizing<Vec<u8>>> {
+        let file = self.index.file(path).ok_or_else(|| {
+            CliError::new(format!("dataset {} has no file {path}", self.open.dataset()))
+        })?;
+        let mut bytes = Zeroizing::new(Vec::new());
+        for slice in dataset::slices(file, 0, u64::MAX) {
+            bytes.extend_from_slice(&fetch(&self.open, &self.objects, &ctx.client, &slice).await?);
+        }
+        if proof::sha256(&bytes) == file.sha256 { Ok(bytes) } else { Err(self.not_as_signed(path)) }
+    }
+
+    fn not_as_signed(&self, path: &str) -> CliError {
+        CliError::new(format!(
+            "{path} of dataset {} is not the file that its writer signed",
+            self.open.dataset()
+        ))
+        .hint("nothing of it was kept; ask the operator to scrub the store, and try again")
+    }
+
+    /// Downloads the files that `wanted` takes below `to`.
+    pub(crate) async fn save(
+        &self,
+        ctx: &ClientContext,
+        ui: Ui,
+        to: &Path,
+        wanted: impl Fn(&str) -> bool,
+    ) -> CliResult<Vec<Got>> {
+        let files: Vec<_> = self.index.files.iter().filter(|f| wanted(&f.path)).collect();
+        let bar = ui.progress(files.iter().map(|f| f.bytes).sum(), "downloading");
+        let mut got = Vec::with_capacity(files.len());
+        for file in files {
+            let target = to.join(&file.path);
+            let already_here = is_here(&target, file)?;
+            if already_here {
+                bar.inc(file.bytes);
+            } else {
+                self.save_file(ctx, file, &target, &bar).await?;
+            }
+            got.push(Got {
+                path: file.path.clone(),
+                bytes: file.bytes,
+                sha256: file.sha256,
+                already_here,
+            });
+        }
+        bar.finish_and_clear();
+        Ok(got)
+    }
+
+    async fn save_file(
+        &self,
+        ctx: &ClientContext,
+        file: &FileEntry,
+        target: &Path,
+        bar: &indicatif::ProgressBar,
+    ) -> CliResult {
+        let unwritable =
+            |e| CliError::new(format!("{} cannot be written", target.display())).caused_by(e);
+        let folder = target.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).map_err(unwritable)?;
+        let mut partial = tempfile::NamedTempFile::new_in(folder).map_err(unwritable)?;
+        let mut hasher = Hasher::new();
+        let slices = dataset::slices(file, 0, u64::MAX);
+        let mut ahead = slices.iter().cloned();
+        // Pieces are fetched side by side and written in order: `waiting` holds those that came early.
+        let mut flying = JoinSet::new();
+        let mut waiting: HashMap<usize, Zeroizing<Vec<u8>>> = HashMap::new();
+        let (mut started, mut written) = (0, 0);
+        while written < slices.len() {
+            while flying.len() + waiting.len() < AT_ONCE {
+                let Some(slice) = ahead.next() else { break };
+                let (open, objects) = (Arc::clone(&self.open), Arc::clone(&self.objects));
+                let (client, number) = (ctx.client.clone(), started);
+                flying
+                    .spawn(async move { (number, fetch(&open, &objects, &client, &slice).await) });
+                started += 1;
+            }
+            if let Some(bytes) = waiting.remove(&written) {
+                hasher.update(&bytes);
+                partial.write_all(&bytes).map_err(unwritable)?;
+                bar.inc(bytes.len() as u64);
+                written += 1;
+                continue;
+            }
+            if let Some(done) = flying.join_next().await {
+                let (number, bytes) =
+                    done.map_err(|e| CliError::new("a download ended").caused_by(e))?;
+                waiting.insert(number, bytes?);
+            }
+        }
+        if hasher.finish() != file.sha256 {
+            return Err(self.not_as_signed(&file.path));
+        }
+        partial.as_file().sync_all().map_err(unwritable)?;
+        partial.persist(target).map_err(|e| unwritable(e.error))?;
+        Ok(())
+    }
+}
+
+fn listed(
+    objects: &HashMap<ObjectRef, SealedObject>,
+    dataset: DatasetId,
+    object: ObjectRef,
+) -> CliResult<&SealedObject> {
+    objects.get(&object).ok_or_else(|| {
+        CliError::new(format!("the hub does not list object {object} of dataset {dataset}"))
+    })
+}
+
+/// The bytes of one slice: fetched whole, checked, opened, cut.
+async fn fetch(
+    open: &Arc<OpenDataset>,
+    objects: &HashMap<ObjectRef, SealedObject>,
+    client: &client::Client,
+    slice: &Slice,
+) -> CliResult<Zeroizing<Vec<u8>>> {
+    let object = listed(objects, open.dataset(), slice.object)?.clone();
+    let sealed = client.object(open.dataset(), slice.object).await?;
+    let (open, slice) = (Arc::clone(open), slice.clone());
+    tokio::task::spawn_blocking(move || {
+        let plaintext =
+            Zeroizing::new(open.open_object(&object, &sealed, Some(slice.commitment))?);
+        Ok(Zeroizing::new(slice.of(&plaintext)?.to_vec()))
+    })
+    .await
+    .map_err(|e| CliError::new("an object could not be opened").caused_by(e))?
+}
+
+/// Whether the file is here already, whole: a download that was stopped goes on where it was.
+fn is_here(path: &Path, file: &FileEntry) -> CliResult<bool> {
+    let Ok(mut here) = File::open(path) else { return Ok(false) };
+    let unreadable = |e| CliError::new(format!("{} cannot be read", path.display())).caused_by(e);
+    if here.metadata().map_err(unreadable)?.len() != file.bytes {
+        return Err(CliError::new(format!("{} is there and is another file", path.display()))
+            .hint("choose another directory with -o"));
+    }
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match here.read(&mut buffer).map_err(unreadable)? {
+            0 => break,
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+    if hasher.finish() == file.sha256 {
+        return Ok(true);
+    }
+    Err(CliError::new(format!("{} is there and is another file", path.display()))
+        .hint("choose another directory with -o"))
+}
+
+/// Where downloads of a dataset go when nothing else was said.
+pub(crate) fn default_folder(dataset: DatasetId) -> PathBuf {
+    PathBuf::from(dataset.to_string())
+}

@@ -1,0 +1,242 @@
+//! `chorion session` and the launching of apps: a form filled, inputs named, a result to come.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use api::{
+    AppSession, DatasetId, Launch, LaunchSettings, ProjectId, SessionId, SessionInput, Task,
+    TaskState,
+};
+use clap::{Args, Subcommand};
+use dataset::OpenDataset;
+use proof::{Card, Receipt, digest_of, open_statement};
+use serde::Serialize;
+
+use crate::config::ClientContext;
+use crate::report::{CliError, CliResult, Ui};
+
+/// How often a waiting command asks.
+const ASK: Duration = Duration::from_millis(500);
+
+/// What can be asked of app sessions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionCommand {
+    /// Every session that you may see.
+    List,
+    /// One session, with its receipt once it has ended.
+    Show {
+        /// Its id.
+        session: SessionId,
+        /// Wait until it has ended; the exit code says whether it completed.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// What its program printed.
+    Log {
+        /// Its id.
+        session: SessionId,
+    },
+    /// Stop it.
+    Cancel {
+        /// Its id.
+        session: SessionId,
+    },
+}
+
+/// A launch on the command line.
+#[derive(Debug, Args)]
+pub(crate) struct LaunchArgs {
+    /// The app: its id, or NAME or NAME@VERSION.
+    app: String,
+    /// An input: the name in the app's manifest and a dataset's id; may be given several times.
+    #[arg(long = "input", value_name = "NAME=DATASET", value_parser = pair::<DatasetId>)]
+    inputs: Vec<(String, DatasetId)>,
+    /// Which files of an input: a pattern such as `*.bam`; all that the app's manifest takes if absent.
+    #[arg(long = "files", value_name = "NAME=PATTERN", value_parser = pair::<String>)]
+    files: Vec<(String, String)>,
+    /// A field of the app's form.
+    #[arg(long = "param", value_name = "FIELD=VALUE", value_parser = pair::<String>)]
+    params: Vec<(String, String)>,
+    /// Into which project the result goes.
+    #[arg(long)]
+    project: ProjectId,
+    /// What the result is called; the app's name if absent.
+    #[arg(long)]
+    name: Option<String>,
+    /// Wait until it has ended; the exit code says whether it completed.
+    #[arg(long)]
+    wait: bool,
+}
+
+/// `NAME=VALUE`.
+fn pair<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<(String, T), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    let value = value.parse().map_err(|e: T::Err| e.to_string())?;
+    Ok((name.to_owned(), value))
+}
+
+/// A session, and what its vault signed.
+#[derive(Debug, Serialize)]
+struct Shown {
+    session: AppSession,
+    task: Task,
+    receipt: Option<Receipt>,
+}
+
+pub(crate) async fn run(command: SessionCommand, ui: Ui) -> CliResult {
+    let ctx = ClientContext::load(ui)?;
+    match command {
+        SessionCommand::List => {
+            let sessions = ctx.client.sessions().all().await?;
+            if sessions.is_empty() {
+                ui.line("no sessions yet: `chorion app launch` starts one");
+            }
+            for s in &sessions {
+                ui.line(format!(
+                    "{}  {:<10}  {} {}",
+                    s.id,
+                    word(s.state),
+                    s.app_name,
+                    s.app_version
+                ));
+            }
+            ui.value(&sessions);
+            Ok(())
+        }
+        SessionCommand::Show { session, wait } => {
+            if wait {
+                return ended(&ctx, ui, session).await;
+            }
+            show(&ctx, ui, session).await.map(drop)
+        }
+        SessionCommand::Log { session } => log(&ctx, ui, session).await,
+        SessionCommand::Cancel { session } => {
+            let session = ctx.client.cancel_session(session).await?;
+            ui.line(format!("session {} is {}", session.id, word(session.state)));
+            ui.value(&session);
+            Ok(())
+        }
+    }
+}
+
+/// Launches an app.
+pub(crate) async fn launch(args: LaunchArgs, ui: Ui) -> CliResult {
+    let ctx = ClientContext::load(ui)?;
+    let app = crate::apps::find(&ctx, &args.app).await?;
+    let card = ctx.client.card(args.project).await?;
+    let (facts, _signer) = Card::open(&card, args.project).map_err(|e| {
+        CliError::new(format!("the card of project {} does not hold", args.project)).caused_by(e)
+    })?;
+    let open = OpenDataset::create(DatasetId::generate(), args.project, digest_of(&card))?;
+    let mut settings =
+        LaunchSettings { params: args.params.into_iter().collect(), files: BTreeMap::new() };
+    for (name, pattern) in args.files {
+        settings.files.entry(name).or_default().push(pattern);
+    }
+    let text = serde_json::to_vec(&settings).expect("settings serialize because they are texts");
+    let name = args.name.unwrap_or_else(|| app.name.clone());
+    let launch = Launch {
+        id: SessionId::generate(),
+        app: app.id,
+        inputs: args
+            .inputs
+            .into_iter()
+            .map(|(name, dataset)| SessionInput { name, dataset })
+            .collect(),
+        project: args.project,
+        wrapped_key: open.wrap_to(&facts.recipient.0)?,
+        result: open.dataset(),
+        card_digest: open.card_digest(),
+        settings: open.seal_label("launch settings", &text)?,
+        label: open.seal_label("dataset name", name.as_bytes())?,
+    };
+    let session = ctx.client.launch(&launch).await?;
+    if args.wait {
+        return ended(&ctx, ui, session.id).await;
+    }
+    ui.line(format!(
+        "session {} is {}; its result will be {}",
+        session.id,
+        word(session.state),
+        session.result
+    ));
+    ui.value(&session);
+    Ok(())
+}
+
+/// Waits for the end of a session, shows it, and fails if it did.
+async fn ended(ctx: &ClientContext, ui: Ui, session: SessionId) -> CliResult {
+    let bar = ui.progress(100, "running");
+    loop {
+        let now = ctx.client.session(session).await?;
+        if matches!(now.state, TaskState::Complete | TaskState::Failed | TaskState::Cancelled) {
+            break;
+        }
+        bar.set_position(ctx.client.task(now.task).await?.percent.into());
+        tokio::time::sleep(ASK).await;
+    }
+    bar.finish_and_clear();
+    let shown = show(ctx, ui, session).await?;
+    if shown.session.state == TaskState::Complete {
+        return Ok(());
+    }
+    let reason = shown.session.reason.unwrap_or_else(|| word(shown.session.state).to_owned());
+    Err(CliError::new(format!("session {session} did not complete: {reason}"))
+        .hint(format!("see what it printed: `chorion session log {session}`")))
+}
+
+async fn show(ctx: &ClientContext, ui: Ui, session: SessionId) -> CliResult<Shown> {
+    let session = ctx.client.session(session).await?;
+    let task = ctx.client.task(session.task).await?;
+    let receipt = match &task.receipt {
+        Some(signed) => Some(
+            open_statement::<Receipt>(signed)
+                .map_err(|e| CliError::new("the receipt does not hold").caused_by(e))?
+                .0,
+        ),
+        None => None,
+    };
+    ui.line(format!("session {}: {}", session.id, word(session.state)));
+    ui.line(format!("app: {} {} ({})", session.app_name, session.app_version, session.app_digest));
+    if let Some(reason) = &session.reason {
+        ui.line(format!("reason: {reason}"));
+    }
+    for input in &session.inputs {
+        ui.line(format!("input: {} = {}", input.name, input.dataset));
+    }
+    ui.line(format!("result: {}", session.result));
+    if let Some(receipt) = &receipt {
+        ui.line(format!(
+            "receipt: signed, evidence unattested (NOT CONFIDENTIAL), {} to {}",
+            receipt.started, receipt.ended
+        ));
+    }
+    let shown = Shown { session, task, receipt };
+    ui.value(&shown);
+    Ok(shown)
+}
+
+async fn log(ctx: &ClientContext, ui: Ui, session: SessionId) -> CliResult {
+    let session = ctx.client.session(session).await?;
+    let contents = crate::download::Contents::open(ctx, session.result).await?;
+    for path in ["log/error.txt", "log/stdout.txt", "log/stderr.txt"] {
+        let Some(file) = contents.index().file(path) else { continue };
+        if file.bytes == 0 {
+            continue;
+        }
+        let bytes = contents.read(ctx, path).await?;
+        ui.line(format!("== {path}"));
+        ui.line(String::from_utf8_lossy(&bytes));
+    }
+    Ok(())
+}
+
+pub(crate) const fn word(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Queued => "queued",
+        TaskState::Running => "running",
+        TaskState::Complete => "complete",
+        TaskState::Failed => "failed",
+        TaskState::Cancelled => "cancelled",
+    }
+}
