@@ -50,6 +50,12 @@ pub enum StartError {
         /// What the disk said.
         source: std::io::Error,
     },
+    /// Another hub runs on the same data.
+    #[error("another hub runs on {data}")]
+    Locked {
+        /// The data directory.
+        data: PathBuf,
+    },
     /// The key file lies where its thief would find the data too.
     #[error("the platform's key file {key_file} lies inside {inside}, beside what it opens")]
     KeyFileInside {

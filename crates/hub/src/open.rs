@@ -5,7 +5,7 @@
 //! `DATA.keys/` beside it unless the operator names another place: a thief of the data, or of its backups, holds nothing
 //! that opens it. A start that would put them inside is refused, and so is one that would make new ones for old data.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -34,6 +34,8 @@ pub(crate) struct Opened {
     pub(crate) keys: KeyStore,
     pub(crate) custodians: Custodians,
     pub(crate) card_key: SigningKey,
+    /// Keeps a second hub off the same data for as long as it is open.
+    pub(crate) lock: File,
 }
 
 /// Opens what `config` names, or makes it at the first start.
@@ -57,6 +59,7 @@ pub(crate) async fn open(config: &HubConfig) -> Result<Opened, StartError> {
             return Err(StartError::KeyFileInside { key_file, inside });
         }
     }
+    let lock = lock(&data)?;
     let platform = platform(&key_file, &data, first_start)?;
     let card_key = card_key(&key_file.with_file_name("card.key"), &data, first_start)?;
 
@@ -72,7 +75,8 @@ pub(crate) async fn open(config: &HubConfig) -> Result<Opened, StartError> {
     let store = Store::open(opened, StoreOptions::default()).await.map_err(in_store)?;
     let keys = key_store(&data).await?;
     let platform: Arc<dyn Custodian> = Arc::new(platform);
-    Ok(Opened { id, data, db, store, keys, custodians: Custodians::new([platform]), card_key })
+    let custodians = Custodians::new([platform]);
+    Ok(Opened { id, data, db, store, keys, custodians, card_key, lock })
 }
 
 /// The directory, made for this user alone if it is not there, by the name the disk gives it.
@@ -80,6 +84,18 @@ fn directory(path: &Path) -> Result<PathBuf, StartError> {
     let failed = |act, source| StartError::File { act, path: path.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| failed("make", e))?;
     path.canonicalize().map_err(|e| failed("read", e))
+}
+
+/// The lock of the data directory, which the system takes back when its holder ends, however it ends.
+fn lock(data: &Path) -> Result<File, StartError> {
+    let path = data.join("lock");
+    let failed = |source| StartError::File { act: "lock", path: path.clone(), source };
+    let file = File::create(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::Locked { data: data.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
 }
 
 /// A path by the names the disk gives to what of it exists, so that no link hides where it leads.

@@ -128,7 +128,7 @@ pub(crate) async fn start(
     address: SocketAddr,
     clock: Arc<dyn Fn() -> Time + Send + Sync>,
 ) -> Result<(Hub, Arc<Leaf>, (PathBuf, String)), StartError> {
-    let Opened { id, data, db, store, keys, custodians, card_key } = open(config).await?;
+    let Opened { id, data, db, store, keys, custodians, card_key, lock } = open(config).await?;
     let mut given = config.names.clone();
     if !address.ip().is_unspecified() && !address.ip().is_loopback() {
         given.push(address.ip().to_string());
@@ -154,6 +154,7 @@ pub(crate) async fn start(
         keys,
         custodians,
         card_key,
+        _lock: lock,
         names,
         clock,
         large_bodies: Hub::large_body_permits(),

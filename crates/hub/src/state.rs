@@ -39,6 +39,8 @@ pub(crate) struct Inner {
     pub(crate) custodians: Custodians,
     /// Signs platform cards.
     pub(crate) card_key: SigningKey,
+    /// Keeps a second hub off the same data.
+    pub(crate) _lock: std::fs::File,
     /// Under which names callers reach this hub.
     pub(crate) names: Names,
     /// Nonces of accepted calls.

@@ -37,7 +37,8 @@ const LEAF_DAYS: i64 = 90;
 /// When a certificate is made anew while the hub runs.
 pub(crate) const RENEW_AFTER: SignedDuration = SignedDuration::from_hours(60 * 24);
 
-/// The one provider of cryptography: a single suite, and the hybrid key exchange first.
+/// The one provider of cryptography: a single suite, and the hybrid key exchange first. Among those, the client's order
+/// decides; every client of ours has the hybrid first too.
 pub(crate) fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384],

@@ -4,7 +4,6 @@ use api::{Event, Page};
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
-use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -19,7 +18,7 @@ pub(crate) fn routes() -> OpenApiRouter<Hub> {
     OpenApiRouter::default().routes(routes!(list))
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Filter {
     /// Only acts on this thing, as `kind:id`.

@@ -27,6 +27,8 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::middleware::from_fn_with_state;
 use utoipa::OpenApi;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::HubError;
@@ -69,12 +71,32 @@ fn nouns() -> OpenApiRouter<Hub> {
 
 /// The OpenAPI 3.1 document of every call, as `GET /openapi.json` serves it and `crates/hub/openapi.json` keeps it.
 pub fn openapi() -> String {
-    let mut text = nouns()
-        .into_openapi()
+    let mut document = nouns().into_openapi();
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete] {
+            operation.iter_mut().for_each(complete);
+        }
+    }
+    let mut text = document
         .to_pretty_json()
         .expect("the document serializes because it holds texts, lists and records");
     text.push('\n');
     text
+}
+
+/// What is true of every call: its id is one of a kind, and a refusal is a problem document.
+fn complete(operation: &mut Operation) {
+    let noun = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
+    if let Some(id) = &mut operation.operation_id {
+        *id = format!("{noun}_{id}");
+    }
+    let problem = Ref::from_schema_name("Problem");
+    let content = ContentBuilder::new().schema(Some(problem)).build();
+    let refusal = ResponseBuilder::new()
+        .description("Not done, and why.")
+        .content("application/problem+json", content)
+        .build();
+    operation.responses.responses.insert("default".to_owned(), refusal.into());
 }
 
 /// The whole service.

@@ -66,12 +66,15 @@ pub(super) fn routes() -> OpenApiRouter<Hub> {
 #[utoipa::path(get, path = "/", tag = "hub",
     responses((status = 200, body = String, content_type = "text/plain")))]
 async fn root(State(hub): State<Hub>) -> String {
-    format!(
-        "This is Chorion hub {} ({}).\n\
-         Every call under /api/ is signed; /openapi.json describes them, /health says whether the hub is alive.\n",
+    let mut text = format!(
+        "This is Chorion hub {} ({}). Every call is signed but these:\n",
         hub.id,
         env!("CARGO_PKG_VERSION")
-    )
+    );
+    for Open { method, path, because } in OPEN {
+        text.push_str(&format!("{:<18} {because}\n", format!("{method} {path}")));
+    }
+    text
 }
 
 #[utoipa::path(get, path = "/health", tag = "hub", responses((status = 200, body = Health)))]
