@@ -3,6 +3,12 @@
 //! Reads: the MIT-licensed BAM of `CHORION_TEST_DATA`, turned into FASTQ inside the sandbox by the samtools of an app. Where
 //! the data, bubblewrap, or apt's packages cannot be had, a test says 'skipped: not here'.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, outside the functions that clippy knows as tests"
+)]
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};

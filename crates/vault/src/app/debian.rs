@@ -339,7 +339,7 @@ pub fn lay(
         piped(file, "--fsys-tarfile", |tar| lay_archive(tar, tree, staging).map_err(refused))?;
         piped(file, "--ctrl-tarfile", |tar| {
             for (link, rank, target) in postinst_alternatives(tar).map_err(refused)? {
-                let best = alternatives.entry(link).or_insert((rank, target.clone()));
+                let best = alternatives.entry(link).or_insert_with(|| (rank, target.clone()));
                 if rank > best.0 {
                     *best = (rank, target);
                 }

@@ -584,3 +584,6 @@ impl VerifiedApp {
         (self.entries, self.bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

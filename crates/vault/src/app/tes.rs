@@ -1,4 +1,4 @@
-//! A GA4GH Task Execution Service 1.1 task, field by field as its OpenAPI document names them.
+//! A GA4GH Task Execution Service 1.1 task, field by field as its `OpenAPI` document names them.
 //!
 //! The common document for every engine. An app's digest stands as the executor's image; the filled form travels as a tag, so
 //! that the vault can make the launch anew and compare.

@@ -60,7 +60,7 @@ impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, scale) =
             SIZES.iter().rev().find(|(_, scale)| self.0 >= *scale).unwrap_or(&SIZES[0]);
-        if self.0 % scale == 0 {
+        if self.0.is_multiple_of(*scale) {
             return write!(f, "{} {unit}", self.0 / scale);
         }
         #[expect(clippy::cast_precision_loss, reason = "a figure for people, with one decimal")]
@@ -74,7 +74,7 @@ impl fmt::Display for Seconds {
         let (unit, scale) = TIMES
             .iter()
             .rev()
-            .find(|(_, scale)| self.0 >= *scale && self.0 % scale == 0)
+            .find(|(_, scale)| self.0 >= *scale && self.0.is_multiple_of(*scale))
             .unwrap_or(&TIMES[0]);
         write!(f, "{} {unit}", self.0 / scale)
     }
