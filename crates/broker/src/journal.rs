@@ -173,10 +173,10 @@ mod tests {
         assert!(none.is_empty());
         journal.append(&key, &records).unwrap();
         drop(journal);
-        let length = std::fs::metadata(&path).unwrap().len();
+        let length = fs::metadata(&path).unwrap().len();
         assert_eq!(Journal::open(&path, &key).unwrap().1, records);
         // A torn last batch, then new records behind what is whole.
-        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length - 1).unwrap();
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(length - 1).unwrap();
         let (mut journal, fewer) = Journal::open(&path, &key).unwrap();
         assert!(!fewer.is_empty() && fewer.len() < records.len());
         assert_eq!(fewer, records[..fewer.len()]);
@@ -194,7 +194,8 @@ mod tests {
         let key = DatasetKey::generate().unwrap();
         let (mut journal, _) = Journal::open(&path, &key).unwrap();
         journal.append(&key, &[record(1)]).unwrap();
-        let bytes = std::fs::read(&path).unwrap();
+        drop(journal);
+        let bytes = fs::read(&path).unwrap();
         for needle in [b"secret-name".as_slice(), key.expose(), b"sha256"] {
             assert!(!bytes.windows(needle.len()).any(|window| window == needle));
         }

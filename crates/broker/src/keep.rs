@@ -38,8 +38,9 @@ pub enum KeepError {
     },
 }
 
-/// Copies every file of `folder` into `to` and hashes each copy again. Files that are there already with the same content
-/// are left as they are; nothing under `to` is ever deleted. Gives the number of files and of bytes.
+/// Copies every file of `folder` into `to` and hashes each copy again: the number of files and of bytes.
+///
+/// Files that are there already with the same content are left as they are; nothing under `to` is ever deleted.
 pub fn keep_verified(folder: &Path, to: &Path) -> Result<(u64, u64), KeepError> {
     let (mut files, mut bytes) = (0, 0);
     for seen in scan(folder)? {

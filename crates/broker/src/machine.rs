@@ -669,9 +669,9 @@ impl Machine {
             if current.is_some_and(|version| version.sha256.is_some()) {
                 continue;
             }
-            let first = file.version.is_none();
+            let sent_before = file.version_at_ms > 0;
             let rested = now_ms >= file.version_at_ms.saturating_add(self.rules.version_every_ms);
-            if !first && current.is_none() && is_mutable(&path) && !over && !rested {
+            if sent_before && current.is_none() && is_mutable(&path) && !over && !rested {
                 later.insert(path);
                 continue;
             }
