@@ -2,9 +2,11 @@
 # All samples are called together, so that a site found in one is looked at in all.
 set -eu
 given=$(ls "$INPUT_REFERENCE"/*.f* | head -n 1)
-# The index of a FASTA file lies beside it, and inputs are read-only.
-reference=/tmp/$(basename "$given")
-ln -s "$given" "$reference"
+# The index of a FASTA file lies beside it, and inputs are read-only. What gzip compressed cannot be indexed, so it is opened.
+case $given in
+    *.gz) reference=/tmp/$(basename "$given" .gz); gzip -dc "$given" > "$reference" ;;
+    *) reference=/tmp/$(basename "$given"); ln -s "$given" "$reference" ;;
+esac
 samtools faidx "$reference"
 
 pileup=/tmp/pileup.bcf

@@ -195,13 +195,8 @@ fn reads_are_aligned_and_variants_called_from_the_result() {
     let mut to = std::fs::File::create(result.path().join("other.bam")).unwrap();
     let _bytes = std::io::copy(&mut from, &mut to).unwrap();
 
-    let plain = result.path().join("reference.fa");
-    let mut sequence = Vec::new();
-    let packed = std::fs::File::open(reference()).unwrap();
-    flate2::read::MultiGzDecoder::new(packed).read_to_end(&mut sequence).unwrap();
-    std::fs::write(&plain, sequence).unwrap();
     let bams = ["NA12878.bam", "NA12878.bam.bai", "other.bam"].map(|n| result.path().join(n));
-    let inputs = [("alignments", bams.to_vec()), ("reference", vec![plain])];
+    let inputs = [("alignments", bams.to_vec()), ("reference", vec![reference()])];
     let called = |least: f64| {
         let params = [("minimum_quality", ParamValue::Decimal(least))];
         let (finished, _given) = launch(&call, &inputs, &params);

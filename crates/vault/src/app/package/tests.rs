@@ -181,7 +181,7 @@ fn any_change_of_content_mode_name_or_link_is_refused() {
         if path == "bill-of-materials.json" {
             continue;
         }
-        let mut changes: Vec<(&str, Vec<(tar::Header, Vec<u8>)>)> = Vec::new();
+        let mut changes = Vec::new();
         let mut without = all.clone();
         let _gone = without.remove(index);
         changes.push(("without it", without));
