@@ -78,6 +78,13 @@ struct Rule {
     target: bool,
 }
 
+impl Rule {
+    /// A row for people alone.
+    const fn people(act: &'static str, need: Need) -> Self {
+        Self { act, need, instrument: false, input: false, output: false, target: false }
+    }
+}
+
 macro_rules! actions {
     ($($(#[$doc:meta])* $action:ident = $act:literal, $need:expr $(, $also:ident)* ;)+) => {
         /// Everything that is asked of the table.
@@ -91,13 +98,7 @@ macro_rules! actions {
             fn rule(self) -> Rule {
                 match self {
                     $(Self::$action => {
-                        #[allow(unused_mut, reason = "a row that names nobody else changes nothing")]
-                        let mut rule = Rule {
-                            act: $act, need: $need,
-                            instrument: false, input: false, output: false, target: false,
-                        };
-                        $(rule.$also = true;)*
-                        rule
+                        Rule { $($also: true,)* ..Rule::people($act, $need) }
                     })+
                 }
             }
@@ -159,6 +160,8 @@ actions! {
     AppRegister = "app.register", Need::Right(Write);
     /// Makes a sample: a vault only.
     SampleCreate = "sample.create", Never, target;
+    /// Makes a result: a vault for a run, a person who brings files.
+    ResultCreate = "result.create", Need::Right(Create), target;
     /// Sees a dataset: state, counts, name.
     DatasetSee = "dataset.see", Need::Right(Browse), instrument, input, output;
     /// Asks which objects arrived.

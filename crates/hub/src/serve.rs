@@ -38,7 +38,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long the header of a call may take, and a connection may be idle.
 const HEADER: Duration = Duration::from_secs(60);
 /// How large a header may be.
-const HEADER_BYTES: usize = 64 * 1024;
+const HEADER_BYTES: u32 = 64 * 1024;
 /// How long a stop waits for calls that are under way.
 const LAST_CALLS: Duration = Duration::from_secs(10);
 /// How long a stop waits for work behind the calls.
@@ -236,12 +236,12 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER)
         .max_headers(64)
-        .max_buf_size(HEADER_BYTES);
+        .max_buf_size(usize::try_from(HEADER_BYTES).unwrap_or(usize::MAX));
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(64)
-        .max_header_list_size(HEADER_BYTES as u32)
+        .max_header_list_size(HEADER_BYTES)
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(16 * 1024 * 1024)
         .keep_alive_interval(Duration::from_secs(20))

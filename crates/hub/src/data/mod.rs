@@ -1,7 +1,7 @@
 //! The database: SQL and nothing else, one file per noun.
 //!
-//! SQLite in WAL mode. Readers have a pool; writing has one connection, and every writing transaction takes the write lock
-//! at its start (`BEGIN IMMEDIATE`), because a reader that turns into a writer half-way is refused by SQLite at once, and
+//! `SQLite` in WAL mode. Readers have a pool; writing has one connection, and every writing transaction takes the write lock
+//! at its start (`BEGIN IMMEDIATE`), because a reader that turns into a writer half-way is refused at once, and
 //! two writers that queue here never meet there. `secure_delete` overwrites what is deleted, and [`Db::forget`] empties
 //! the write-ahead log, so that a deleted row is in no file.
 //!
@@ -156,7 +156,7 @@ pub(crate) fn from_word<T: DeserializeOwned>(word: String) -> Result<T, HubError
     serde_json::from_value(serde_json::Value::String(word)).map_err(damaged)
 }
 
-/// A number that is never negative, as SQLite keeps it.
+/// A number that is never negative, as the database keeps it.
 pub(crate) fn signed(number: u64) -> Result<i64, HubError> {
     i64::try_from(number).map_err(|_| HubError::bad_request(format!("{number} is too large")))
 }

@@ -132,7 +132,6 @@ async fn verify(hub: &Hub, request: Request, most: usize) -> Result<Request, Hub
         content_digest,
         headers: &headers,
     };
-    let too_large = |error: HubError| error;
 
     let bytes = if open::brings_its_key(&parts.method, parts.uri.path()) {
         let bytes = read(body, &parts.headers, PRESENTED_BYTES, digest).await?;
@@ -150,8 +149,7 @@ async fn verify(hub: &Hub, request: Request, most: usize) -> Result<Request, Hub
         let (bytes, ()) = tokio::try_join!(
             read(body, &parts.headers, most, digest),
             count_once(hub, &parsed, arrival.at),
-        )
-        .map_err(too_large)?;
+        )?;
         parts.extensions.insert(Caller { who, request: arrival.request, at: arrival.at });
         bytes
     };
@@ -249,7 +247,7 @@ fn presented_key(body: &[u8]) -> Result<PublicKey, HubError> {
     }
     let brings: Brings = serde_json::from_slice(body)
         .map_err(|e| HubError::bad_request(format!("the body does not read: {e}")))?;
-    let key = brings.public_key.or(brings.evidence.map(|evidence| evidence.signer));
+    let key = brings.public_key.or_else(|| brings.evidence.map(|evidence| evidence.signer));
     let key = key.ok_or_else(|| HubError::bad_request("the body brings no public key"))?;
     PublicKey::from_bytes(&key.0).map_err(|e| HubError::bad_request(e.to_string()))
 }

@@ -132,3 +132,35 @@ fn words_of(panic: &Box<dyn std::any::Any + Send>) -> String {
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without words".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::testing::TestHub;
+
+    #[tokio::test]
+    async fn a_panic_and_a_bare_status_become_problems_that_say_nothing_of_the_cause() {
+        let hub = TestHub::start().await;
+        let router: Router = Router::new()
+            .route("/panic", get(async || -> () { panic!("secret cause") }))
+            .route("/fault", get(async || HubError::internal("it failed", "secret cause")))
+            .route("/bare", get(async || StatusCode::BAD_GATEWAY))
+            .layer(from_fn_with_state(hub.hub.clone(), layer));
+        for path in ["/panic", "/fault", "/bare"] {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            let response = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let problem: Problem = serde_json::from_slice(&body).unwrap();
+            assert_eq!(problem.code, ErrorCode::Internal, "{path}");
+            assert!(!String::from_utf8_lossy(&body).contains("secret"), "{path}");
+        }
+    }
+}

@@ -34,7 +34,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::HubError;
 use crate::state::Hub;
 
-/// What stands at the head of the OpenAPI document.
+/// What stands at the head of the document of all calls.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -69,7 +69,7 @@ fn nouns() -> OpenApiRouter<Hub> {
         .nest(api::API_PREFIX, signed)
 }
 
-/// The OpenAPI 3.1 document of every call, as `GET /openapi.json` serves it and `crates/hub/openapi.json` keeps it.
+/// The document of every call (`OpenAPI` 3.1), as `GET /openapi.json` serves it and `crates/hub/openapi.json` keeps it.
 pub fn openapi() -> String {
     let mut document = nouns().into_openapi();
     for item in document.paths.paths.values_mut() {

@@ -25,7 +25,7 @@ pub(crate) struct Paging {
     query: String,
 }
 
-/// How the parameters of a list stand in the OpenAPI document.
+/// How the parameters of a list stand in the document of all calls.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it is read by the derive, for the document")]

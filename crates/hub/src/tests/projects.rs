@@ -229,10 +229,9 @@ async fn an_offer_that_was_refused_or_withdrawn_changes_nothing() {
     let grace = hub.person(&ada, "Grace").await;
     let id = hub.project(&ada, "p").await;
     let offer = json!({"to": grace.account, "reseal": false});
-    for (who, act, state) in [
-        (&grace, "refuse", TransferState::Refused),
-        (&ada, "withdraw", TransferState::Withdrawn),
-    ] {
+    for (who, act, state) in
+        [(&grace, "refuse", TransferState::Refused), (&ada, "withdraw", TransferState::Withdrawn)]
+    {
         let offered: Transfer = hub.call(&ada.key, "POST", &at(id, "/transfer"), &offer).await.ok();
         let path = format!("/api/v1/transfers/{}/{act}", offered.id);
         let ended: Transfer = hub.call(&who.key, "POST", &path, ()).await.ok();
@@ -303,7 +302,7 @@ async fn a_deletion_that_was_stopped_is_finished_at_the_next_start() {
     // Meanwhile it is nowhere to be seen.
     assert_eq!(hub.get(&ada.key, &at(id, "")).await.code(), ErrorCode::NotFound);
     let hub = hub.restart().await;
-    let left = crate::data::projects::maker(&mut *hub.hub.db.read().await.unwrap(), id).await;
+    let left = crate::data::projects::maker(&mut hub.hub.db.read().await.unwrap(), id).await;
     assert!(left.unwrap().is_none());
     assert!(hub.hub.keys.dataset_key(id.to_bytes(), 0).await.is_err());
 }
@@ -316,8 +315,7 @@ async fn every_act_and_every_refusal_is_an_event_that_its_owner_sees() {
     let eve = hub.person(&ada, "Eve").await;
     let id = hub.project(&grace, "p").await;
     add_member(&hub, &grace, id, &eve, Right::Browse).await;
-    let refused =
-        hub.call(&eve.key, "DELETE", &at(id, ""), json!({"confirm": id})).await.problem();
+    let refused = hub.call(&eve.key, "DELETE", &at(id, ""), json!({"confirm": id})).await.problem();
     let list = async |who: &Person| -> Vec<Event> {
         hub.get(&who.key, "/api/v1/audit/events").await.ok::<Page<Event>>().items
     };

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::material::{card, close, content, make, put_all, sent};
 use crate::testing::{AUTHORITY, Person, Signed, TestHub, compare_snapshot};
 
-/// Every call of the OpenAPI document: method and path.
+/// Every call of the document: method and path.
 fn operations() -> Vec<(String, String)> {
     let document: Value = serde_json::from_str(&crate::openapi()).unwrap();
     let mut all = Vec::new();
