@@ -13,13 +13,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use api::{TaskId, TaskKind, TaskState};
+use api::{DatasetId, TaskId, TaskKind, TaskState};
 use data_encoding::HEXLOWER;
 use proof::sha256;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::HubError;
+use crate::data::Connection;
 use crate::state::Hub;
 use crate::{app, data};
 pub(crate) use local::Local;
@@ -147,25 +148,30 @@ async fn look(hub: &Hub, start: &Arc<dyn Start>) -> Result<(), HubError> {
     for kept in &running {
         let heard = kept.heard.or(kept.task.started).unwrap_or(kept.task.created);
         let (id, silent) = (kept.task.id, now.duration_since(heard).as_secs());
-        match hub.engine.running().get(&id) {
+        let attended = hub.engine.running().get(&id).cloned();
+        match attended {
             // Its vault is ended first, and the task is given up when that is over.
             Some(stop) if silent > ATTENDED_SILENCE_SECONDS => stop.cancel(),
             None if silent > SILENCE_SECONDS => spawn_lost(hub, id),
             _ => {}
         }
     }
-    let mut busy: Vec<_> = running.iter().map(|kept| kept.task.subject).collect();
+    let mut reader = hub.db.read().await?;
+    let mut at_work = Vec::new();
+    for kept in &running {
+        at_work.push(Footprint::of(&mut reader, kept).await?);
+    }
     for kept in waiting {
         let id = kept.task.id;
         if hub.engine.running().len() >= hub.engine.at_once {
             break;
         }
-        // Two tasks that change one dataset do not meet: a run is not demultiplexed while it is written anew.
-        let meets = kept.task.kind != TaskKind::App && busy.contains(&kept.task.subject);
-        if meets || hub.engine.running().contains_key(&id) {
+        let footprint = Footprint::of(&mut reader, &kept).await?;
+        let in_the_way = at_work.iter().any(|other| footprint.meets(other));
+        if in_the_way || hub.engine.running().contains_key(&id) {
             continue;
         }
-        busy.push(kept.task.subject);
+        at_work.push(footprint);
         let ticket = Ticket::generate()?;
         let mut tx = hub.db.write().await?;
         let set = data::tasks::set_ticket(&mut tx, id, sha256(ticket.expose().as_bytes())).await?;
@@ -177,12 +183,39 @@ async fn look(hub: &Hub, start: &Arc<dyn Start>) -> Result<(), HubError> {
     Ok(())
 }
 
+/// What a task reads, for those that must not meet.
+struct Footprint {
+    kind: TaskKind,
+    datasets: Vec<DatasetId>,
+}
+
+impl Footprint {
+    async fn of(at: &mut Connection, kept: &data::tasks::Kept) -> Result<Self, HubError> {
+        let inputs = data::tasks::inputs(at, kept.task.id).await?;
+        let datasets = inputs.into_iter().map(|input| input.dataset).collect();
+        Ok(Self { kind: kept.task.kind, datasets })
+    }
+
+    /// Whether the two may not run at once: one writes anew what the other reads, or both demultiplex one run.
+    fn meets(&self, other: &Self) -> bool {
+        let apart = self.kind == TaskKind::Reseal
+            || other.kind == TaskKind::Reseal
+            || (self.kind == TaskKind::Demultiplex && other.kind == TaskKind::Demultiplex);
+        apart && self.datasets.iter().any(|id| other.datasets.contains(id))
+    }
+}
+
 fn spawn_lost(hub: &Hub, id: TaskId) {
+    // It counts as running until it is given up, so that the next look does not give it up once more.
+    hub.engine.running().insert(id, hub.stopping.child_token());
     let hub = hub.clone();
     hub.background.clone().spawn(async move {
-        if let Err(error) = app::tasks::lost(&hub, id, "its vault was not heard of any more").await {
-            tracing::error!(task = %id, cause = error.causes(), "a lost task was not given up: {error}");
+        if let Err(error) = app::tasks::lost(&hub, id, "its vault was not heard of any more").await
+        {
+            let cause = error.causes();
+            tracing::error!(task = %id, cause, "a lost task was not given up: {error}");
         }
+        hub.engine.running().remove(&id);
         hub.engine.wake();
     });
 }
@@ -205,4 +238,27 @@ fn spawn(hub: &Hub, start: Arc<dyn Start>, id: TaskId, ticket: Ticket) {
         }
         hub.engine.wake();
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dataset_that_is_written_anew_is_read_by_no_other_task_meanwhile() {
+        let (one, two) = (DatasetId::generate(), DatasetId::generate());
+        let task = |kind, datasets: &[DatasetId]| Footprint { kind, datasets: datasets.to_vec() };
+        let (app, run, anew) = (TaskKind::App, TaskKind::Demultiplex, TaskKind::Reseal);
+        for (a, b, expected) in [
+            (task(app, &[one, two]), task(app, &[one]), false),
+            (task(app, &[one]), task(run, &[one]), false),
+            (task(run, &[one]), task(run, &[one]), true),
+            (task(run, &[one]), task(run, &[two]), false),
+            (task(app, &[two, one]), task(anew, &[one]), true),
+            (task(run, &[one]), task(anew, &[one]), true),
+            (task(app, &[two]), task(anew, &[one]), false),
+        ] {
+            assert_eq!((a.meets(&b), b.meets(&a)), (expected, expected));
+        }
+    }
 }

@@ -104,7 +104,8 @@ pub(crate) async fn create(
     let action = match body.kind {
         DatasetKind::Run => Action::RunCreate,
         DatasetKind::App => Action::AppPackageCreate,
-        DatasetKind::Sample | DatasetKind::Result => Action::SampleCreate,
+        DatasetKind::Sample => Action::SampleCreate,
+        DatasetKind::Result => Action::ResultCreate,
     };
     let mut reader = hub.db.read().await?;
     let standing = tasks::project_standing(&mut reader, caller, body.project).await?;

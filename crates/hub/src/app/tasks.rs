@@ -463,6 +463,13 @@ pub(crate) async fn end(
     body: EndTask,
 ) -> Result<Task, HubError> {
     let why = body.reason.as_deref().map(super::runs::reason).transpose()?;
+    let mut reader = hub.db.read().await?;
+    let kept = permitted(&mut reader, caller, id, Action::TaskRun).await?;
+    drop(reader);
+    if kept.task.kind == TaskKind::Reseal && body.complete {
+        // A receipt for a re-seal is taken when nothing of the old epoch is left.
+        super::datasets::destroy_remains(hub, kept.task.subject).await?;
+    }
     let mut tx = hub.db.write().await?;
     let kept = permitted(&mut tx, caller, id, Action::TaskRun).await?;
     if kept.task.receipt.as_ref() == Some(&body.receipt) {

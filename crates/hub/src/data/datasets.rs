@@ -330,22 +330,31 @@ pub(crate) struct Reseal {
 
 /// The epoch to come of a dataset, if a vault writes it anew.
 pub(crate) async fn reseal(at: &mut Connection, id: DatasetId) -> Result<Option<Reseal>, HubError> {
-    let row: Option<(String, i64, String, Vec<u8>, Option<Vec<u8>>)> = sqlx::query_as(
+    let row: Option<ResealRow> = sqlx::query_as(
         "SELECT task, epoch, card_digest, label, settings FROM reseals WHERE dataset = $1",
     )
     .bind(id.to_string())
     .fetch_optional(at)
     .await?;
-    row.map(|(task, epoch, card_digest, label, settings)| {
+    row.map(|row| {
         Ok(Reseal {
-            task: parsed(&task)?,
-            epoch: small(epoch)?,
-            card_digest: parsed(&card_digest)?,
-            label: Bytes(label),
-            settings: settings.map(Bytes),
+            task: parsed(&row.task)?,
+            epoch: small(row.epoch)?,
+            card_digest: parsed(&row.card_digest)?,
+            label: Bytes(row.label),
+            settings: row.settings.map(Bytes),
         })
     })
     .transpose()
+}
+
+#[derive(FromRow)]
+struct ResealRow {
+    task: String,
+    epoch: i64,
+    card_digest: String,
+    label: Vec<u8>,
+    settings: Option<Vec<u8>>,
 }
 
 /// Opens the epoch to come.

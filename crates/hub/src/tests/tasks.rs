@@ -291,17 +291,18 @@ async fn samples_are_whole_when_the_receipt_holds_and_older_ones_are_superseded(
 
     let good = vault.receipt(&claimed, &[&first], true);
     let other = proof::sha256(b"other");
-    let mut wrong = Vec::new();
-    wrong.push(Receipt { hub: "another".into(), ..good.clone() });
-    wrong.push(Receipt { task: TaskId::generate(), ..good.clone() });
-    wrong.push(Receipt { kind: TaskKind::App, ..good.clone() });
-    wrong.push(Receipt { evidence_digest: other, ..good.clone() });
-    wrong.push(Receipt { app: Some(other), ..good.clone() });
-    wrong.push(Receipt { inputs: vec![], ..good.clone() });
-    wrong.push(Receipt { outputs: vec![], ..good.clone() });
-    wrong.push(Receipt { custodian: Custodian::Owner, ..good.clone() });
     let changed = ReceiptOutput { dataset: first.dataset, manifest: other };
-    wrong.push(Receipt { outputs: vec![changed], ..good.clone() });
+    let wrong = [
+        Receipt { hub: "another".into(), ..good.clone() },
+        Receipt { task: TaskId::generate(), ..good.clone() },
+        Receipt { kind: TaskKind::App, ..good.clone() },
+        Receipt { evidence_digest: other, ..good.clone() },
+        Receipt { app: Some(other), ..good.clone() },
+        Receipt { inputs: vec![], ..good.clone() },
+        Receipt { outputs: vec![], ..good.clone() },
+        Receipt { custodian: Custodian::Owner, ..good.clone() },
+        Receipt { outputs: vec![changed], ..good.clone() },
+    ];
     for receipt in wrong {
         assert_eq!(vault.end(hub, &receipt).await.code(), ErrorCode::DigestMismatch, "{receipt:?}");
     }
