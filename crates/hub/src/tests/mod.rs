@@ -7,4 +7,5 @@ mod people;
 mod projects;
 mod refusals;
 mod start;
+mod tasks;
 mod tls;
