@@ -100,7 +100,8 @@ async fn a_call_for_another_hub_does_not_count_here() {
 async fn a_call_whose_parts_were_changed_does_not_count() {
     let hub = TestHub::start().await;
     let operator = hub.operator().await;
-    let signed = || Signed::new("POST", "/api/v1/keys", b"{}".to_vec()).by(&operator.key, hub.now());
+    let signed =
+        || Signed::new("POST", "/api/v1/keys", b"{}".to_vec()).by(&operator.key, hub.now());
 
     let mut other_method = signed();
     *other_method.method_mut() = "PUT".parse().unwrap();
@@ -141,11 +142,11 @@ async fn a_stranger_cannot_make_the_hub_read_a_body() {
     let operator = hub.operator().await;
     let endless = || {
         Body::from_stream(futures_util::stream::unfold((), async |()| {
-            panic!("the body was asked for")
-                as Option<(Result<bytes::Bytes, std::io::Error>, ())>
+            panic!("the body was asked for") as Option<(Result<bytes::Bytes, std::io::Error>, ())>
         }))
     };
-    let path = format!("/api/v1/datasets/{}/objects/{}", api::DatasetId::generate(), "0".repeat(32));
+    let path =
+        format!("/api/v1/datasets/{}/objects/{}", api::DatasetId::generate(), "0".repeat(32));
     let unsigned = Request::put(&path).header("host", AUTHORITY).body(endless()).unwrap();
     assert_eq!(hub.send(unsigned).await.code(), ErrorCode::Unsigned);
     let mut unknown = Signed::new("PUT", &path, Vec::new()).by(&signing_key(), hub.now());
@@ -213,7 +214,8 @@ async fn a_method_that_a_path_does_not_take_and_a_body_that_does_not_read_are_ex
     let refused = hub.call(&operator.key, "PUT", "/api/v1/whoami", json!({})).await.problem();
     assert_eq!(refused.code, ErrorCode::NotFound);
     assert!(refused.title.contains("PUT /api/v1/whoami"));
-    let refused = hub.call(&operator.key, "POST", "/api/v1/keys", json!({"kind": 1})).await.problem();
+    let refused =
+        hub.call(&operator.key, "POST", "/api/v1/keys", json!({"kind": 1})).await.problem();
     assert_eq!(refused.code, ErrorCode::BadRequest);
     let refused = hub.get(&operator.key, "/api/v1/projects?limit=0").await.problem();
     assert_eq!(refused.code, ErrorCode::BadRequest);

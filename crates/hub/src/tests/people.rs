@@ -78,10 +78,8 @@ pub(super) fn contains(bytes: &[u8], needle: &[u8]) -> bool {
 async fn operators_invite_and_others_do_not() {
     let hub = TestHub::start().await;
     let operator = hub.operator().await;
-    let invited: Invitation = hub
-        .call(&operator.key, "POST", "/api/v1/accounts", json!({"name": "Grace"}))
-        .await
-        .ok();
+    let invited: Invitation =
+        hub.call(&operator.key, "POST", "/api/v1/accounts", json!({"name": "Grace"})).await.ok();
     let key = signing_key();
     let who: Whoami = hub.enrol(&key, &invited.code, "not Grace").await.ok();
     assert_eq!((who.account.name.as_str(), who.account.operator), ("Grace", false));
