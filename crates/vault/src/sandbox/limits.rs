@@ -433,11 +433,11 @@ pub(super) fn holders() -> io::Result<Held> {
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::null())
         .spawn()?;
-    let applied = Applied::below(Path::new("/sys/fs/cgroup"), Pid::from_child(&child), limits)
-        .map(|applied| applied.held());
+    let applied = Applied::below(Path::new("/sys/fs/cgroup"), Pid::from_child(&child), limits);
+    // A group is removed only once nothing is in it, so the child ends first.
     drop(child.stdin.take());
     let _status = child.wait()?;
-    applied
+    Ok(applied?.held())
 }
 
 #[cfg(test)]
