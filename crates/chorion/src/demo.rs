@@ -208,19 +208,20 @@ fn play(
         Ok(((), format!("{compared} FASTQ files equal those of `chorion demux` on the plain folder, and the truth")))
     })?;
 
-    let sessions = crate::demo::stage::Apps::new(args, dir);
+    let sessions = stage::Apps::new(args, dir);
     story.step("three apps are packed from Debian's programs and registered", |s| {
         let digests = sessions.register(s, &operator, lab)?;
         Ok(((), digests))
     })?;
+    let fasta = dir.join("reference.fa");
     let reference = story.step("the reference is sealed and sent", |s| {
-        let file = judge::reference(&args.bundle)?;
+        judge::reference(&args.bundle, &fasta)?;
         let sent = operator.call(
             s,
             &[
                 "result",
                 "import",
-                &file.display().to_string(),
+                &fasta.display().to_string(),
                 "--project",
                 lab,
                 "--name",
@@ -277,10 +278,6 @@ fn play(
                 &reference,
                 "--project",
                 lab,
-                "--param",
-                "minimum_quality=0",
-                "--param",
-                "minimum_mapping_quality=0",
                 "--wait",
             ],
         )?;
@@ -291,7 +288,7 @@ fn play(
         let (bam, vcf) = (dir.join("alignment"), dir.join("variants"));
         operator.call(s, &["result", "download", &alignment, "-o", &bam.display().to_string()])?;
         operator.call(s, &["result", "download", &variants, "-o", &vcf.display().to_string()])?;
-        let figures = judge::figures(&bam, &vcf, &args.bundle)?;
+        let figures = judge::figures(&bam, &vcf, &fasta)?;
         let proved = figures.agreement();
         Ok((figures, proved))
     })?);

@@ -32,8 +32,8 @@ pub(crate) struct RunArgs {
     /// Which task.
     #[arg(long)]
     task: TaskId,
-    /// Where unpacked apps are kept, by digest.
-    #[arg(long)]
+    /// Where unpacked apps are kept, by digest; below the folder that the engine started this vault in if absent.
+    #[arg(long, default_value = "apps")]
     app_cache: PathBuf,
     /// Threads to compute with; all cores if absent.
     #[arg(long)]

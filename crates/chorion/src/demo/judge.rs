@@ -57,12 +57,17 @@ pub(super) fn bundled_run(bundle: &Path) -> CliResult<PathBuf> {
     entries.next().and_then(Result::ok).map(|e| e.path()).ok_or_else(absent)
 }
 
-/// The bundled reference.
-pub(super) fn reference(bundle: &Path) -> CliResult<PathBuf> {
-    files(&bundle.join("reference"))?
+/// The bundled reference, opened to a plain FASTA file at `to`, as indexing programs want it.
+pub(super) fn reference(bundle: &Path, to: &Path) -> CliResult {
+    let packed = files(&bundle.join("reference"))?
         .into_iter()
         .find(|path| path.to_string_lossy().ends_with(".fa.gz"))
-        .ok_or_else(|| CliError::new(format!("there is no reference in {}", bundle.display())))
+        .ok_or_else(|| CliError::new(format!("there is no reference in {}", bundle.display())))?;
+    let failed = |e| CliError::new(format!("{} cannot be opened", packed.display())).caused_by(e);
+    let mut plain = Vec::new();
+    let file = fs::File::open(&packed).map_err(failed)?;
+    flate2::read::MultiGzDecoder::new(file).read_to_end(&mut plain).map_err(failed)?;
+    fs::write(to, plain).map_err(failed)
 }
 
 /// Copies the run folder the way an instrument writes it: base calls cycle by cycle, half a file at first now and then,
@@ -229,7 +234,7 @@ impl fmt::Display for Figures {
 }
 
 /// Compares the app's alignment and variants with samtools and bcftools outside.
-pub(super) fn figures(bam: &Path, vcf: &Path, bundle: &Path) -> CliResult<Figures> {
+pub(super) fn figures(bam: &Path, vcf: &Path, reference: &Path) -> CliResult<Figures> {
     let find = |folder: &Path, ending: &str| {
         files(folder)?
             .into_iter()
@@ -250,14 +255,7 @@ pub(super) fn figures(bam: &Path, vcf: &Path, bundle: &Path) -> CliResult<Figure
     let depths: Vec<u64> =
         depth.lines().filter_map(|l| l.rsplit('\t').next()?.parse().ok()).collect();
 
-    let reference = bam.with_file_name("reference.fa");
-    let mut plain = Vec::new();
-    let packed = self::reference(bundle)?;
-    let unreadable = |e| CliError::new(format!("{} cannot be read", packed.display())).caused_by(e);
-    let file = fs::File::open(&packed).map_err(unreadable)?;
-    flate2::read::MultiGzDecoder::new(file).read_to_end(&mut plain).map_err(unreadable)?;
-    fs::write(&reference, plain).map_err(unreadable)?;
-    let theirs = sites(&call_outside(&reference, &bam)?);
+    let theirs = sites(&call_outside(reference, &bam)?);
     let ours = sites(&outside("bcftools", &["view", "-H", &vcf_path])?);
     if ours != theirs {
         let only_ours = ours.difference(&theirs).count();
@@ -296,11 +294,11 @@ fn sites(records: &str) -> BTreeSet<String> {
     records.lines().filter(|l| !l.starts_with('#')).filter_map(|l| site(&fields(l))).collect()
 }
 
-/// `bcftools mpileup | bcftools call` on this machine, with the settings that the demo gave the app.
+/// `bcftools mpileup | bcftools call` on this machine, with its own settings, which are the app's too.
 fn call_outside(reference: &Path, bam: &Path) -> CliResult<String> {
     let failed = |e| CliError::new("bcftools could not be started").caused_by(e);
     let mut pileup = Command::new("bcftools")
-        .args(["mpileup", "-Ou", "-q", "0", "-Q", "13", "-d", "1000", "-f"])
+        .args(["mpileup", "-Ou", "-f"])
         .arg(reference)
         .arg(bam)
         .stdout(Stdio::piped())

@@ -403,7 +403,7 @@ impl Damaged {
     }
 }
 
-/// Every file below a folder.
+/// Every file below a folder; links are not followed.
 pub(super) fn files(folder: &Path) -> CliResult<Vec<PathBuf>> {
     let mut todo = vec![folder.to_owned()];
     let mut found = Vec::new();
@@ -411,11 +411,12 @@ pub(super) fn files(folder: &Path) -> CliResult<Vec<PathBuf>> {
         let unreadable =
             |e| CliError::new(format!("{} cannot be read", next.display())).caused_by(e);
         for entry in fs::read_dir(&next).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            if path.is_dir() {
-                todo.push(path);
-            } else {
-                found.push(path);
+            let entry = entry.map_err(unreadable)?;
+            let kind = entry.file_type().map_err(unreadable)?;
+            if kind.is_dir() {
+                todo.push(entry.path());
+            } else if kind.is_file() {
+                found.push(entry.path());
             }
         }
     }
