@@ -1,3 +1,5 @@
+//! The platform's custody: what it wraps opens for the named recipient, and for nobody else.
+
 use std::os::unix::fs::PermissionsExt;
 
 use data_encoding::HEXLOWER;

@@ -1,3 +1,5 @@
+//! Key files: locked and unlocked, and everything that must not open.
+
 use super::*;
 
 const QUICK: Cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };

@@ -1,3 +1,5 @@
+//! Labels: what was sealed for one purpose opens for that purpose alone.
+
 use proptest::prelude::*;
 
 use super::*;

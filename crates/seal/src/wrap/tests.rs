@@ -1,3 +1,5 @@
+//! Wrapped keys: bound to their place, and refused anywhere else.
+
 use proptest::prelude::*;
 
 use super::*;
