@@ -157,11 +157,6 @@ impl ClientContext {
         Ok(Client::new(Options { patience: Patience::Endless, ..self.options.clone() })?)
     }
 
-    /// The folder of this person's settings.
-    pub(crate) fn home(&self) -> &Path {
-        &self.home
-    }
-
     /// Where the states of runs lie that are sent from here.
     pub(crate) fn runs(&self) -> PathBuf {
         self.home.join("runs")

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use api::{DatasetId, Digest, ObjectRef, SealedObject};
 use dataset::{OpenDataset, Slice};
-use proof::{FileEntry, Hasher, Index, Manifest, digest_of, open_statement};
+use proof::{FileEntry, Hasher, Index, Manifest, open_statement};
 use serde::Serialize;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
@@ -23,8 +23,6 @@ const AT_ONCE: usize = 4;
 /// A dataset whose key was released here and whose manifest was checked.
 pub(crate) struct Contents {
     open: Arc<OpenDataset>,
-    manifest: Manifest,
-    manifest_digest: Digest,
     index: Index,
     objects: Arc<HashMap<ObjectRef, SealedObject>>,
 }
@@ -69,13 +67,7 @@ impl Contents {
             sealed.push((object.clone(), Vec::from(bytes)));
         }
         let index = dataset::open_index(&open, &manifest, &sealed)?;
-        Ok(Self {
-            open: Arc::new(open),
-            manifest_digest: digest_of(&signed),
-            manifest,
-            index,
-            objects: Arc::new(objects),
-        })
+        Ok(Self { open: Arc::new(open), index, objects: Arc::new(objects) })
     }
 
     /// Its files.
@@ -86,11 +78,6 @@ impl Contents {
     /// Its key and place.
     pub(crate) fn key(&self) -> &OpenDataset {
         &self.open
-    }
-
-    /// The manifest that was checked, and its digest.
-    pub(crate) const fn manifest(&self) -> (&Manifest, Digest) {
-        (&self.manifest, self.manifest_digest)
     }
 
     /// A small file whole.
@@ -156,7 +143,7 @@ impl Contents {
     ) -> CliResult {
         let unwritable =
             |e| CliError::new(format!("{} cannot be written", target.display())).caused_by(e);
-        let folder = target.parent().unwrap_or(Path::new("."));
+        let folder = target.parent().unwrap_or_else(|| Path::new("."));
         fs::create_dir_all(folder).map_err(unwritable)?;
         let mut partial = tempfile::NamedTempFile::new_in(folder).map_err(unwritable)?;
         let mut hasher = Hasher::new();

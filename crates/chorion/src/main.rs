@@ -96,7 +96,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let ui = report::Ui { json: cli.json };
+    let ui = Ui { json: cli.json };
     match run(cli.command, ui) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -305,7 +305,7 @@ pub(crate) fn inspect(args: InspectArgs, ui: &Ui) -> CliResult {
     ui.line(format_args!("format:      {format}"));
     match said.recipients {
         Some(recipients) => {
-            ui.line(format_args!("recipients:  {recipients}, not named in the file"))
+            ui.line(format_args!("recipients:  {recipients}, not named in the file"));
         }
         None => ui.line("recipients:  none: a bare object, its wrapped keys are kept elsewhere"),
     }

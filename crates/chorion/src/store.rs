@@ -57,5 +57,5 @@ pub(crate) async fn run(command: StoreCommand, ui: Ui) -> CliResult {
 
 /// Bytes as MiB, with one decimal.
 fn mib(bytes: u64) -> String {
-    format!("{}.{} MiB", bytes >> 20, (bytes & 0xf_ffff) * 10 >> 20)
+    format!("{}.{} MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20)
 }
