@@ -501,14 +501,14 @@ impl Life {
         self.fates.get(&number).copied().unwrap_or(Fate::Open)
     }
 
-    /// Damages one copy, unless it is the last whole one.
+    /// Damages one copy, unless it is the last whole one that is durable.
     fn damage(&self, facility: usize, number: u8, damage: impl FnOnce(&FaultDisk, &Path)) {
         let (hash, bytes) = Self::blob(number);
         let Some(path) = file_of(&self.disks[facility], &hash) else { return };
-        let Some(other) = file_of(&self.disks[1 - facility], &hash) else { return };
-        let mut is_whole = false;
-        self.disks[1 - facility].damage(&other, |found| is_whole = *found == bytes);
-        if is_whole {
+        // A copy that a power cut would take is not one to rely on.
+        let other = file_of(&self.disks[1 - facility], &hash);
+        let other = other.and_then(|path| self.disks[1 - facility].durable_bytes(&path));
+        if other.is_some_and(|found| found == bytes) {
             damage(&self.disks[facility], &path);
         }
     }
@@ -521,8 +521,10 @@ impl Life {
 
     async fn restart(&mut self, loss: Loss) {
         self.mount();
-        // The store first: a closing waits for what is being written, which a power cut does not; then nothing works.
-        drop(self.store.take());
+        // No thread of the life before may reach into the one after, as none would.
+        if let Some(store) = self.store.take() {
+            store.settle().await;
+        }
         self.disks.iter().for_each(|disk| disk.restart(loss));
         self.store = Some(open_on(&self.disks, true).await);
     }

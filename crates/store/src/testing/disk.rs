@@ -249,6 +249,19 @@ impl FaultDisk {
         inode.is_dirty = false;
     }
 
+    /// What would be in this file after the strictest power cut.
+    pub(crate) fn durable_bytes(&self, path: &Path) -> Option<Vec<u8>> {
+        let world = held(&self.world);
+        let is_reached = path
+            .ancestors()
+            .skip(1)
+            .all(|dir| dir == Path::new("/") || world.durable.contains_key(dir));
+        match world.durable.get(path) {
+            Some(Node::File(inode)) if is_reached => Some(world.inodes[*inode].durable.clone()),
+            _ => None,
+        }
+    }
+
     /// Takes a file away behind everyone's back.
     pub(crate) fn lose(&self, path: &Path) {
         let mut world = held(&self.world);
