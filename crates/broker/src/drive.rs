@@ -6,17 +6,18 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use api::{Digest, ObjectRef, PutManifest};
 use client::ObjectBytes;
 use dataset::{DatasetError, OpenDataset, PACK_BYTES, SealedFact, SealedPart};
 use proof::{SigningKey, digest_of, sign_statement};
-use tokio::sync::{Semaphore, mpsc};
+use seal::ObjectId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::fill::{self, Filled, Permit, Work};
+use crate::fill::{self, Filled, Plain, Work};
 use crate::folder::{ScanError, Seen, scan};
 use crate::journal::{Journal, JournalError};
 use crate::keep::{KeepError, keep_verified};
@@ -29,15 +30,17 @@ use crate::uplink::{Uplink, UplinkError};
 pub struct Resources {
     /// Plaintext bytes of a pack.
     pub pack_bytes: usize,
-    /// Packs between being filled and being acknowledged: what bounds memory, and how many calls are open at once.
-    pub packs: usize,
-    /// Threads that seal, and threads that hash at the end.
+    /// Packs that are being filled or sealed at once.
+    pub filling: usize,
+    /// Packs that are being sent at once. The two numbers together bound memory.
+    pub sending: usize,
+    /// Threads that hash at the end.
     pub workers: usize,
 }
 
 impl Default for Resources {
     fn default() -> Self {
-        Self { pack_bytes: PACK_BYTES, packs: 4, workers: 2 }
+        Self { pack_bytes: PACK_BYTES, filling: 2, sending: 3, workers: 2 }
     }
 }
 
@@ -180,7 +183,7 @@ impl BrokerError {
 enum Note {
     Filled(Filled),
     Scanned(Result<Vec<Seen>, ScanError>),
-    Sealed(Result<SealedPart, DatasetError>, Vec<Piece>, Permit),
+    Sealed(Result<(SealedFact, ObjectBytes), DatasetError>, Vec<Piece>),
     Put(ObjectRef, u64, Result<(), UplinkError>),
     Rehashed(Vec<(String, crate::Stamp, Reading)>),
 }
@@ -211,18 +214,18 @@ pub async fn send_run(mut job: Job) -> Result<Outcome, BrokerError> {
 
     let (to, notes) = mpsc::unbounded_channel();
     let folder = job.state.run_folder().to_owned();
-    let Resources { pack_bytes, packs, workers } = job.resources;
-    let work = fill::start(folder.clone(), pack_bytes, packs.max(2), to.clone())
+    let Resources { pack_bytes, filling, sending, .. } = job.resources;
+    let work = fill::start(folder.clone(), pack_bytes, filling.max(1), to.clone())
         .map_err(|_| BrokerError::Thread("reading thread"))?;
     let open = Arc::new(open);
-    let sealers = Arc::new(Semaphore::new(workers.max(1)));
+    let slots = Slots { free: Arc::new(Semaphore::new(sending.max(1))), buffers: Arc::default() };
     let mut drive = Drive {
         job,
         machine,
         journal,
         open,
         folder,
-        sealers,
+        slots,
         work,
         to,
         waiting: HashMap::new(),
@@ -239,6 +242,42 @@ pub async fn send_run(mut job: Job) -> Result<Outcome, BrokerError> {
         drive.job.state.set_manifest(None)?;
     }
     drive.run(notes).await
+}
+
+/// Buffers for sealed packs. They go round, like those for plaintext: memory that is given back to the allocator and
+/// taken anew, eight megabytes at a time and on many threads, is memory that grows.
+#[derive(Clone)]
+struct Slots {
+    free: Arc<Semaphore>,
+    buffers: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Slots {
+    fn take(&self, slot: OwnedSemaphorePermit) -> SealedBuffer {
+        let sealed = self.buffers.lock().ok().and_then(|mut free| free.pop()).unwrap_or_default();
+        SealedBuffer { sealed, buffers: Arc::clone(&self.buffers), _slot: slot }
+    }
+}
+
+/// The sealed bytes of one object; the buffer is free again when the last reference to them is gone.
+struct SealedBuffer {
+    sealed: Vec<u8>,
+    buffers: Arc<Mutex<Vec<Vec<u8>>>>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for SealedBuffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.sealed
+    }
+}
+
+impl Drop for SealedBuffer {
+    fn drop(&mut self) {
+        if let Ok(mut free) = self.buffers.lock() {
+            free.push(std::mem::take(&mut self.sealed));
+        }
+    }
 }
 
 /// Which of the journal's objects the hub holds: those it acknowledged, and of the others those it says it has.
@@ -288,11 +327,11 @@ struct Drive {
     journal: Journal,
     open: Arc<OpenDataset>,
     folder: PathBuf,
-    sealers: Arc<Semaphore>,
+    slots: Slots,
     work: Sender<Work>,
     to: mpsc::UnboundedSender<Note>,
     /// Sealed objects until they are acknowledged: what is sent again is these very bytes.
-    waiting: HashMap<ObjectRef, (ObjectBytes, Permit)>,
+    waiting: HashMap<ObjectRef, ObjectBytes>,
     started: Instant,
     sent_bytes: u64,
     told_at: Option<Instant>,
@@ -364,8 +403,28 @@ impl Drive {
         self.work.send(work).map_err(|_| BrokerError::Thread("reading thread"))
     }
 
+    /// Seals a pack on a thread of its own, as soon as there is a buffer to seal it into.
+    fn seal(&self, object: ObjectId, plain: Plain, pieces: Vec<Piece>) {
+        let (open, to, slots) = (Arc::clone(&self.open), self.to.clone(), self.slots.clone());
+        tokio::spawn(async move {
+            let Ok(slot) = Arc::clone(&slots.free).acquire_owned().await else { return };
+            let mut buffer = slots.take(slot);
+            tokio::task::spawn_blocking(move || {
+                let sealed = dataset::seal_into(&open, object, plain.bytes(), &mut buffer.sealed);
+                drop(plain);
+                let sealed = sealed.map(|(fact, wrapped_key)| {
+                    let (object, hash) = (fact.object, fact.hash);
+                    let sealed = bytes::Bytes::from_owner(buffer);
+                    let (wrapped_key, epoch) = (wrapped_key.to_vec(), open.epoch());
+                    (fact, ObjectBytes { object, sealed, hash, wrapped_key, epoch })
+                });
+                let _the_run_may_have_ended = to.send(Note::Sealed(sealed, pieces));
+            });
+        });
+    }
+
     fn send(&self, object: ObjectRef) {
-        let Some((bytes, _)) = self.waiting.get(&object) else { return };
+        let Some(bytes) = self.waiting.get(&object) else { return };
         let (uplink, to, bytes) = (Arc::clone(&self.job.uplink), self.to.clone(), bytes.clone());
         tokio::spawn(async move {
             let sent = bytes.sealed.len() as u64;
@@ -380,11 +439,12 @@ impl Drive {
         for files in files.chunks(share) {
             let (folder, to, files) = (self.folder.clone(), self.to.clone(), files.to_vec());
             tokio::task::spawn_blocking(move || {
+                let mut buffer = fill::rehash_buffer();
                 for files in files.chunks(64) {
-                    let hashed = |(path, stamp): &(String, crate::Stamp)| {
-                        (path.clone(), *stamp, fill::rehash(&folder, path, *stamp))
+                    let mut hashed = |(path, stamp): &(String, crate::Stamp)| {
+                        (path.clone(), *stamp, fill::rehash(&folder, path, *stamp, &mut buffer))
                     };
-                    if to.send(Note::Rehashed(files.iter().map(hashed).collect())).is_err() {
+                    if to.send(Note::Rehashed(files.iter().map(&mut hashed).collect())).is_err() {
                         return;
                     }
                 }
@@ -404,26 +464,13 @@ impl Drive {
             Note::Filled(Filled::Read { path, attempt, reading }) => {
                 self.machine.take(now_ms, Message::Read { path, attempt, reading });
             }
-            Note::Filled(Filled::Pack(pack, pieces, permit)) => {
-                let (open, to) = (Arc::clone(&self.open), self.to.clone());
-                let sealers = Arc::clone(&self.sealers);
-                tokio::spawn(async move {
-                    let _turn = sealers.acquire_owned().await;
-                    tokio::task::spawn_blocking(move || {
-                        let part = pack.seal(&open);
-                        let _the_run_may_have_ended = to.send(Note::Sealed(part, pieces, permit));
-                    })
-                    .await
-                });
-            }
+            Note::Filled(Filled::Pack(object, plain, pieces)) => self.seal(object, plain, pieces),
             Note::Filled(Filled::NoRandomness) => {
                 return Err(BrokerError::Dataset(seal::NoRandomness.into()));
             }
-            Note::Sealed(part, pieces, permit) => {
-                let part = part?;
-                let fact = SealedFact::from(&part);
-                let bytes = octets(part, self.open.epoch());
-                self.waiting.insert(bytes.object, (bytes, permit));
+            Note::Sealed(sealed, pieces) => {
+                let (fact, bytes) = sealed?;
+                self.waiting.insert(bytes.object, bytes);
                 self.machine.take(now_ms, Message::Sealed { fact, pieces });
             }
             Note::Put(object, bytes, Ok(())) => {

@@ -1,8 +1,8 @@
 //! Files become packs: one thread reads the folder, file after file, straight into the pack that is being filled.
 //!
 //! A file is read between two looks at its stamp. Small files share a pack and, where that wastes little, are not cut; a large
-//! file fills one pack after the other. How many packs there may be between being filled and being acknowledged is counted
-//! in permits, which is what bounds a broker's memory: when the network is slow, reading waits.
+//! file fills one pack after the other. Packs are filled in a few buffers that go round and are never given back to the system,
+//! which is what bounds a broker's memory: when sealing and sending are slow, reading waits for a buffer.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -12,7 +12,6 @@ use std::thread;
 use std::time::Duration;
 
 use api::{Digest, ObjectRef};
-use dataset::Pack;
 use proof::Hasher;
 use seal::ObjectId;
 use tokio::sync::mpsc::UnboundedSender;
@@ -30,14 +29,31 @@ const ENOUGH_BYTES: usize = 4 * 1024 * 1024;
 /// A pack that nothing is added to for so long is sent as it is.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// Leave to hold one pack in memory; given back when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Permit(Sender<()>);
+/// A buffer for the plaintext of one pack. Dropped, it goes back to be filled again; it is wiped when nobody fills any more.
+pub(crate) struct Plain {
+    /// Initialised from end to end, so that files are read into it as it is.
+    buffer: Zeroizing<Vec<u8>>,
+    filled: usize,
+    back: Sender<Zeroizing<Vec<u8>>>,
+}
 
-impl Drop for Permit {
+impl Plain {
+    /// What was filled in.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.filled]
+    }
+}
+
+impl Drop for Plain {
     fn drop(&mut self) {
-        // Nobody waits for permits any more when the reader has ended.
-        let _reader_has_ended = self.0.send(());
+        // If nobody fills any more, the buffer comes back in the error and is wiped.
+        let _reader_has_ended = self.back.send(std::mem::take(&mut self.buffer));
+    }
+}
+
+impl std::fmt::Debug for Plain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Plain({} bytes)", self.filled)
     }
 }
 
@@ -62,8 +78,8 @@ pub(crate) enum Work {
 /// What the reading thread gives.
 #[derive(Debug)]
 pub(crate) enum Filled {
-    /// A pack to seal.
-    Pack(Pack, Vec<Piece>, Permit),
+    /// A pack to seal, under this id.
+    Pack(ObjectId, Plain, Vec<Piece>),
     /// A file came to its end.
     Read {
         /// Which file.
@@ -81,20 +97,18 @@ pub(crate) enum Filled {
 pub(crate) fn start<T: From<Filled> + Send + 'static>(
     folder: PathBuf,
     pack_bytes: usize,
-    packs: usize,
+    buffers: usize,
     to: UnboundedSender<T>,
 ) -> io::Result<Sender<Work>> {
     let (work, todo) = mpsc::channel();
-    let (permit, permits) = mpsc::channel();
-    for _ in 0..packs {
-        let _the_receiver_is_here = permit.send(());
-    }
+    let (back, free) = mpsc::channel();
     let mut filler = Filler {
         folder,
         pack_bytes,
         give: Box::new(move |filled| to.send(T::from(filled)).is_ok()),
-        permit,
-        permits,
+        back,
+        free,
+        unmade: buffers,
         filling: None,
     };
     thread::Builder::new().name("broker-reader".to_owned()).spawn(move || filler.work(&todo))?;
@@ -103,9 +117,8 @@ pub(crate) fn start<T: From<Filled> + Send + 'static>(
 
 struct Filling {
     object: ObjectId,
-    plaintext: Zeroizing<Vec<u8>>,
+    plain: Plain,
     pieces: Vec<Piece>,
-    permit: Permit,
 }
 
 struct Filler {
@@ -113,8 +126,10 @@ struct Filler {
     pack_bytes: usize,
     /// Hands something on; false when nobody takes it.
     give: Box<dyn Fn(Filled) -> bool + Send>,
-    permit: Sender<()>,
-    permits: Receiver<()>,
+    back: Sender<Zeroizing<Vec<u8>>>,
+    free: Receiver<Zeroizing<Vec<u8>>>,
+    /// Buffers that may still be made.
+    unmade: usize,
     filling: Option<Filling>,
 }
 
@@ -184,31 +199,37 @@ impl Filler {
     /// Seals off the pack that is being filled.
     fn close(&mut self) -> Result<(), Ended> {
         match self.filling.take() {
-            Some(Filling { object, plaintext, pieces, permit }) => {
-                self.give(Filled::Pack(Pack::of(object, plaintext), pieces, permit))
+            Some(Filling { object, plain, pieces }) => {
+                self.give(Filled::Pack(object, plain, pieces))
             }
             None => Ok(()),
         }
     }
 
-    /// The pack that is being filled; a new one waits for a permit.
+    /// The pack that is being filled; a new one waits for a buffer.
     fn filling(&mut self) -> Result<&mut Filling, Ended> {
         if self.filling.is_none() {
-            self.permits.recv().map_err(|_| Ended)?;
-            let permit = Permit(self.permit.clone());
+            let buffer = match self.free.try_recv() {
+                Ok(buffer) => buffer,
+                Err(_) if self.unmade > 0 => {
+                    self.unmade -= 1;
+                    Zeroizing::new(vec![0; self.pack_bytes])
+                }
+                Err(_) => self.free.recv().map_err(|_| Ended)?,
+            };
+            let plain = Plain { buffer, filled: 0, back: self.back.clone() };
             let Ok(object) = ObjectId::generate() else {
                 let _ends_anyway = (self.give)(Filled::NoRandomness);
                 return Err(Ended);
             };
-            let plaintext = Zeroizing::new(Vec::with_capacity(self.pack_bytes));
-            self.filling = Some(Filling { object, plaintext, pieces: Vec::new(), permit });
+            self.filling = Some(Filling { object, plain, pieces: Vec::new() });
         }
         self.filling.as_mut().ok_or(Ended)
     }
 
     /// Room in the pack that is being filled.
     fn room(&self) -> usize {
-        self.filling.as_ref().map_or(self.pack_bytes, |f| self.pack_bytes - f.plaintext.len())
+        self.pack_bytes - self.filling.as_ref().map_or(0, |filling| filling.plain.filled)
     }
 
     fn read_file(
@@ -241,8 +262,8 @@ impl Filler {
             // A file that is one piece need not be hashed twice.
             let alone = at == 0 && bytes as u64 == stamp.bytes;
             let filling = self.filling()?;
-            let offset = filling.plaintext.len();
-            let own = read_into(&mut file, &mut filling.plaintext, bytes, &mut whole, alone)?;
+            let offset = filling.plain.filled;
+            let own = read_into(&mut file, &mut filling.plain, bytes, &mut whole, alone)?;
             let sha256 = own.unwrap_or_else(|| whole.clone().finish());
             let object = ObjectRef(*filling.object.as_bytes());
             let (offset, bytes) = (offset as u64, bytes as u64);
@@ -270,29 +291,28 @@ impl Filler {
     }
 }
 
-/// Reads `bytes` bytes to the end of `plaintext`; gives their own digest unless they are `alone` in `whole`.
+/// Reads `bytes` bytes behind what is filled; gives their own digest unless they are `alone` in `whole`.
 fn read_into(
     file: &mut File,
-    plaintext: &mut Vec<u8>,
+    plain: &mut Plain,
     bytes: usize,
     whole: &mut Hasher,
     alone: bool,
 ) -> Result<Option<Digest>, Stopped> {
     let mut own = (!alone).then(Hasher::new);
-    let mut left = bytes;
-    while left > 0 {
-        let from = plaintext.len();
-        let ask = left.min(CHUNK_BYTES);
-        // Within the capacity, so the bytes never move and leave no copy behind.
-        let read = file.take(ask as u64).read_to_end(plaintext)?;
+    let end = plain.filled + bytes;
+    while plain.filled < end {
+        let until = end.min(plain.filled + CHUNK_BYTES);
+        let read = file.read(&mut plain.buffer[plain.filled..until])?;
         if read == 0 {
             return Err(Stopped::Changed);
         }
-        whole.update(&plaintext[from..]);
+        let chunk = &plain.buffer[plain.filled..plain.filled + read];
+        whole.update(chunk);
         if let Some(own) = &mut own {
-            own.update(&plaintext[from..]);
+            own.update(chunk);
         }
-        left -= read;
+        plain.filled += read;
     }
     Ok(own.map(Hasher::finish))
 }
@@ -315,19 +335,22 @@ fn skim(file: &mut File, whole: &mut Hasher, kept: Kept) -> Result<(), Stopped> 
     if own.finish() == kept.sha256 { Ok(()) } else { Err(Stopped::Changed) }
 }
 
+/// A buffer for [`rehash`], to be used for one file after the other.
+pub(crate) fn rehash_buffer() -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(vec![0; CHUNK_BYTES])
+}
+
 /// The SHA-256 of a file, if it has this stamp before and after; for the comparison at the end.
-pub(crate) fn rehash(folder: &Path, path: &str, stamp: Stamp) -> Reading {
+pub(crate) fn rehash(folder: &Path, path: &str, stamp: Stamp, chunk: &mut [u8]) -> Reading {
     let full = inside(folder, path);
-    let hash = || -> io::Result<Reading> {
+    let mut hash = || -> io::Result<Reading> {
         let mut file = File::open(&full)?;
         if Stamp::of(&file.metadata()?) != stamp {
             return Ok(Reading::Changed);
         }
         let mut hasher = Hasher::new();
-        let most = usize::try_from(stamp.bytes.saturating_add(1)).unwrap_or(usize::MAX);
-        let mut chunk = Zeroizing::new(vec![0; most.min(CHUNK_BYTES)]);
         loop {
-            let read = file.read(&mut chunk)?;
+            let read = file.read(chunk)?;
             if read == 0 {
                 break;
             }
@@ -352,7 +375,7 @@ mod tests {
     const PACK: usize = 6 * 1024 * 1024;
 
     /// Reads one file with a filler of its own and gives what came out of it.
-    fn fill(folder: &Path, path: &str, kept: Vec<Kept>) -> (Vec<(Pack, Vec<Piece>)>, Reading) {
+    fn fill(folder: &Path, path: &str, kept: Vec<Kept>) -> (Vec<(usize, Vec<Piece>)>, Reading) {
         let stamp = Stamp::of(&fs::metadata(folder.join(path)).unwrap());
         fill_stamped(folder, path, stamp, kept)
     }
@@ -362,7 +385,7 @@ mod tests {
         path: &str,
         stamp: Stamp,
         kept: Vec<Kept>,
-    ) -> (Vec<(Pack, Vec<Piece>)>, Reading) {
+    ) -> (Vec<(usize, Vec<Piece>)>, Reading) {
         let (to, mut from) = tokio::sync::mpsc::unbounded_channel::<Filled>();
         let work = start(folder.to_owned(), PACK, 8, to).unwrap();
         work.send(Work::Read { path: path.to_owned(), stamp, attempt: 1, kept }).unwrap();
@@ -371,7 +394,7 @@ mod tests {
         let (mut packs, mut end) = (Vec::new(), None);
         while let Some(filled) = from.blocking_recv() {
             match filled {
-                Filled::Pack(pack, pieces, _permit) => packs.push((pack, pieces)),
+                Filled::Pack(_, plain, pieces) => packs.push((plain.bytes().len(), pieces)),
                 Filled::Read { reading, .. } => end = Some(reading),
                 Filled::NoRandomness => panic!("there is randomness"),
             }
@@ -390,10 +413,7 @@ mod tests {
         fs::write(folder.path().join("big"), &content).unwrap();
         let (packs, reading) = fill(folder.path(), "big", vec![]);
         assert_eq!(reading, Reading::Whole(proof::sha256(&content)));
-        assert_eq!(
-            packs.iter().map(|(pack, _)| pack.len()).collect::<Vec<_>>(),
-            [PACK, PACK, 12345]
-        );
+        assert_eq!(packs.iter().map(|(bytes, _)| *bytes).collect::<Vec<_>>(), [PACK, PACK, 12345]);
         let mut at = 0;
         for (_, pieces) in &packs {
             for piece in pieces {
@@ -429,7 +449,7 @@ mod tests {
         let stamp = Stamp::of(&fs::metadata(&path).unwrap());
         fs::write(&path, b"longer").unwrap();
         assert_eq!(fill_stamped(folder.path(), "x", stamp, vec![]).1, Reading::Changed);
-        assert_eq!(rehash(folder.path(), "x", stamp), Reading::Changed);
+        assert_eq!(rehash(folder.path(), "x", stamp, &mut rehash_buffer()), Reading::Changed);
         fs::remove_file(&path).unwrap();
         assert_eq!(fill_stamped(folder.path(), "x", stamp, vec![]).1, Reading::Failed);
     }
@@ -438,18 +458,18 @@ mod tests {
     fn a_file_that_grows_while_it_is_read_is_not_taken() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
-        // One permit and a file of two packs: the reader stops in the middle of the file until the permit comes back.
+        // One buffer and a file of two packs: the reader stops in the middle of the file until the buffer comes back.
         fs::write(&path, bytes(PACK + 1)).unwrap();
         let stamp = Stamp::of(&fs::metadata(&path).unwrap());
         let (to, mut from) = tokio::sync::mpsc::unbounded_channel::<Filled>();
         let work = start(folder.path().to_owned(), PACK, 1, to).unwrap();
         work.send(Work::Read { path: "x".to_owned(), stamp, attempt: 7, kept: vec![] }).unwrap();
-        let Some(Filled::Pack(_, _, permit)) = from.blocking_recv() else {
+        let Some(Filled::Pack(_, plain, _)) = from.blocking_recv() else {
             panic!("a pack comes first")
         };
         let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
         file.write_all_at(b"more", PACK as u64 + 1).unwrap();
-        drop(permit);
+        drop(plain);
         let Some(Filled::Read { attempt: 7, reading, .. }) = from.blocking_recv() else {
             panic!("then the end of the file")
         };

@@ -18,7 +18,8 @@ use crate::send::{self, SetUpArgs};
 /// How long a run that was refused waits before the hub is asked again.
 const PARKED: Duration = Duration::from_secs(600);
 /// A broker that sends several runs gives each fewer and smaller packs, so that all of them stay within 64 MiB.
-const RESOURCES: Resources = Resources { pack_bytes: 4 * 1024 * 1024 - 4096, packs: 3, workers: 1 };
+const RESOURCES: Resources =
+    Resources { pack_bytes: 4 * 1024 * 1024 - 4096, filling: 1, sending: 3, workers: 1 };
 
 /// `chorion broker`.
 #[derive(Debug, Args)]
@@ -159,10 +160,10 @@ fn job(ctx: &ClientContext, args: &SetUpArgs, state: RunState, ui: Ui) -> CliRes
         Event::Trouble(why) => tracing::info!(%run, why, "waiting"),
         Event::Attention(reason) => ui.note(format!("run {run} needs attention: {reason}")),
         Event::Reconciled { lost, adopted } => {
-            tracing::warn!(%run, lost, adopted, "the hub's objects differed")
+            tracing::warn!(%run, lost, adopted, "the hub's objects differed");
         }
         Event::Closed(manifest) => {
-            ui.note(format!("run {run}: whole at the hub, manifest {manifest}"))
+            ui.note(format!("run {run}: whole at the hub, manifest {manifest}"));
         }
     };
     Ok(Job {

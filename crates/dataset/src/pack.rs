@@ -81,31 +81,37 @@ impl From<&SealedPart> for SealedFact {
     }
 }
 
-impl Pack {
-    /// A pack that was filled elsewhere, under an id that no other pack has.
-    pub const fn of(object: ObjectId, plaintext: Zeroizing<Vec<u8>>) -> Self {
-        Self { object, plaintext }
-    }
+/// Seals plaintext that was packed elsewhere, into a buffer that the caller uses again: under a data key of its own, which
+/// leaves here only wrapped. `object` is an id that no other object has.
+pub fn seal_into(
+    dataset: &OpenDataset,
+    object: ObjectId,
+    plaintext: &[u8],
+    sealed: &mut Vec<u8>,
+) -> Result<(SealedFact, [u8; 60]), DatasetError> {
+    let key = DataKey::generate()?;
+    let commitment = seal::seal_object_into(&key, object, plaintext, sealed)
+        .map_err(|source| DatasetError::Seal { dataset: dataset.dataset(), source })?;
+    let object = ObjectRef(*object.as_bytes());
+    let place = dataset.object_context(object, commitment, dataset.epoch());
+    let wrapped_key = seal::wrap::wrap_data_key(dataset.key(), &place, &key)
+        .map_err(|source| DatasetError::ObjectKey { dataset: dataset.dataset(), object, source })?;
+    let fact = SealedFact {
+        object,
+        hash: sha256(sealed),
+        commitment: Digest(*commitment.as_bytes()),
+        sealed_bytes: sealed.len() as u64,
+    };
+    Ok((fact, wrapped_key))
+}
 
+impl Pack {
     /// Seals the pack under a data key of its own, which leaves here only wrapped.
     pub fn seal(self, dataset: &OpenDataset) -> Result<SealedPart, DatasetError> {
-        let key = DataKey::generate()?;
-        let (sealed, commitment) = seal::seal_object(&key, self.object, &self.plaintext)
-            .map_err(|source| DatasetError::Seal { dataset: dataset.dataset(), source })?;
-        let object = ObjectRef(*self.object.as_bytes());
-        let place = dataset.object_context(object, commitment, dataset.epoch());
-        let wrapped_key =
-            seal::wrap::wrap_data_key(dataset.key(), &place, &key).map_err(|source| {
-                DatasetError::ObjectKey { dataset: dataset.dataset(), object, source }
-            })?;
-        let hash = sha256(&sealed);
-        Ok(SealedPart {
-            object,
-            hash,
-            commitment: Digest(*commitment.as_bytes()),
-            wrapped_key,
-            sealed,
-        })
+        let mut sealed = Vec::new();
+        let (fact, wrapped_key) = seal_into(dataset, self.object, &self.plaintext, &mut sealed)?;
+        let SealedFact { object, hash, commitment, .. } = fact;
+        Ok(SealedPart { object, hash, commitment, wrapped_key, sealed })
     }
 
     /// How many plaintext bytes.

@@ -124,7 +124,10 @@ impl Uplink for MemoryHub {
                     "an object is sent again as it was, or under another id"
                 );
             }
-            kept.objects.insert(object.object, (object.clone(), object.epoch));
+            // A copy, as a network makes one: the sender uses its buffer again.
+            let sealed = bytes::Bytes::copy_from_slice(&object.sealed);
+            kept.objects
+                .insert(object.object, (ObjectBytes { sealed, ..object.clone() }, object.epoch));
         }
         match fate {
             Fate::Kept => Ok(Acknowledged {

@@ -95,7 +95,7 @@ impl Bench {
                 settle_ms: 50,
                 ..Rules::default()
             },
-            resources: Resources { pack_bytes: PACK, packs: 3, workers: 2 },
+            resources: Resources { pack_bytes: PACK, filling: 2, sending: 3, workers: 2 },
             keep: None,
             ends_on_attention: true,
             report: Arc::new(move |event: Event| {
@@ -202,7 +202,7 @@ async fn after_a_kill_only_what_was_under_way_is_sent_again() {
     bench.compare();
     let received = bench.hub.kept().received_bytes;
     let objects = bench.hub.kept().objects.len() as u64;
-    // Four kills, each with three packs under way at most.
+    // Four kills, each with three packs under way to the hub at most.
     let most = content + 4 * 3 * PACK as u64 + objects * 4096;
     assert!(received <= most, "{received} bytes for a folder of {content}; {most} is the most");
 }
