@@ -6,8 +6,8 @@
 
 mod accounts;
 mod apps;
-pub(crate) mod auth;
 mod audit;
+pub(crate) mod auth;
 mod datasets;
 pub(crate) mod extract;
 mod finish;
@@ -44,7 +44,7 @@ use crate::state::Hub;
                        Every refusal is a problem document (RFC 9457) with a stable `code`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    components(schemas(api::Problem)),
+    components(schemas(api::Problem))
 )]
 struct Document;
 
