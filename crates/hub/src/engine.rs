@@ -152,7 +152,7 @@ async fn look(hub: &Hub, start: &Arc<dyn Start>) -> Result<(), HubError> {
         match attended {
             // Its vault is ended first, and the task is given up when that is over.
             Some(stop) if silent > ATTENDED_SILENCE_SECONDS => stop.cancel(),
-            None if silent > SILENCE_SECONDS => spawn_lost(hub, id),
+            None if silent > SILENCE_SECONDS => spawn_lost(hub, id, kept.lost),
             _ => {}
         }
     }
@@ -174,10 +174,11 @@ async fn look(hub: &Hub, start: &Arc<dyn Start>) -> Result<(), HubError> {
         at_work.push(footprint);
         let ticket = Ticket::generate()?;
         let mut tx = hub.db.write().await?;
-        let set = data::tasks::set_ticket(&mut tx, id, sha256(ticket.expose().as_bytes())).await?;
+        let hash = sha256(ticket.expose().as_bytes());
+        let lost = data::tasks::set_ticket(&mut tx, id, hash).await?;
         tx.commit().await?;
-        if set {
-            spawn(hub, Arc::clone(start), id, ticket);
+        if let Some(lost) = lost {
+            spawn(hub, Arc::clone(start), id, lost, ticket);
         }
     }
     Ok(())
@@ -205,12 +206,14 @@ impl Footprint {
     }
 }
 
-fn spawn_lost(hub: &Hub, id: TaskId) {
-    // It counts as running until it is given up, so that the next look does not give it up once more.
+/// Gives up a vault that no process here belongs to. `lost` is how many were lost before it: another look at the queue may
+/// have given up the same one meanwhile, and one vault counts once.
+fn spawn_lost(hub: &Hub, id: TaskId, lost: u32) {
     hub.engine.running().insert(id, hub.stopping.child_token());
     let hub = hub.clone();
     hub.background.clone().spawn(async move {
-        if let Err(error) = app::tasks::lost(&hub, id, "its vault was not heard of any more").await
+        if let Err(error) =
+            app::tasks::lost(&hub, id, lost, "its vault was not heard of any more").await
         {
             let cause = error.causes();
             tracing::error!(task = %id, cause, "a lost task was not given up: {error}");
@@ -220,7 +223,7 @@ fn spawn_lost(hub: &Hub, id: TaskId) {
     });
 }
 
-fn spawn(hub: &Hub, start: Arc<dyn Start>, id: TaskId, ticket: Ticket) {
+fn spawn(hub: &Hub, start: Arc<dyn Start>, id: TaskId, lost: u32, ticket: Ticket) {
     let stop = hub.stopping.child_token();
     hub.engine.running().insert(id, stop.clone());
     let hub = hub.clone();
@@ -231,11 +234,13 @@ fn spawn(hub: &Hub, start: Arc<dyn Start>, id: TaskId, ticket: Ticket) {
         let ended = if hub.stopping.is_cancelled() {
             app::tasks::wait_again(&hub, id).await
         } else {
-            app::tasks::lost(&hub, id, "its vault ended without a receipt").await
+            app::tasks::lost(&hub, id, lost, "its vault ended without a receipt").await
         };
         if let Err(error) = ended {
             tracing::error!(task = %id, cause = error.causes(), "a task was not given up: {error}");
         }
+        // Not before: a task that is in no process and not yet given up would be started a second time.
+        hub.engine.running().remove(&id);
         hub.engine.wake();
     });
 }

@@ -633,21 +633,22 @@ pub(super) async fn close(
 }
 
 /// The vault of a running or waiting task is gone: the task waits once more, or has failed. What it had made is failed,
-/// since the next vault makes its own.
-pub(crate) async fn lost(hub: &Hub, id: TaskId, why: &str) -> Result<(), HubError> {
-    gone(hub, id, why, true).await
+/// since the next vault makes its own. `lost` is how many vaults were lost before this one, so that one counts once.
+pub(crate) async fn lost(hub: &Hub, id: TaskId, lost: u32, why: &str) -> Result<(), HubError> {
+    gone(hub, id, Some(lost), why).await
 }
 
 /// The vault of a running or waiting task was ended by the hub's own stop: the task waits, and no vault counts as lost.
 pub(crate) async fn wait_again(hub: &Hub, id: TaskId) -> Result<(), HubError> {
-    gone(hub, id, "the hub was stopped", false).await
+    gone(hub, id, None, "the hub was stopped").await
 }
 
-async fn gone(hub: &Hub, id: TaskId, why: &str, counts: bool) -> Result<(), HubError> {
+async fn gone(hub: &Hub, id: TaskId, lost: Option<u32>, why: &str) -> Result<(), HubError> {
     let now = hub.now();
     let mut tx = hub.db.write().await?;
     let Some(kept) = data::tasks::find(&mut tx, id).await? else { return Ok(()) };
-    if !matches!(kept.task.state, TaskState::Queued | TaskState::Running) {
+    let ended = !matches!(kept.task.state, TaskState::Queued | TaskState::Running);
+    if ended || lost.is_some_and(|lost| lost != kept.lost) {
         return Ok(());
     }
     let mut event = NewEvent {
@@ -662,7 +663,7 @@ async fn gone(hub: &Hub, id: TaskId, why: &str, counts: bool) -> Result<(), HubE
         request: None,
     };
     let mut emptied = Vec::new();
-    if counts && kept.lost >= MOST_LOST {
+    if lost.is_some() && kept.lost >= MOST_LOST {
         close(hub, &mut tx, &kept, TaskState::Failed, Some(why), None, now).await?;
         event.act = "task.end";
     } else {
@@ -682,7 +683,7 @@ async fn gone(hub: &Hub, id: TaskId, why: &str, counts: bool) -> Result<(), HubE
         if kept.task.kind == TaskKind::Reseal {
             data::datasets::end_reseal(&mut tx, kept.task.subject).await?;
         }
-        data::tasks::set_waiting_again(&mut tx, id, counts).await?;
+        data::tasks::set_waiting_again(&mut tx, id, lost.is_some()).await?;
     }
     data::events::record(&mut tx, &event).await?;
     tx.commit().await?;

@@ -215,19 +215,22 @@ pub(crate) async fn unfinished_of(
     rows.into_iter().map(Row::kept).collect()
 }
 
-/// Gives a waiting task a new ticket, of which the hash is kept; says whether it was waiting.
+/// Gives a waiting task a new ticket, of which the hash is kept; says how many vaults it lost before, or nothing if it does
+/// not wait any more.
 pub(crate) async fn set_ticket(
     at: &mut Connection,
     id: TaskId,
     ticket: Digest,
-) -> Result<bool, HubError> {
-    let done = sqlx::query("UPDATE tasks SET ticket = $2 WHERE id = $1 AND state = $3")
-        .bind(id.to_string())
-        .bind(ticket.to_string())
-        .bind(word(TaskState::Queued))
-        .execute(at)
-        .await?;
-    Ok(done.rows_affected() == 1)
+) -> Result<Option<u32>, HubError> {
+    let lost: Option<i64> = sqlx::query_scalar(
+        "UPDATE tasks SET ticket = $2 WHERE id = $1 AND state = $3 RETURNING lost",
+    )
+    .bind(id.to_string())
+    .bind(ticket.to_string())
+    .bind(word(TaskState::Queued))
+    .fetch_optional(at)
+    .await?;
+    lost.map(small).transpose()
 }
 
 /// A vault takes the task against the ticket; says whether ticket and state were right. The ticket stays, for the same vault
