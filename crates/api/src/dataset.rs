@@ -157,7 +157,8 @@ pub struct CreateDataset {
 pub struct RunSettings {
     /// Where each `Sample_Project` goes.
     pub projects: std::collections::BTreeMap<String, ProjectId>,
-    /// Where samples without a `Sample_Project` go; the run's own project if absent.
+    /// Where samples go whose `Sample_Project` is none of `projects`. If absent, such a name is an error before work starts,
+    /// and samples without a `Sample_Project` stay in the run's own project.
     pub default_project: Option<ProjectId>,
     /// Demultiplex when the run closes.
     pub demultiplex: bool,
@@ -288,6 +289,6 @@ pub struct RequeueSettings {
     pub sample_sheet: Option<String>,
     /// Where each `Sample_Project` goes.
     pub projects: std::collections::BTreeMap<String, ProjectId>,
-    /// Where samples without a `Sample_Project` go.
+    /// As in [`RunSettings`].
     pub default_project: Option<ProjectId>,
 }

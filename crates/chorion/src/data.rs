@@ -122,7 +122,8 @@ pub(crate) enum RunCommand {
         /// Where a `Sample_Project` goes; may be given several times.
         #[arg(long = "map", value_name = "NAME=PROJECT", value_parser = mapping)]
         map: Vec<(String, ProjectId)>,
-        /// Where samples without one go; the run's project if absent.
+        /// Where samples go whose `Sample_Project` is not mapped; without it such a name is an error, and samples without one
+        /// stay in the run's project.
         #[arg(long)]
         default_project: Option<ProjectId>,
     },

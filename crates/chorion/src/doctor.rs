@@ -85,7 +85,7 @@ fn sandbox() -> Finding {
         Ok(probe) => Finding::good(
             "sandbox",
             format!(
-                "bubblewrap {}; memory held by {:?}, processes by {:?}, processors by {:?}",
+                "{}; memory held by {:?}, processes by {:?}, processors by {:?}",
                 probe.version, probe.held.memory, probe.held.processes, probe.held.cpus
             ),
         ),

@@ -52,7 +52,7 @@ fn demultiplex(
         .projects()
         .into_keys()
         .flatten()
-        .filter(|name| !settings.projects.contains_key(*name))
+        .filter(|name| settings.project(Some(name), run.key().project()).is_none())
         .map(str::to_owned)
         .collect();
     if !unmapped.is_empty() {
@@ -109,26 +109,35 @@ fn plan(work: &Work<'_>, run: &Input, settings: &Settings) -> Result<Plan, TaskE
 struct Settings {
     sheet: Option<String>,
     projects: BTreeMap<String, ProjectId>,
-    default_project: ProjectId,
+    /// Where samples go whose `Sample_Project` is not in `projects`: a choice that somebody made, or none.
+    default_project: Option<ProjectId>,
 }
 
 impl Settings {
+    /// Where samples of this `Sample_Project` go; `None` for a name that maps nowhere. Samples without one stay in the run's
+    /// project unless somebody said otherwise.
+    fn project(&self, name: Option<&str>, home: ProjectId) -> Option<ProjectId> {
+        match name {
+            Some(name) => self.projects.get(name).copied().or(self.default_project),
+            None => Some(self.default_project.unwrap_or(home)),
+        }
+    }
+
     fn open(work: &Work<'_>, run: &Input) -> Result<Self, TaskError> {
-        let home = run.key().project();
         let unreadable = TaskError::Settings { what: "settings" };
         let Some(sealed) = &work.claimed.settings else {
-            return Ok(Self { sheet: None, projects: BTreeMap::new(), default_project: home });
+            return Ok(Self { sheet: None, projects: BTreeMap::new(), default_project: None });
         };
         if work.claimed.requeue {
             let text = run.key().open_label("requeue settings", sealed)?;
-            let s: RequeueSettings = serde_json::from_slice(&text).map_err(|_| unreadable)?;
-            let default_project = s.default_project.unwrap_or(home);
-            Ok(Self { sheet: s.sample_sheet, projects: s.projects, default_project })
+            let RequeueSettings { sample_sheet: sheet, projects, default_project } =
+                serde_json::from_slice(&text).map_err(|_| unreadable)?;
+            Ok(Self { sheet, projects, default_project })
         } else {
             let text = run.key().open_label("dataset settings", sealed)?;
-            let s: RunSettings = serde_json::from_slice(&text).map_err(|_| unreadable)?;
-            let default_project = s.default_project.unwrap_or(home);
-            Ok(Self { sheet: None, projects: s.projects, default_project })
+            let RunSettings { projects, default_project, demultiplex: _ } =
+                serde_json::from_slice(&text).map_err(|_| unreadable)?;
+            Ok(Self { sheet: None, projects, default_project })
         }
     }
 }
@@ -195,14 +204,10 @@ impl<'w, 'a> Outputs<'w, 'a> {
     fn prepare(&mut self, plan: &Plan) -> Result<(), TaskError> {
         self.piece_bytes = (WAITING_BYTES / (plan.samples.len() * 4 + 4)).max(SHORTEST_PIECE);
         for sample in &plan.samples {
-            let project = match &sample.sample_project {
-                Some(name) => *self
-                    .settings
-                    .projects
-                    .get(name)
-                    .expect("every name maps somewhere because that was checked before"),
-                None => self.settings.default_project,
-            };
+            let project = self
+                .settings
+                .project(sample.sample_project.as_deref(), self.run.key().project())
+                .expect("every name maps somewhere because that was checked before");
             let name = sample.sample_name.as_deref().unwrap_or(&sample.sample_id);
             let output = self.create(DatasetKind::Sample, project, name)?;
             self.made.insert(Owner::Sample(sample.sample_id.clone()), output);
