@@ -508,16 +508,26 @@ impl AppCache {
             return Err(PackageError::Digest { package: name.to_owned(), expected, found: digest });
         }
         let folder = self.folder.join(digest.to_string());
+        let there = InstalledApp { folder: folder.clone(), digest };
         if folder.is_dir() {
-            // What is there may have been damaged since; this copy was checked a moment ago.
+            // Another vault may be running from what is there: it is replaced only if it is damaged.
+            if there.verify().is_ok() {
+                return Ok(there);
+            }
             let old = tempfile::Builder::new()
                 .prefix(".old-")
                 .tempdir_in(&self.folder)
                 .map_err(io_error(&self.folder))?;
             std::fs::rename(&folder, old.path().join("app")).map_err(io_error(&folder))?;
         }
-        std::fs::rename(partial.path(), &folder).map_err(io_error(&folder))?;
-        let _renamed = partial.keep();
+        match std::fs::rename(partial.path(), &folder) {
+            Ok(()) => {
+                let _moved_away = partial.keep();
+            }
+            // Another vault was first with the same app; whoever starts it checks every byte again.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            Err(error) => return Err(io_error(&folder)(error)),
+        }
         Ok(InstalledApp { folder, digest })
     }
 }
