@@ -229,7 +229,6 @@ fn spawn(hub: &Hub, start: Arc<dyn Start>, id: TaskId, lost: u32, ticket: Ticket
     let hub = hub.clone();
     hub.background.clone().spawn(async move {
         start.run(id, ticket, stop).await;
-        hub.engine.running().remove(&id);
         // A hub that stops takes its vaults with it; their tasks wait for the next start, and no vault counts as lost.
         let ended = if hub.stopping.is_cancelled() {
             app::tasks::wait_again(&hub, id).await

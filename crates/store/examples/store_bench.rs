@@ -1,4 +1,4 @@
-//! How fast puts are acknowledged, synced: `cargo run -p store --example bench [DIRECTORY]`.
+//! How fast puts are acknowledged, synced: `cargo run -p store --example store_bench [DIRECTORY]`.
 //!
 //! Blobs of 8 MiB and of 4 KiB, with one and with two facilities in one directory (so on one disk), several puts at a
 //! time, and wrapped keys. Each figure is the median of five rounds with its smallest and largest; rounds of the four

@@ -4,7 +4,7 @@
 //! Time is the thread's CPU time, which a busy machine spoils less; ratios are taken within a round. Prints medians with their
 //! spread; `--json` prints one JSON line.
 //!
-//! `cargo run --release -p seal --example bench`
+//! `cargo run --release -p seal --example seal_bench`
 
 use std::error::Error;
 use std::hint::black_box;
