@@ -2,7 +2,7 @@
 //!
 //! Everything lies in one folder, `CHORION_HOME` or `~/.config/chorion`: `config.json`, the hub's certificate authority, and
 //! the key file, readable by its owner alone: an Ed25519 seed that signs calls and an X-Wing seed to which dataset keys
-//! are released. Cards that were confirmed and the states of runs lie beside them.
+//! are released. Cards that were confirmed, contents that were seen and the states of runs lie beside them.
 
 use std::fs;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{DatasetId, Release, ReleaseRequest};
+use api::{DatasetId, Digest, Release, ReleaseRequest};
 use client::{Client, ClientError, Options, Patience, Trust};
 use data_encoding::HEXLOWER;
 use dataset::{DatasetError, OpenDataset};
@@ -167,6 +167,32 @@ impl ClientContext {
         broker::Pins::new(self.home.join("cards"))
     }
 
+    /// Remembers the newest content of a dataset that was seen from here, and refuses an older one, or another one under the
+    /// same number: a hub can withhold what is newer, but not roll back.
+    pub(crate) fn remember(&self, dataset: DatasetId, now: Seen) -> CliResult {
+        let path = self.home.join("manifests").join(&self.hub_id).join(format!("{dataset}.json"));
+        let before: Option<Seen> = match fs::read(&path) {
+            Ok(bytes) => Some(serde_json::from_slice(&bytes).map_err(|e| {
+                CliError::new(format!("{} is no record of a manifest", path.display()))
+                    .caused_by(e)
+                    .hint("remove it if you trust the hub to show its newest content once")
+            })?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                return Err(
+                    CliError::new(format!("{} cannot be read", path.display())).caused_by(error)
+                );
+            }
+        };
+        now.follows(dataset, before.as_ref())?;
+        if before.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        let text = serde_json::to_vec(&now)
+            .expect("what was seen serializes because it is a number and a digest");
+        write_private(&path, &text)
+    }
+
     /// A request to release a key to this person.
     pub(crate) fn release_request(&self, purpose: &str) -> ReleaseRequest {
         let recipient = api::Bytes(self.recipient.public().to_bytes());
@@ -195,6 +221,36 @@ impl ClientContext {
             || "(sealed)".to_owned(),
             |name| String::from_utf8_lossy(&name).into_owned(),
         )
+    }
+}
+
+/// A dataset's content as it was seen: which manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Seen {
+    /// Its number.
+    pub(crate) number: u32,
+    /// Its digest.
+    pub(crate) digest: Digest,
+}
+
+impl Seen {
+    fn follows(&self, dataset: DatasetId, before: Option<&Self>) -> CliResult {
+        let Some(before) = before else { return Ok(()) };
+        let (now, then) = (self.number, before.number);
+        if now < then {
+            return Err(CliError::new(format!(
+                "the hub shows content {now} of dataset {dataset}, but showed content {then} before"
+            ))
+            .hint("it may run on an old backup, or hide something: ask its operator"));
+        }
+        if now == then && self.digest != before.digest {
+            return Err(CliError::new(format!(
+                "the hub shows another content {now} of dataset {dataset} than before"
+            ))
+            .hint("two contents were signed under one number: ask the hub's operator"));
+        }
+        Ok(())
     }
 }
 
@@ -328,5 +384,22 @@ impl From<DatasetError> for CliError {
             Some(cause) => said.caused_by(cause),
             None => said,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_that_is_older_or_other_than_what_was_seen_is_refused() {
+        let seen = |number, byte| Seen { number, digest: Digest([byte; 32]) };
+        let dataset = DatasetId::generate();
+        let follows = |now: Seen, before: Seen| now.follows(dataset, Some(&before)).is_ok();
+        assert!(seen(3, 1).follows(dataset, None).is_ok());
+        assert!(follows(seen(3, 1), seen(3, 1)));
+        assert!(follows(seen(4, 2), seen(3, 1)));
+        assert!(!follows(seen(2, 1), seen(3, 1)));
+        assert!(!follows(seen(3, 2), seen(3, 1)));
     }
 }

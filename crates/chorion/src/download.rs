@@ -1,7 +1,7 @@
 //! From sealed objects at the hub to files here: the key is released to this person, everything is checked, and a file gets
 //! its name when its SHA-256 is the one that its writer signed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,16 +9,16 @@ use std::sync::Arc;
 
 use api::{DatasetId, Digest, ObjectRef, SealedObject};
 use dataset::{OpenDataset, Slice};
-use proof::{FileEntry, Hasher, Index, Manifest, open_statement};
+use proof::{FileEntry, Hasher, Index, Manifest, digest_of, open_statement};
 use serde::Serialize;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use crate::config::ClientContext;
+use crate::config::{ClientContext, Seen};
 use crate::report::{CliError, CliResult, Ui};
 
-/// Objects that are fetched and opened at once: with 8 MiB each, a bound on memory.
-const AT_ONCE: usize = 4;
+/// Objects that are fetched and opened ahead of the one that is being written: with 8 MiB each, a bound on memory.
+const AHEAD: usize = 3;
 
 /// A dataset whose key was released here and whose manifest was checked.
 pub(crate) struct Contents {
@@ -58,6 +58,7 @@ impl Contents {
             ))
             .hint("the dataset may be written anew at this moment: try again"));
         }
+        ctx.remember(dataset, Seen { number: manifest.number, digest: digest_of(&signed) })?;
         let objects: HashMap<_, _> =
             ctx.client.objects(dataset).all().await?.into_iter().map(|o| (o.object, o)).collect();
         let mut sealed = Vec::new();
@@ -90,8 +91,10 @@ impl Contents {
             CliError::new(format!("dataset {} has no file {path}", self.open.dataset()))
         })?;
         let mut bytes = Zeroizing::new(Vec::new());
-        for slice in dataset::slices(file, 0, u64::MAX) {
-            bytes.extend_from_slice(&fetch(&self.open, &self.objects, &ctx.client, &slice).await?);
+        let slices = dataset::slices(file, 0, u64::MAX);
+        let mut ahead = self.ahead(ctx, slices.iter());
+        for slice in &slices {
+            bytes.extend_from_slice(slice.of(&ahead.opened(slice).await?)?);
         }
         if proof::sha256(&bytes) == file.sha256 { Ok(bytes) } else { Err(self.not_as_signed(path)) }
     }
@@ -115,20 +118,24 @@ impl Contents {
         let files: Vec<_> = self.index.files.iter().filter(|f| wanted(&f.path)).collect();
         let bar = ui.progress(files.iter().map(|f| f.bytes).sum(), "downloading");
         let mut got = Vec::with_capacity(files.len());
+        let mut lacking = Vec::new();
         for file in files {
             let target = to.join(&file.path);
             let already_here = is_here(&target, file)?;
             if already_here {
                 bar.inc(file.bytes);
             } else {
-                self.save_file(ctx, file, &target, &bar).await?;
+                lacking.push((file, target, dataset::slices(file, 0, u64::MAX)));
             }
-            got.push(Got {
-                path: file.path.clone(),
-                bytes: file.bytes,
-                sha256: file.sha256,
-                already_here,
-            });
+            let FileEntry { ref path, bytes, sha256, .. } = *file;
+            got.push(Got { path: path.clone(), bytes, sha256, already_here });
+        }
+        // Files that share an object follow one another, so that it is fetched once for all of them.
+        lacking
+            .sort_by_key(|(_, _, slices)| slices.first().map(|first| (first.object, first.offset)));
+        let mut ahead = self.ahead(ctx, lacking.iter().flat_map(|(_, _, slices)| slices));
+        for (file, target, slices) in &lacking {
+            self.save_file(&mut ahead, file, slices, target, &bar).await?;
         }
         bar.finish_and_clear();
         Ok(got)
@@ -136,8 +143,9 @@ impl Contents {
 
     async fn save_file(
         &self,
-        ctx: &ClientContext,
+        ahead: &mut Ahead,
         file: &FileEntry,
+        slices: &[Slice],
         target: &Path,
         bar: &indicatif::ProgressBar,
     ) -> CliResult {
@@ -147,33 +155,12 @@ impl Contents {
         fs::create_dir_all(folder).map_err(unwritable)?;
         let mut partial = tempfile::NamedTempFile::new_in(folder).map_err(unwritable)?;
         let mut hasher = Hasher::new();
-        let slices = dataset::slices(file, 0, u64::MAX);
-        let mut ahead = slices.iter().cloned();
-        // Pieces are fetched side by side and written in order: `waiting` holds those that came early.
-        let mut flying = JoinSet::new();
-        let mut waiting: HashMap<usize, Zeroizing<Vec<u8>>> = HashMap::new();
-        let (mut started, mut written) = (0, 0);
-        while written < slices.len() {
-            while flying.len() + waiting.len() < AT_ONCE {
-                let Some(slice) = ahead.next() else { break };
-                let (open, objects) = (Arc::clone(&self.open), Arc::clone(&self.objects));
-                let (client, number) = (ctx.client.clone(), started);
-                flying
-                    .spawn(async move { (number, fetch(&open, &objects, &client, &slice).await) });
-                started += 1;
-            }
-            if let Some(bytes) = waiting.remove(&written) {
-                hasher.update(&bytes);
-                partial.write_all(&bytes).map_err(unwritable)?;
-                bar.inc(bytes.len() as u64);
-                written += 1;
-                continue;
-            }
-            if let Some(done) = flying.join_next().await {
-                let (number, bytes) =
-                    done.map_err(|e| CliError::new("a download ended").caused_by(e))?;
-                waiting.insert(number, bytes?);
-            }
+        for slice in slices {
+            let opened = ahead.opened(slice).await?;
+            let bytes = slice.of(&opened)?;
+            hasher.update(bytes);
+            partial.write_all(bytes).map_err(unwritable)?;
+            bar.inc(bytes.len() as u64);
         }
         if hasher.finish() != file.sha256 {
             return Err(self.not_as_signed(&file.path));
@@ -181,6 +168,73 @@ impl Contents {
         partial.as_file().sync_all().map_err(unwritable)?;
         partial.persist(target).map_err(|e| unwritable(e.error))?;
         Ok(())
+    }
+
+    /// Fetches what these slices lie in, in their order.
+    fn ahead<'a>(&self, ctx: &ClientContext, slices: impl Iterator<Item = &'a Slice>) -> Ahead {
+        let mut needed: VecDeque<Slice> = VecDeque::new();
+        for slice in slices {
+            if needed.back().is_none_or(|last| last.object != slice.object) {
+                needed.push_back(slice.clone());
+            }
+        }
+        Ahead {
+            open: Arc::clone(&self.open),
+            objects: Arc::clone(&self.objects),
+            client: ctx.client.clone(),
+            needed,
+            flying: VecDeque::new(),
+            at: None,
+        }
+    }
+}
+
+/// The plaintext of an object.
+type Opened = Arc<Zeroizing<Vec<u8>>>;
+
+/// Objects opened in the order in which they are needed, a few of them ahead.
+struct Ahead {
+    open: Arc<OpenDataset>,
+    objects: Arc<HashMap<ObjectRef, SealedObject>>,
+    client: client::Client,
+    /// One slice for each object to come.
+    needed: VecDeque<Slice>,
+    flying: VecDeque<JoinHandle<CliResult<Opened>>>,
+    at: Option<(ObjectRef, Opened)>,
+}
+
+impl Ahead {
+    /// The object that a slice lies in: the last one again, or the next one.
+    async fn opened(&mut self, slice: &Slice) -> CliResult<Opened> {
+        if let Some((object, opened)) = &self.at
+            && *object == slice.object
+        {
+            return Ok(Arc::clone(opened));
+        }
+        // Let go before the next one is fetched.
+        self.at = None;
+        while self.flying.len() <= AHEAD {
+            let Some(next) = self.needed.pop_front() else { break };
+            let (open, objects) = (Arc::clone(&self.open), Arc::clone(&self.objects));
+            let client = self.client.clone();
+            self.flying.push_back(tokio::spawn(async move {
+                fetch(&open, &objects, &client, next.object, next.commitment).await
+            }));
+        }
+        let next = self.flying.pop_front().expect(
+            "an object is on its way because slices are asked for in the order they were announced in",
+        );
+        let opened = next.await.map_err(|e| CliError::new("a download ended").caused_by(e))??;
+        self.at = Some((slice.object, Arc::clone(&opened)));
+        Ok(opened)
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        for flying in &self.flying {
+            flying.abort();
+        }
     }
 }
 
@@ -194,20 +248,20 @@ fn listed(
     })
 }
 
-/// The bytes of one slice: fetched whole, checked, opened, cut.
+/// An object: fetched whole, checked, opened.
 async fn fetch(
     open: &Arc<OpenDataset>,
     objects: &HashMap<ObjectRef, SealedObject>,
     client: &client::Client,
-    slice: &Slice,
-) -> CliResult<Zeroizing<Vec<u8>>> {
-    let object = listed(objects, open.dataset(), slice.object)?.clone();
-    let sealed = client.object(open.dataset(), slice.object).await?;
-    let (open, slice) = (Arc::clone(open), slice.clone());
+    object: ObjectRef,
+    commitment: Digest,
+) -> CliResult<Opened> {
+    let listed = listed(objects, open.dataset(), object)?.clone();
+    let sealed = client.object(open.dataset(), object).await?;
+    let open = Arc::clone(open);
     tokio::task::spawn_blocking(move || {
-        let plaintext =
-            Zeroizing::new(open.open_object(&object, &sealed, Some(slice.commitment))?);
-        Ok(Zeroizing::new(slice.of(&plaintext)?.to_vec()))
+        let opened = open.open_object(&listed, &sealed, Some(commitment))?;
+        Ok(Arc::new(Zeroizing::new(opened)))
     })
     .await
     .map_err(|e| CliError::new("an object could not be opened").caused_by(e))?

@@ -27,10 +27,8 @@ pub(crate) use local::Local;
 #[cfg(test)]
 pub(crate) use upkeep::bring_to_an_end;
 
-/// How long a vault may be silent that no process here belongs to: one that an earlier start of this hub left behind.
+/// How long a vault may be silent. It tells how far it is every 20 s, whatever its task does, and tries each call for 90 s.
 pub(crate) const SILENCE_SECONDS: i64 = 120;
-/// How long a vault may be silent whose process is there. Long, because a process that lives is most likely at work.
-pub(crate) const ATTENDED_SILENCE_SECONDS: i64 = 30 * 60;
 /// How often the queue is looked at when nobody wakes the engine.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -151,7 +149,7 @@ async fn look(hub: &Hub, start: &Arc<dyn Start>) -> Result<(), HubError> {
         let attended = hub.engine.running().get(&id).cloned();
         match attended {
             // Its vault is ended first, and the task is given up when that is over.
-            Some(stop) if silent > ATTENDED_SILENCE_SECONDS => stop.cancel(),
+            Some(stop) if silent > SILENCE_SECONDS => stop.cancel(),
             None if silent > SILENCE_SECONDS => spawn_lost(hub, id, kept.lost),
             _ => {}
         }

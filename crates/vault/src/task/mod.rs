@@ -15,8 +15,9 @@ mod run_app;
 mod tests;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use api::{
     ClaimTask, ClaimedTask, Custodian, DatasetId, Digest, EndTask, SignedStatement, TaskId,
@@ -153,6 +154,10 @@ impl VaultKeys {
     }
 }
 
+/// How often the hub hears of a vault at least, whatever its task does. With the patience of one call (90 s) it stays below
+/// what the hub waits before it gives a silent vault up.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+
 /// Everything that the kinds of task share.
 pub(crate) struct Work<'a> {
     hub: hub::SharedHub,
@@ -165,12 +170,32 @@ pub(crate) struct Work<'a> {
 impl Work<'_> {
     /// Tells the hub how far the task is; only when it is news, and a failure to tell is no failure of the task.
     pub(crate) fn progress(&self, percent: u8) {
-        if self.percent.swap(percent, Ordering::Relaxed) != percent
-            && let Err(error) = self.hub.progress(self.config.task, percent)
-        {
+        if self.percent.swap(percent, Ordering::Relaxed) != percent {
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        let percent = self.percent.load(Ordering::Relaxed);
+        if let Err(error) = self.hub.progress(self.config.task, percent) {
             tracing::debug!(%error, "the hub did not take the progress");
         }
     }
+}
+
+/// Does `work`, and meanwhile calls `tell` from a thread of its own whenever `every` has passed.
+fn heard_of<T>(every: Duration, tell: impl Fn() + Send, work: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        let (at_work, ends) = mpsc::channel::<std::convert::Infallible>();
+        scope.spawn(move || {
+            while ends.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
+                tell();
+            }
+        });
+        // Dropped before the scope waits for the thread, also when the work panics.
+        let _at_work = at_work;
+        work()
+    })
 }
 
 /// What came of it, for the receipt.
@@ -215,11 +240,15 @@ pub fn run(hub: Arc<dyn Hub>, config: &TaskConfig, keys: &VaultKeys) -> Result<(
     let work = Work { hub: Arc::clone(&hub), keys, config, claimed, percent: AtomicU8::new(0) };
 
     let mut made = Made::default();
-    let result = match kind {
-        TaskKind::Demultiplex => demultiplex::run(&work, &mut made),
-        TaskKind::App => run_app::run(&work, &mut made),
-        TaskKind::Reseal => reseal::run(&work, &mut made),
-    };
+    let result = heard_of(
+        HEARTBEAT,
+        || work.tell(),
+        || match kind {
+            TaskKind::Demultiplex => demultiplex::run(&work, &mut made),
+            TaskKind::App => run_app::run(&work, &mut made),
+            TaskKind::Reseal => reseal::run(&work, &mut made),
+        },
+    );
 
     let receipt = Receipt {
         hub: name,

@@ -437,3 +437,13 @@ fn an_object_that_the_hub_exchanged_stops_the_task() {
     assert!(matches!(result, Err(TaskError::Dataset(_))), "{result:?}");
     assert!(!end.complete && receipt.outputs.is_empty());
 }
+
+#[test]
+fn a_vault_is_heard_of_as_long_as_it_works() {
+    let (heard, told) = mpsc::channel();
+    let tell = move || heard.send(()).unwrap();
+    let beats = heard_of(Duration::from_millis(1), tell, || told.iter().take(3).count());
+    assert_eq!(beats, 3);
+    // This ends because nobody tells any more.
+    told.iter().for_each(drop);
+}

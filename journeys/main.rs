@@ -1,0 +1,9 @@
+//! Whole-system stories, one file each: the real programs as processes of their own, on loopback, over TLS.
+//!
+//! A story ends what it started, by its process id, also when it fails.
+
+#![expect(clippy::unwrap_used, reason = "a stage that cannot be set up is a story that failed")]
+
+mod killed;
+mod refused;
+mod stage;

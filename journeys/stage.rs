@@ -1,0 +1,175 @@
+//! A hub and people, each a process of the program under test, in a folder that goes away with the story.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take before the story has failed.
+const LOST: Duration = Duration::from_secs(120);
+
+/// Where a story plays.
+pub(crate) struct Stage {
+    dir: tempfile::TempDir,
+}
+
+/// A process that is ended with the story.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Ends it as a power cut would: it gets no word.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Waits for its end and gives what it printed.
+    pub(crate) fn finish(mut self) -> Output {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut err = self.0.stderr.take().unwrap();
+        let reads = std::thread::spawn(move || {
+            err.read_to_end(&mut stderr).unwrap();
+            stderr
+        });
+        self.0.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+        let status = self.0.wait().unwrap();
+        Output { status, stdout, stderr: reads.join().unwrap() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// A hub that answers.
+pub(crate) struct Hub {
+    process: Running,
+    pub(crate) url: String,
+    pub(crate) ca_file: String,
+    pub(crate) one_time_code: String,
+}
+
+impl Hub {
+    /// Ends it without a word.
+    pub(crate) fn kill(self) {
+        self.process.kill();
+    }
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn chorion(&self, home: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chorion"));
+        command.env("CHORION_HOME", self.path(home));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts the hub, or starts it again on the same data; `listen` is an address with port 0 for a free one.
+    pub(crate) fn hub(&self, listen: &str) -> Hub {
+        let mut command = self.chorion("nobody");
+        command.args(["serve", "--json", "--vaults", "0", "--listen", listen]);
+        command.arg("--data").arg(self.path("hub"));
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut text = String::new();
+        let process = Running(child);
+        let told = loop {
+            text += &lines.next().expect("the hub tells where it is before it ends").unwrap();
+            if let Ok(told) = serde_json::from_str::<Value>(&text) {
+                break told;
+            }
+        };
+        let word = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
+        Hub {
+            process,
+            url: word("url"),
+            ca_file: word("ca_file"),
+            one_time_code: word("one_time_code"),
+        }
+    }
+
+    /// Starts a command of somebody.
+    pub(crate) fn start(&self, home: &str, words: &[&str]) -> Running {
+        Running(self.chorion(home).args(words).spawn().unwrap())
+    }
+
+    /// Runs a command of somebody to its end; `--json` is added.
+    pub(crate) fn run(&self, home: &str, words: &[&str]) -> Output {
+        self.start(home, &[words, &["--json"]].concat()).finish()
+    }
+
+    /// As [`run`](Self::run); it must go well.
+    pub(crate) fn call(&self, home: &str, words: &[&str]) -> Value {
+        let output = self.run(home, words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "chorion {words:?} failed:\n{said}");
+        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+    }
+
+    /// The first person, with a key at the hub.
+    pub(crate) fn enrol(&self, hub: &Hub, home: &str) {
+        let login =
+            ["login", "--hub", &hub.url, "--ca", &hub.ca_file, "--code", &hub.one_time_code];
+        self.call(home, &login);
+    }
+
+    /// A project of somebody and the phrase of its card.
+    pub(crate) fn project(&self, home: &str, name: &str) -> (String, String) {
+        let project = self.call(home, &["project", "create", name]);
+        let id = project["id"].as_str().unwrap().to_owned();
+        let card = self.call(home, &["project", "card", &id]);
+        (id, card["phrase"].as_str().unwrap().to_owned())
+    }
+
+    /// Bytes of whole blobs in all facilities of the hub's own.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        let blobs = files(&self.path("hub"));
+        blobs.iter().filter(|(path, _)| is_blob(path)).map(|(_, bytes)| bytes).sum()
+    }
+}
+
+/// Whether a file is a blob that is whole: they are named by 64 hexadecimal digits.
+fn is_blob(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Every file below `dir` with its length. Files come and go while a hub works.
+pub(crate) fn files(dir: &Path) -> Vec<(PathBuf, u64)> {
+    let mut found = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => dirs.push(entry.path()),
+                Ok(metadata) => found.push((entry.path(), metadata.len())),
+                Err(_gone) => {}
+            }
+        }
+    }
+    found
+}
+
+/// Waits until something is so.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !is_so() {
+        assert!(since.elapsed() < LOST, "{what} did not come in {} s", LOST.as_secs());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
