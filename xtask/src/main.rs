@@ -1,9 +1,10 @@
 //! Chores of the repository, run as `cargo xtask`.
 //!
 //! `tidy` holds what the compiler cannot: which arrows between crates must be absent, and the rules of the page. `replay` makes a
-//! run folder grow the way an instrument writes it.
+//! run folder grow the way an instrument writes it. `permissions` prints who may do what.
 
 mod failure;
+mod permissions;
 mod replay;
 mod tidy;
 
@@ -23,6 +24,8 @@ struct Arguments {
 enum Chore {
     /// Check the arrows between crates and the rules of the repository
     Tidy,
+    /// Print who may do what, as the hub decides it
+    Permissions(permissions::Arguments),
     /// Make a run folder grow the way an instrument writes it
     Replay(replay::Arguments),
 }
@@ -38,6 +41,7 @@ fn workspace() -> PathBuf {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Tidy => tidy::run(&workspace()),
+        Chore::Permissions(arguments) => permissions::run(&workspace(), &arguments),
         Chore::Replay(arguments) => replay::run(&workspace(), &arguments),
     };
     match outcome {

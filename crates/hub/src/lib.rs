@@ -27,4 +27,5 @@ mod tls;
 pub use config::{HubConfig, StartError};
 pub use error::HubError;
 pub use http::openapi;
+pub use policy::permissions;
 pub use serve::{Ready, StopHandle, serve};

@@ -92,8 +92,8 @@ macro_rules! actions {
         pub(crate) enum Action { $($(#[$doc])* $action,)+ }
 
         impl Action {
-            #[cfg(test)]
-            const ALL: &[Self] = &[$(Self::$action,)+];
+            /// All of them, in the order of the table.
+            pub(crate) const ALL: &[Self] = &[$(Self::$action,)+];
 
             fn rule(self) -> Rule {
                 match self {
@@ -241,61 +241,62 @@ pub(crate) fn allow(actor: Actor, action: Action, standing: Standing) -> Verdict
     }
 }
 
+/// Every right of a member, lowest first.
+const MEMBERS: [(&str, Right); 6] = [
+    ("browse", Browse),
+    ("read", Read),
+    ("create", Create),
+    ("write", Write),
+    ("admin", Admin),
+    ("owner", Owner),
+];
+
+/// The whole table as text, an act a line: `yes`, `no` (403), `-` (404: there is no such thing for this caller). It is what
+/// `cargo xtask permissions` prints and `spec/policy.txt` keeps.
+pub fn permissions() -> String {
+    let made = Standing::Member { right: Create, maker: true };
+    let mut columns: Vec<(&str, Actor, Standing)> = vec![
+        ("account", Actor::Person { operator: false }, Standing::Hub),
+        ("operator", Actor::Person { operator: true }, Standing::Hub),
+        ("stranger", Actor::Person { operator: true }, Standing::Stranger),
+    ];
+    for (name, right) in MEMBERS {
+        let standing = Standing::Member { right, maker: false };
+        columns.push((name, Actor::Person { operator: false }, standing));
+    }
+    columns.push(("maker", Actor::Person { operator: false }, made));
+    columns.push(("instr-hub", Actor::Instrument, Standing::Hub));
+    columns.push(("instr-own", Actor::Instrument, made));
+    columns.push(("vault-in", Actor::Vault, Standing::TaskInput));
+    columns.push(("vault-out", Actor::Vault, Standing::TaskOutput));
+    columns.push(("vault-to", Actor::Vault, Standing::TaskTarget));
+    let row = |act: &str, cells: &mut dyn Iterator<Item = &'static str>| {
+        let mut row = format!("{act:<22}");
+        cells.for_each(|cell| row.push_str(&format!("{cell:<10}")));
+        row.trim_end().to_owned() + "\n"
+    };
+    let mut text = row("act", &mut columns.iter().map(|(name, ..)| *name));
+    for action in Action::ALL {
+        let verdicts = columns.iter().map(|(_, actor, standing)| allow(*actor, *action, *standing));
+        text.push_str(&row(
+            action.act(),
+            &mut verdicts.map(|verdict| match verdict {
+                Verdict::Allow => "yes",
+                Verdict::Forbid => "no",
+                Verdict::Hide => "-",
+            }),
+        ));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fmt::Write as _;
-
     use super::*;
-
-    const MEMBERS: [Right; 6] = [Browse, Read, Create, Write, Admin, Owner];
-
-    fn mark(verdict: Verdict) -> &'static str {
-        match verdict {
-            Verdict::Allow => "yes",
-            Verdict::Forbid => "no",
-            Verdict::Hide => "-",
-        }
-    }
-
-    /// The whole table as text. `yes`, `no` (403), `-` (404: there is no such thing for this caller).
-    fn table() -> String {
-        let member = |right| Standing::Member { right, maker: false };
-        let made = Standing::Member { right: Create, maker: true };
-        let mut columns: Vec<(&str, Actor, Standing)> = vec![
-            ("account", Actor::Person { operator: false }, Standing::Hub),
-            ("operator", Actor::Person { operator: true }, Standing::Hub),
-            ("stranger", Actor::Person { operator: true }, Standing::Stranger),
-        ];
-        for (name, right) in
-            ["browse", "read", "create", "write", "admin", "owner"].into_iter().zip(MEMBERS)
-        {
-            columns.push((name, Actor::Person { operator: false }, member(right)));
-        }
-        columns.push(("maker", Actor::Person { operator: false }, made));
-        columns.push(("instr-hub", Actor::Instrument, Standing::Hub));
-        columns.push(("instr-own", Actor::Instrument, made));
-        columns.push(("vault-in", Actor::Vault, Standing::TaskInput));
-        columns.push(("vault-out", Actor::Vault, Standing::TaskOutput));
-        columns.push(("vault-to", Actor::Vault, Standing::TaskTarget));
-        let mut text = format!("{:<22}", "act");
-        for (name, ..) in &columns {
-            write!(text, "{name:<10}").unwrap();
-        }
-        text = text.trim_end().to_owned() + "\n";
-        for action in Action::ALL {
-            let mut row = format!("{:<22}", action.act());
-            for (_, actor, standing) in &columns {
-                write!(row, "{:<10}", mark(allow(*actor, *action, *standing))).unwrap();
-            }
-            text.push_str(row.trim_end());
-            text.push('\n');
-        }
-        text
-    }
 
     #[test]
     fn the_table_is_the_one_that_was_agreed() {
-        crate::testing::compare_snapshot("../../spec/policy.txt", &table());
+        crate::testing::compare_snapshot("../../spec/policy.txt", &permissions());
     }
 
     #[test]
@@ -317,7 +318,7 @@ mod tests {
     fn a_higher_right_allows_all_that_a_lower_one_does() {
         for action in Action::ALL {
             for maker in [false, true] {
-                let verdicts = MEMBERS.map(|right| {
+                let verdicts = MEMBERS.map(|(_, right)| {
                     let standing = Standing::Member { right, maker };
                     allow(Actor::Person { operator: false }, *action, standing) == Verdict::Allow
                 });
@@ -329,7 +330,7 @@ mod tests {
     #[test]
     fn running_the_hub_opens_no_project() {
         for action in Action::ALL {
-            for right in MEMBERS {
+            for (_, right) in MEMBERS {
                 let standing = Standing::Member { right, maker: false };
                 assert_eq!(
                     allow(Actor::Person { operator: true }, *action, standing),

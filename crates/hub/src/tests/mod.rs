@@ -1,6 +1,7 @@
 //! The hub as callers meet it: through the real router, and over real TLS on loopback.
 
 mod calls;
+mod coverage;
 mod datasets;
 mod material;
 mod people;
