@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use runfolder::dir::{DirSink, DirSource};
 use runfolder::{
-    Collision, Plan, PlanError, PlanOptions, Progress, Report, RunInfo, SampleSheet, SettingError,
-    SheetVersion, Source, demultiplex, draft, limits, plan, read_small, survey,
+    Collision, Plan, PlanError, PlanOptions, Progress, Report, RunInfo, SampleSheet, SheetVersion,
+    Source, demultiplex, draft, limits, plan, read_small, survey,
 };
 use serde::Serialize;
 
@@ -68,7 +68,7 @@ struct How {
     /// Only these lanes.
     #[arg(long, value_name = "LANE", value_delimiter = ',')]
     lanes: Vec<u32>,
-    /// Go on where the sheet asks for adapter trimming, which is not done.
+    /// Leave adapters in the reads, also where the sheet asks for trimming or masking.
     #[arg(long)]
     without_trimming: bool,
 }
@@ -213,9 +213,6 @@ fn plan_error(error: PlanError) -> CliError {
             )),
             None => said.hint("their indexes are the same as far as they are compared: correct the sheet"),
         },
-        PlanError::Setting(SettingError::Trimming(_)) => {
-            said.hint("`--without-trimming` writes the reads untrimmed, to be trimmed afterwards")
-        }
         _ => said,
     }
 }

@@ -563,7 +563,7 @@ impl<'a> Engine<'a> {
                     for ((output, text), metrics) in
                         layout.outputs.iter().zip(&mut spelling.texts).zip(&mut spelling.metrics)
                     {
-                        worker.name.record(text, output.number, &output.columns, of(at));
+                        metrics.adapter_bases += worker.name.record(text, output, of(at)) as u64;
                         metrics.bases += output.bases as u64;
                         for range in &output.columns {
                             let (q30, sum) = fastq::qualities(&of(at)[range.clone()]);
@@ -713,6 +713,7 @@ impl Slot {
             total.bases += sum.bases;
             total.q30_bases += sum.q30_bases;
             total.quality_sum += sum.quality_sum;
+            total.adapter_bases += sum.adapter_bases;
         }
     }
 }

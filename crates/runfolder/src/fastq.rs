@@ -8,7 +8,7 @@ use std::ops::Range;
 use libdeflater::{CompressionLvl, Compressor};
 
 use crate::places::Position;
-use crate::plan::{Layout, UmiPart};
+use crate::plan::{Layout, OutputRead, UmiPart};
 
 /// The most text in one member: what is left of 64 KiB for a block that does not compress.
 pub(crate) const MEMBER_BYTES: usize = 65_280;
@@ -107,20 +107,21 @@ impl Name {
         self.after.push(b'\n');
     }
 
-    /// Adds one read of the cluster as four lines.
-    pub(crate) fn record(
-        &self,
-        out: &mut Vec<u8>,
-        read: u32,
-        columns: &[Range<usize>],
-        row: &[u8],
-    ) {
+    /// Adds one read of the cluster as four lines, and gives the bases of adapter it had.
+    pub(crate) fn record(&self, out: &mut Vec<u8>, read: &OutputRead, row: &[u8]) -> usize {
         out.extend_from_slice(&self.before);
-        number(out, read.into());
+        number(out, read.number.into());
         out.extend_from_slice(&self.after);
-        bases(out, columns, row);
+        let first = out.len();
+        bases(out, &read.columns, row);
+        let cut = read.trimming.as_ref().map(|trimming| trimming.cut(&out[first..]));
+        if let Some(cut) = &cut {
+            out.truncate(first + cut.written);
+            out[first + cut.kept..].fill(b'N');
+        }
         out.extend_from_slice(b"\n+\n");
-        for range in columns {
+        let first = out.len();
+        for range in &read.columns {
             let calls = &row[range.clone()];
             let at = out.len();
             out.resize(at + calls.len(), 0);
@@ -128,7 +129,12 @@ impl Name {
                 *letter = quality(*call) + 33;
             }
         }
+        if let Some(cut) = &cut {
+            out.truncate(first + cut.written);
+            out[first + cut.kept..].fill(b'#');
+        }
         out.push(b'\n');
+        cut.map_or(0, |cut| cut.adapter)
     }
 }
 
@@ -206,6 +212,12 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+    use crate::source::ReadKind;
+
+    fn read(number: u32, columns: Vec<Range<usize>>) -> OutputRead {
+        let bases = columns.iter().map(ExactSizeIterator::len).sum();
+        OutputRead { kind: ReadKind::Read, number, columns, bases, trimming: None }
+    }
 
     #[test]
     fn a_cluster_is_spelled_as_bcl2fastq_spells_it() {
@@ -224,7 +236,7 @@ mod tests {
         let start = name_start("A00999", 7, "HSYNTHDSXX", 1, 1101);
         name.spell(&start, (1271, -3), &layout, &row, true);
         let mut out = Vec::new();
-        name.record(&mut out, 2, &[2..3, 3..5], &row);
+        name.record(&mut out, &read(2, vec![2..3, 3..5]), &row);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "@A00999:7:HSYNTHDSXX:1:1101:1271:-3:AT+rCAT 2:N:0:AN+TT\nGNC\n+\nF#!\n"
@@ -232,7 +244,7 @@ mod tests {
         let plain = Layout { outputs: Vec::new(), umi: Vec::new(), index: Vec::new() };
         name.spell(&start, (0, i64::MAX), &plain, &row, false);
         let mut out = Vec::new();
-        name.record(&mut out, 1, &[2..3], &row);
+        name.record(&mut out, &read(1, vec![2..3]), &row);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "@A00999:7:HSYNTHDSXX:1:1101:0:9223372036854775807 1:Y:0:0\nG\n+\nF\n"

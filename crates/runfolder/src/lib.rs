@@ -4,6 +4,7 @@
 //! [`RunInfo::parse`] and [`SampleSheet::parse`], then [`plan()`], where everything that can be wrong with a sheet is said,
 //! then [`demultiplex`]. The rules are written down in `spec/demultiplexing.md`.
 
+mod adapter;
 mod barcode;
 mod cbcl;
 mod cycle;

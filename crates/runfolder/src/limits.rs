@@ -28,3 +28,7 @@ pub const MAX_CBCL_HEADER_BYTES: u32 = 1 << 20;
 pub const MAX_FILES: usize = 8 << 20;
 /// A `.clocs` file, in bytes.
 pub const MAX_CLOCS_BYTES: u64 = 256 << 20;
+/// Adapters of one read.
+pub const MAX_ADAPTERS: usize = 64;
+/// Bases of one adapter.
+pub const MAX_ADAPTER_BASES: usize = 1000;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
+use crate::adapter::Trimming;
 use crate::barcode::{Candidate, Pattern, Words, conflict, reverse_complement, word_code};
 use crate::limits;
 use crate::mask::{CycleMask, CycleUse, MaskError};
@@ -25,7 +26,7 @@ pub struct PlanOptions {
     pub mismatches: Option<[u8; 2]>,
     /// Also write clusters that fail the instrument's filter, marked `Y` in their read names.
     pub with_failed_reads: bool,
-    /// Go on, with a warning, where a version 2 sheet asks for adapter trimming, which is not done.
+    /// Leave adapters where they are, also where the sheet asks for them to be trimmed or masked.
     pub without_trimming: bool,
     /// Only these lanes.
     pub lanes: Option<BTreeSet<u32>>,
@@ -77,6 +78,8 @@ pub(crate) struct OutputRead {
     pub(crate) number: u32,
     pub(crate) columns: Vec<Range<usize>>,
     pub(crate) bases: usize,
+    /// What is done with adapters; `None` where none is looked for.
+    pub(crate) trimming: Option<Trimming>,
 }
 
 /// One part of a read name's molecular identifier.
@@ -265,27 +268,36 @@ pub fn draft(run: RunInfo, sheet: &SampleSheet, options: PlanOptions) -> Result<
         return Err(PlanError::IndexCycles { read: read.number, cycles: read.cycles });
     }
     let mut warnings = sheet.warnings.clone();
-    let settings = Settings::of_sheet(sheet, options.without_trimming, &mut warnings)?;
-    let default = match &settings.override_cycles {
-        Some(text) => CycleMask::parse(text, &run)?,
-        None => CycleMask::whole(&run),
+    let settings = Settings::of_sheet(sheet, &mut warnings)?;
+    let shape_of = |settings: &Settings| -> Result<Shape, MaskError> {
+        let mut settings = settings.clone();
+        if options.without_trimming {
+            settings.forget_adapters();
+        }
+        let mask = match settings.override_cycles.take() {
+            Some(text) => CycleMask::parse(&text, &run)?,
+            None => CycleMask::whole(&run),
+        };
+        // What is only matched with, or left aside, makes no other shape.
+        Ok(Shape { mask, trimming: [1, 2].map(|read| settings.trimming(read)) })
     };
-    let mut masks = vec![default];
+    let mut shapes = vec![shape_of(&settings)?];
+    let mut trims = settings.trims();
     let mut samples: Vec<Sample> = Vec::new();
     let mut numbers: HashMap<(Option<String>, String), usize> = HashMap::new();
     let mut rows = Vec::with_capacity(sheet.rows.len());
     for row in &sheet.rows {
         let sample = sample_of(row, &mut samples, &mut numbers)?;
-        let own = settings.with_row(row, options.without_trimming, &mut warnings)?;
-        let layout = match &own.override_cycles {
-            Some(text) if own.override_cycles != settings.override_cycles => {
-                let mask = CycleMask::parse(text, &run)?;
-                masks.iter().position(|known| *known == mask).unwrap_or_else(|| {
-                    masks.push(mask);
-                    masks.len() - 1
-                })
-            }
-            _ => DEFAULT_LAYOUT,
+        let own = settings.with_row(row)?;
+        trims |= own.trims();
+        let layout = if row.settings.is_empty() {
+            DEFAULT_LAYOUT
+        } else {
+            let shape = shape_of(&own)?;
+            shapes.iter().position(|known| *known == shape).unwrap_or_else(|| {
+                shapes.push(shape);
+                shapes.len() - 1
+            })
         };
         let mut patterns = [Pattern::default(); 2];
         for (i, (sequence, name)) in
@@ -298,7 +310,7 @@ pub fn draft(run: RunInfo, sheet: &SampleSheet, options: PlanOptions) -> Result<
             let Some(read) = indexed.get(i) else {
                 return Err(PlanError::NoIndexRead { sample, line, index: name });
             };
-            let uses = &masks[layout].reads[*read];
+            let uses = &shapes[layout].mask.reads[*read];
             let cycles: Vec<usize> =
                 (0..uses.len()).filter(|cycle| uses[*cycle] == CycleUse::Index).collect();
             if sequence.len() > cycles.len() {
@@ -333,9 +345,14 @@ pub fn draft(run: RunInfo, sheet: &SampleSheet, options: PlanOptions) -> Result<
             "IndexOrientation of the sheet is not Forward; indexes are read as forward".to_owned(),
         );
     }
-    let used = used_cycles(&run, &masks);
+    if trims && options.without_trimming {
+        warnings.push(
+            "adapters are left in the reads, although the sheet asks for trimming".to_owned(),
+        );
+    }
+    let used = used_cycles(&run, &shapes);
     let layouts: Vec<Layout> =
-        masks.iter().map(|mask| Layout::of(mask, &run, &used, &settings)).collect();
+        shapes.iter().map(|shape| Layout::of(shape, &run, &used, &settings)).collect();
     if layouts.iter().any(|layout| layout.outputs.is_empty()) {
         return Err(PlanError::NoSequence);
     }
@@ -390,14 +407,21 @@ fn sample_of(
     Ok(at)
 }
 
-/// The cycles that some mask uses, in order.
-fn used_cycles(run: &RunInfo, masks: &[CycleMask]) -> Vec<UsedCycle> {
+/// What settings make of a cluster: which cycles are what, and what becomes of adapters in reads 1 and 2.
+#[derive(PartialEq, Eq)]
+struct Shape {
+    mask: CycleMask,
+    trimming: [Option<Trimming>; 2],
+}
+
+/// The cycles that some shape uses, in order.
+fn used_cycles(run: &RunInfo, shapes: &[Shape]) -> Vec<UsedCycle> {
     let mut used = Vec::new();
     let (mut cycle, mut word) = (0, 0);
     for (read, description) in run.reads.iter().enumerate() {
         for at in 0..description.cycles {
             cycle += 1;
-            let mut uses = masks.iter().map(|mask| mask.reads[read][at]);
+            let mut uses = shapes.iter().map(|shape| shape.mask.reads[read][at]);
             if uses.clone().all(|what| what == CycleUse::Nothing) {
                 continue;
             }
@@ -416,12 +440,12 @@ fn word_columns(used: &[UsedCycle]) -> Vec<(usize, usize, usize)> {
 }
 
 impl Layout {
-    fn of(mask: &CycleMask, run: &RunInfo, used: &[UsedCycle], settings: &Settings) -> Self {
+    fn of(shape: &Shape, run: &RunInfo, used: &[UsedCycle], settings: &Settings) -> Self {
         let column_of: HashMap<u32, usize> =
             used.iter().enumerate().map(|(column, used)| (used.cycle, column)).collect();
         let mut layout = Self { outputs: Vec::new(), umi: Vec::new(), index: Vec::new() };
         let (mut first, mut reads, mut indexes) = (1u32, 0, 0);
-        for (read, uses) in run.reads.iter().zip(&mask.reads) {
+        for (read, uses) in run.reads.iter().zip(&shape.mask.reads) {
             let columns = |wanted: &[CycleUse]| {
                 let cycles = (first..).zip(uses).filter(|(_, what)| wanted.contains(what));
                 runs(cycles.map(|(cycle, _)| column_of[&cycle]))
@@ -449,7 +473,11 @@ impl Layout {
             };
             if !columns.is_empty() && (!read.indexed || settings.index_fastq) {
                 let bases = bases(&columns);
-                layout.outputs.push(OutputRead { kind, number, columns, bases });
+                let trimming = match kind {
+                    ReadKind::Read => shape.trimming.get(number as usize - 1).cloned().flatten(),
+                    ReadKind::Index => None,
+                };
+                layout.outputs.push(OutputRead { kind, number, columns, bases, trimming });
             }
             first += u32::try_from(uses.len()).expect("a run has few cycles by its limit");
         }

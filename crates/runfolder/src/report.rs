@@ -14,12 +14,14 @@ use crate::source::ReadKind;
 pub struct ReadMetrics {
     /// The number in the file name.
     pub number: u32,
-    /// Bases written.
+    /// Bases, before adapters are cut off.
     pub bases: u64,
     /// Of these, with a quality of at least 30.
     pub q30_bases: u64,
     /// The sum of their qualities.
     pub quality_sum: u64,
+    /// Of the bases, those from an adapter's first to the end of the read.
+    pub adapter_bases: u64,
 }
 
 /// One sample in one lane, or the lane's undetermined reads.
@@ -151,6 +153,7 @@ impl Report {
         vec![
             text("Demultiplex_Stats.csv", self.demultiplex_stats()),
             text("Quality_Metrics.csv", self.quality_metrics()),
+            text("Adapter_Metrics.csv", self.adapter_metrics()),
             text("Top_Unknown_Barcodes.csv", self.top_unknown()),
             text("Index_Hopping_Counts.csv", self.hopping()),
             text("fastq_list.csv", self.fastq_list(plan)),
@@ -212,6 +215,32 @@ impl Report {
                             read.quality_sum,
                             share(read.quality_sum, read.bases),
                             share(read.q30_bases, read.bases),
+                        ),
+                    );
+                }
+            }
+        }
+        out
+    }
+
+    fn adapter_metrics(&self) -> String {
+        let mut out = String::from(
+            "Lane,Sample_ID,index,index2,ReadNumber,AdapterBases,SampleBases,% Adapter Bases\n",
+        );
+        for lane in &self.lanes {
+            for sample in &lane.samples {
+                let (i7, i5) = sample.first_pair();
+                for read in &sample.metrics {
+                    line(
+                        &mut out,
+                        format_args!(
+                            "{},{},{i7},{i5},{},{},{},{:.3}",
+                            lane.lane,
+                            sample.sample_id,
+                            read.number,
+                            read.adapter_bases,
+                            read.bases,
+                            share(read.adapter_bases, read.bases),
                         ),
                     );
                 }

@@ -136,6 +136,69 @@ fn identifiers_leave_the_read_for_its_name_unless_they_are_to_stay() {
     );
 }
 
+/// One read of twenty bases, an index of four; the adapter is CTGTCTCT.
+fn with_adapters() -> Made {
+    Made {
+        reads: vec![(20, 'N', 'N'), (4, 'Y', 'N')],
+        tiles: vec![(
+            1,
+            1101,
+            vec![
+                (true, "GAGAGAGAGAGACTGTCTCTACGT"),
+                (true, "GAGACTGTCTCTTATAAAAAACGT"),
+                (true, "GACTGTCTCTTATAAAAAAAACGT"),
+                (true, "GAGAGAGAGAGAGAGAGAGAACGT"),
+                (true, "GAGAGAGAGAGACTGTCTCTGGCC"),
+                (true, "GAGAGAGAGAGACTGTCTCTTTTT"),
+            ],
+        )],
+    }
+}
+
+#[test]
+fn adapters_are_trimmed_or_masked_as_the_sheet_and_its_rows_say() {
+    let sheet = "[BCLConvert_Settings]\nAdapterRead1,CTGTCTCT\nMinimumTrimmedReadLength,8\nMaskShortReads,3\n\
+        [BCLConvert_Data]\nSample_ID,Index,AdapterBehavior,AdapterRead1,MinimumAdapterOverlap\n\
+        A,ACGT,,,\nB,GGCC,mask,,\nC,TTTT,,CTGTCTCG,3\n";
+    let (sink, report) = output(&with_adapters(), sheet);
+    let reads = |file: &str| -> Vec<String> {
+        let text = sink.text(file);
+        text.lines().filter(|line| !line.starts_with(['@', '+'])).map(str::to_owned).collect()
+    };
+    assert_eq!(
+        reads("A_S1_L001_R1_001.fastq.gz"),
+        [
+            "GAGAGAGAGAGA",
+            "FFFFFFFFFFFF",
+            "GAGANNNN",
+            "FFFF####",
+            "NNNNNNNN",
+            "########",
+            "GAGAGAGAGAGAGAGAGAGA",
+            "FFFFFFFFFFFFFFFFFFFF"
+        ]
+    );
+    assert_eq!(
+        reads("B_S2_L001_R1_001.fastq.gz"),
+        ["GAGAGAGAGAGANNNNNNNN", "FFFFFFFFFFFF########"]
+    );
+    // Another adapter: seven of eight bases are below nine tenths, and its first two at the end are too few.
+    assert_eq!(reads("C_S3_L001_R1_001.fastq.gz")[0], "GAGAGAGAGAGACTGTCTCT");
+    assert_eq!(
+        sink.report_text("Adapter_Metrics.csv"),
+        "Lane,Sample_ID,index,index2,ReadNumber,AdapterBases,SampleBases,% Adapter Bases\n\
+         1,A,ACGT,,1,42,80,0.525\n1,B,GGCC,,1,8,20,0.400\n1,C,TTTT,,1,0,20,0.000\n1,Undetermined,,,1,0,0,0.000\n"
+    );
+    // Yield counts what was sequenced, as BCL Convert does: with trimming asked for, its figure is reads times cycles.
+    assert!(sink.report_text("Quality_Metrics.csv").contains("\n1,A,,ACGT,,1,80,80,"));
+    assert_eq!(report.lanes[0].samples[0].metrics[0].adapter_bases, 42);
+    let left = PlanOptions { without_trimming: true, ..threads(1) };
+    let plan = planned(&with_adapters().run_info(), sheet.as_bytes(), left);
+    let (sink, report) = run(&with_adapters().source(), &plan).unwrap();
+    assert!(sink.text("B_S2_L001_R1_001.fastq.gz").contains("\nGAGAGAGAGAGACTGTCTCT\n"));
+    assert!(report.warnings.iter().any(|warning| warning.starts_with("adapters are left")));
+}
+
 #[test]
 fn indexes_of_several_lengths_and_several_rows_of_a_sample_share_a_lane() {
     let made = dual(vec![(
