@@ -30,6 +30,11 @@ for profile in "$@"; do
             "minimap2|minimap2"
             "fastp|fastp"
             "dpkg-deb|dpkg"         # `chorion app pack` unpacks Debian packages with it
+            "openssl|openssl"       # judges of what comes of a person's words
+            "ssh-keygen|openssh-client"
+            "gpg|gpg"
+            "gpg-agent|gpg-agent"
+            "script|bsdutils"
             "/etc/ssl/certs/ca-certificates.crt|ca-certificates"
         )
         package_lists=yes # `chorion app pack` fetches packages with apt-get download

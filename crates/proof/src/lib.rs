@@ -10,6 +10,7 @@
 mod call;
 mod card;
 mod digest;
+mod ethereum;
 mod evidence;
 mod key;
 mod manifest;
@@ -23,6 +24,9 @@ pub use call::{
 };
 pub use card::{Card, CardError};
 pub use digest::{Hasher, sha256};
+pub use ethereum::{
+    BadAddress, BadEthereumSignature, EthereumAddress, EthereumSignature, keccak256, message_digest,
+};
 pub use evidence::{EvidenceKind, UnattestedEvidence};
 pub use key::{BadKey, PublicKey, Signature, SigningKey, key_id};
 pub use manifest::{Extent, FileEntry, Index, IndexError, Manifest, ObjectSet};

@@ -5,47 +5,19 @@
 
 use std::fmt;
 
-use argon2::{Algorithm, Argon2, Block, Params, Version};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::NoRandomness;
-use crate::primitives::{Aes256Gcm, GCM_NONCE_BYTES, GCM_TAG_BYTES, fill_random, sha256};
-use crate::recipient::{RecipientSecret, SEED_BYTES, from_base32, to_base32};
+pub use crate::passphrase::Cost;
+use crate::passphrase::{self, HEAD_BYTES, LockError};
+use crate::primitives::GCM_TAG_BYTES;
+use crate::recipient::{RecipientSecret, SEED_BYTES};
+use crate::secret_line::{self, LineError};
 
 const MARK: &str = "chorion-secret1";
-const CHECK_BYTES: usize = 4;
-const SALT_BYTES: usize = 16;
 const BARE: u8 = 0;
-const LOCKED: u8 = 1;
-/// Form 1, cost 3 × 4, salt 16: what the seal of a locked secret covers besides the seed.
-const LOCK_BYTES: usize = 1 + 12 + SALT_BYTES;
-
-/// What a try of a passphrase costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cost {
-    /// Memory, in KiB.
-    pub memory_kib: u32,
-    /// Passes over it.
-    pub passes: u32,
-    /// Lanes it is divided into.
-    pub lanes: u32,
-}
-
-impl Cost {
-    /// 64 MiB, 3 passes, 4 lanes: RFC 9106's choice where 2 GiB cannot be had.
-    pub const STANDARD: Self = Self { memory_kib: 64 * 1024, passes: 3, lanes: 4 };
-    /// The most that is read: a file must not make its reader work for hours.
-    pub const MOST: Self = Self { memory_kib: 1024 * 1024, passes: 16, lanes: 16 };
-
-    fn parameters(self) -> Option<Params> {
-        let Self { memory_kib, passes, lanes } = self;
-        let most = Self::MOST;
-        if memory_kib > most.memory_kib || passes > most.passes || lanes > most.lanes {
-            return None;
-        }
-        Params::new(memory_kib, passes, lanes, Some(32)).ok()
-    }
-}
+/// The seal of a locked key file covers no label: the form is older than labels.
+const LABEL: &[u8] = b"";
 
 /// Why a key file was not written, or gives no secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +46,27 @@ pub enum KeyFileError {
     WrongPassphrase,
 }
 
+impl From<LockError> for KeyFileError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Random(error) => Self::Random(error),
+            LockError::UnknownForm => Self::UnknownForm,
+            LockError::BadCost => Self::BadCost,
+            LockError::WrongPassphrase => Self::WrongPassphrase,
+        }
+    }
+}
+
+impl From<LineError> for KeyFileError {
+    fn from(error: LineError) -> Self {
+        match error {
+            LineError::None => Self::NoKey,
+            LineError::Several => Self::SeveralKeys,
+            LineError::BadCheck => Self::BadCheck,
+        }
+    }
+}
+
 /// The text of a key file with the secret bare: whoever reads the file has the key.
 #[must_use]
 pub fn write_bare(secret: &RecipientSecret) -> Zeroizing<String> {
@@ -90,46 +83,20 @@ pub fn write_locked(
     passphrase: &[u8],
     cost: Cost,
 ) -> Result<Zeroizing<String>, KeyFileError> {
-    let mut salt = [0; SALT_BYTES];
-    fill_random(&mut salt)?;
-    let payload = lock(secret, passphrase, cost, salt)?;
+    let payload = passphrase::lock(LABEL, secret.expose_seed(), passphrase, cost)?;
     Ok(text(secret, "protected by a passphrase", &payload))
-}
-
-fn lock(
-    secret: &RecipientSecret,
-    passphrase: &[u8],
-    cost: Cost,
-    salt: [u8; SALT_BYTES],
-) -> Result<Vec<u8>, KeyFileError> {
-    let mut payload = vec![LOCKED];
-    for part in [cost.memory_kib, cost.passes, cost.lanes] {
-        payload.extend_from_slice(&part.to_be_bytes());
-    }
-    payload.extend_from_slice(&salt);
-    let mut sealed = [0; SEED_BYTES + GCM_TAG_BYTES];
-    passphrase_key(passphrase, &salt, cost)?.seal(
-        NONCE,
-        &payload,
-        secret.expose_seed(),
-        &mut sealed,
-    );
-    payload.extend_from_slice(&sealed);
-    Ok(payload)
 }
 
 fn text(secret: &RecipientSecret, protection: &str, payload: &[u8]) -> Zeroizing<String> {
     let fingerprint = secret.public().fingerprint();
-    let payload = Zeroizing::new([payload, &sha256(payload)[..CHECK_BYTES]].concat());
-    let digits = Zeroizing::new(to_base32(&payload));
+    let line = secret_line::write(MARK, payload);
     let mut text = Zeroizing::new(String::with_capacity(512));
     text.push_str("# Chorion secret key, ");
     text.push_str(protection);
     text.push_str(". It opens what was sealed to its public key.\n# fingerprint: ");
     text.push_str(&hex(&fingerprint));
     text.push('\n');
-    text.push_str(MARK);
-    text.push_str(&digits);
+    text.push_str(&line);
     text.push('\n');
     text
 }
@@ -153,21 +120,8 @@ impl KeyFile {
     /// # Errors
     /// It has no secret key line or several, or the line is damaged or of an unknown form.
     pub fn read(text: &str) -> Result<Self, KeyFileError> {
-        let mut lines = text.lines().filter_map(|line| line.trim().strip_prefix(MARK));
-        let digits = lines.next().ok_or(KeyFileError::NoKey)?;
-        if lines.next().is_some() {
-            return Err(KeyFileError::SeveralKeys);
-        }
-        let bytes = Zeroizing::new(from_base32(digits).ok_or(KeyFileError::BadCheck)?);
-        let (payload, check) = bytes
-            .len()
-            .checked_sub(CHECK_BYTES)
-            .map(|end| bytes.split_at(end))
-            .ok_or(KeyFileError::BadCheck)?;
-        if check != &sha256(payload)[..CHECK_BYTES] {
-            return Err(KeyFileError::BadCheck);
-        }
-        match payload {
+        let payload = secret_line::read(MARK, text)?;
+        match payload.as_slice() {
             [BARE, seed @ ..] => {
                 let mut seed =
                     <[u8; SEED_BYTES]>::try_from(seed).map_err(|_| KeyFileError::UnknownForm)?;
@@ -175,26 +129,26 @@ impl KeyFile {
                 seed.zeroize();
                 Ok(Self::Bare(secret))
             }
-            [LOCKED, ..] => payload
-                .try_into()
-                .map(|payload| Self::Locked(LockedSecret(payload)))
-                .map_err(|_| KeyFileError::UnknownForm),
-            _ => Err(KeyFileError::UnknownForm),
+            locked => {
+                let cost = passphrase::cost(locked)?;
+                let locked = locked.try_into().map_err(|_| KeyFileError::UnknownForm)?;
+                Ok(Self::Locked(LockedSecret { cost, locked }))
+            }
         }
     }
 }
 
 /// A secret under a passphrase.
-pub struct LockedSecret([u8; LOCK_BYTES + SEED_BYTES + GCM_TAG_BYTES]);
+pub struct LockedSecret {
+    cost: Cost,
+    locked: [u8; HEAD_BYTES + SEED_BYTES + GCM_TAG_BYTES],
+}
 
 impl LockedSecret {
     /// What a try costs.
     #[must_use]
-    pub fn cost(&self) -> Cost {
-        let number = |at: usize| {
-            u32::from_be_bytes([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]])
-        };
-        Cost { memory_kib: number(1), passes: number(5), lanes: number(9) }
+    pub const fn cost(&self) -> Cost {
+        self.cost
     }
 
     /// Opens it.
@@ -202,10 +156,9 @@ impl LockedSecret {
     /// # Errors
     /// The passphrase is another, or the cost is more than this program does.
     pub fn unlock(&self, passphrase: &[u8]) -> Result<RecipientSecret, KeyFileError> {
-        let (lock, sealed) = self.0.split_at(LOCK_BYTES);
-        let key = passphrase_key(passphrase, &lock[LOCK_BYTES - SALT_BYTES..], self.cost())?;
+        let opened = passphrase::unlock(LABEL, &self.locked, passphrase)?;
         let mut seed = [0; SEED_BYTES];
-        key.open(NONCE, lock, sealed, &mut seed).map_err(|_| KeyFileError::WrongPassphrase)?;
+        seed.copy_from_slice(&opened);
         let secret = RecipientSecret::from_seed(seed);
         seed.zeroize();
         Ok(secret)
@@ -214,24 +167,8 @@ impl LockedSecret {
 
 impl fmt::Debug for LockedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("LockedSecret").field(&self.cost()).finish()
+        f.debug_tuple("LockedSecret").field(&self.cost).finish()
     }
-}
-
-/// The key is used for one seal, having a salt of its own, so its nonce may be constant.
-const NONCE: [u8; GCM_NONCE_BYTES] = [0; GCM_NONCE_BYTES];
-
-fn passphrase_key(passphrase: &[u8], salt: &[u8], cost: Cost) -> Result<Aes256Gcm, KeyFileError> {
-    let parameters = cost.parameters().ok_or(KeyFileError::BadCost)?;
-    let mut memory = vec![Block::default(); parameters.block_count()];
-    let mut derived = [0; 32];
-    let result = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters)
-        .hash_password_into_with_memory(passphrase, salt, &mut derived, &mut memory);
-    memory.iter_mut().for_each(Zeroize::zeroize);
-    result.map_err(|_| KeyFileError::BadCost)?;
-    let key = Aes256Gcm::new(&derived);
-    derived.zeroize();
-    Ok(key)
 }
 
 #[cfg(test)]

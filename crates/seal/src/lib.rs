@@ -30,8 +30,10 @@ pub mod label;
 mod object;
 #[cfg(not(target_arch = "wasm32"))]
 mod parallel;
+pub mod passphrase;
 mod primitives;
 pub mod recipient;
+pub mod secret_line;
 mod stream;
 pub mod wrap;
 
