@@ -11,6 +11,7 @@ mod demux;
 mod doctor;
 mod download;
 mod offline;
+mod owner;
 mod people;
 mod project;
 mod report;
@@ -89,6 +90,12 @@ enum Command {
     Seal(offline::SealArgs),
     Open(offline::OpenArgs),
     Inspect(offline::InspectArgs),
+    /// Twelve words, from which all keys of a person come: draw, restore, check.
+    #[command(subcommand)]
+    Words(owner::WordsCommand),
+    /// The keys that come of the words: show, sign, open.
+    #[command(subcommand)]
+    Identity(owner::IdentityCommand),
     /// The vault outside a guest: does the tasks that engines start it for.
     #[command(subcommand, hide = true)]
     Vault(vault::VaultCommand),
@@ -133,6 +140,8 @@ fn run(command: Command, ui: Ui) -> CliResult {
         Command::Seal(args) => offline::seal(args, &ui),
         Command::Open(args) => offline::open(args, &ui),
         Command::Inspect(args) => offline::inspect(args, &ui),
+        Command::Words(command) => owner::words(command, &ui),
+        Command::Identity(command) => owner::identity(command, &ui),
         Command::Vault(command) => vault::run(command, ui),
     }
 }

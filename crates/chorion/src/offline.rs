@@ -3,8 +3,8 @@
 //! An output has its name only when it is whole. Until then it has no name at all where the system allows that, so that not even
 //! a kill leaves a half-opened file behind.
 
-mod keys;
-mod output;
+pub(crate) mod keys;
+pub(crate) mod output;
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
@@ -440,7 +440,7 @@ impl Read for Counting<'_> {
 
 impl Output {
     /// Writes a small file at once and gives it its name.
-    fn write_whole(self, bytes: &[u8]) -> CliResult {
+    pub(crate) fn write_whole(self, bytes: &[u8]) -> CliResult {
         self.file().write_all(bytes).map_err(|error| self.unwritten(error))?;
         self.keep()
     }

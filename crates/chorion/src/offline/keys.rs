@@ -17,7 +17,7 @@ const VARIABLE: &str = "CHORION_PASSPHRASE";
 
 /// Where the passphrase comes from, if not from a prompt.
 #[derive(Debug, Args)]
-pub(super) struct PassphraseArgs {
+pub(crate) struct PassphraseArgs {
     /// Read the passphrase from the first line of a file. Otherwise it comes from the variable `CHORION_PASSPHRASE`, or a prompt.
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
@@ -26,21 +26,40 @@ pub(super) struct PassphraseArgs {
 impl PassphraseArgs {
     /// A passphrase for a new key; a prompt asks twice.
     pub(super) fn choose(&self) -> CliResult<Zeroizing<String>> {
-        let passphrase = match self.given()? {
-            Some(passphrase) => passphrase,
-            None => {
-                let first = prompt("Passphrase for the secret key: ", "keygen")?;
-                if *prompt("The same again: ", "keygen")? != *first {
-                    return Err(CliError::new("the two passphrases differ").hint("try again"));
-                }
-                first
-            }
-        };
-        if passphrase.is_empty() {
+        let chosen = self.chosen("Passphrase for the secret key: ", "keygen")?;
+        if chosen.is_empty() {
             return Err(CliError::new("an empty passphrase protects nothing")
                 .hint("choose one, or say `--no-passphrase` if the file is safe where it lies"));
         }
-        Ok(passphrase)
+        Ok(chosen)
+    }
+
+    /// The same for a file that is never without one.
+    pub(crate) fn choose_for(&self, text: &str) -> CliResult<Zeroizing<String>> {
+        let chosen = self.chosen(text, "words")?;
+        if chosen.is_empty() {
+            return Err(CliError::new("an empty passphrase protects nothing").hint("choose one"));
+        }
+        Ok(chosen)
+    }
+
+    fn chosen(&self, text: &str, command: &str) -> CliResult<Zeroizing<String>> {
+        if let Some(passphrase) = self.given()? {
+            return Ok(passphrase);
+        }
+        let first = prompt(text, command)?;
+        if *prompt("The same again: ", command)? != *first {
+            return Err(CliError::new("the two passphrases differ").hint("try again"));
+        }
+        Ok(first)
+    }
+
+    /// The passphrase of a file that there is.
+    pub(crate) fn given_or_ask(&self, text: &str) -> CliResult<Zeroizing<String>> {
+        match self.given()? {
+            Some(passphrase) => Ok(passphrase),
+            None => prompt(text, "identity"),
+        }
     }
 
     fn given(&self) -> CliResult<Option<Zeroizing<String>>> {
@@ -58,7 +77,8 @@ impl PassphraseArgs {
     }
 }
 
-fn prompt(text: &str, command: &str) -> CliResult<Zeroizing<String>> {
+/// Asks at the terminal, without showing what is typed.
+pub(crate) fn prompt(text: &str, command: &str) -> CliResult<Zeroizing<String>> {
     let hint = || {
         format!(
             "give `--passphrase-file FILE`, or set {VARIABLE}: `chorion {command} --help` says more"
@@ -137,7 +157,8 @@ pub(super) fn identity(path: &Path, passphrase: &PassphraseArgs) -> CliResult<Re
     }
 }
 
-fn read_small(path: &Path) -> CliResult<Zeroizing<String>> {
+/// The text of a file that is small if it is what it should be.
+pub(crate) fn read_small(path: &Path) -> CliResult<Zeroizing<String>> {
     let name = path.display();
     let unread = |error| CliError::new(format!("{name} could not be read")).caused_by(error);
     let mut text = Zeroizing::new(String::new());

@@ -14,12 +14,12 @@ use tempfile::TempPath;
 use crate::report::{CliError, CliResult};
 
 /// Readable by the owner alone.
-pub(super) const SECRET: u32 = 0o600;
+pub(crate) const SECRET: u32 = 0o600;
 /// Readable by everybody the folder and the person's own settings allow.
-pub(super) const PUBLIC: u32 = 0o644;
+pub(crate) const PUBLIC: u32 = 0o644;
 
 /// A file on its way to its name.
-pub(super) struct Output {
+pub(crate) struct Output {
     file: File,
     path: PathBuf,
     force: bool,
@@ -29,7 +29,7 @@ pub(super) struct Output {
 
 impl Output {
     /// Makes the file in the folder it is to stand in, after looking whether its name is free.
-    pub(super) fn create(path: &Path, mode: u32, force: bool) -> CliResult<Self> {
+    pub(crate) fn create(path: &Path, mode: u32, force: bool) -> CliResult<Self> {
         let name = path.display();
         let taken = path.symlink_metadata();
         if path.is_dir() || path.file_name().is_none() {
@@ -48,12 +48,12 @@ impl Output {
     }
 
     /// The file itself.
-    pub(super) const fn file(&self) -> &File {
+    pub(crate) const fn file(&self) -> &File {
         &self.file
     }
 
     /// Gives the file its name. It replaces another only if that was asked for, also if the other came meanwhile.
-    pub(super) fn keep(mut self) -> CliResult {
+    pub(crate) fn keep(mut self) -> CliResult {
         let result = match self.hidden.take() {
             None if self.force => self.replace(),
             None => self.link(&self.path),
@@ -67,7 +67,7 @@ impl Output {
     }
 
     /// The sentence for a file that could not be written.
-    pub(super) fn unwritten(&self, error: io::Error) -> CliError {
+    pub(crate) fn unwritten(&self, error: io::Error) -> CliError {
         CliError::new(format!("{} was not written", self.path.display())).caused_by(error)
     }
 
