@@ -108,7 +108,7 @@ class Chorion:
     def send(self, folder):
         before = cpu_of(self.hub)
         sent = self.call("run", "send", folder, "--project", self.project, "--card-phrase", self.phrase, "--no-demultiplex",
-                         "--again", "--poll-seconds", "1", "--json")  # fmt: skip
+"--again", "--json")  # fmt: skip
         sent["cpu"] += cpu_of(self.hub) - before
         report = json.loads(sent["said"])
         shown = json.loads(self.call("run", "status", report["id"], "--json")["said"])[0]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use api::{Digest, ObjectRef, PutManifest};
 use client::ObjectBytes;
-use dataset::{DatasetError, OpenDataset, PACK_BYTES, SealedFact, SealedPart};
+use dataset::{DatasetError, OpenDataset, SealedFact, SealedPart};
 use proof::{SigningKey, digest_of, sign_statement};
 use seal::ObjectId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -24,6 +24,9 @@ use crate::keep::{KeepError, keep_verified};
 use crate::machine::{Decision, Machine, Message, Piece, Reading, Record, Rules, Standing};
 use crate::state::{RunState, StateError};
 use crate::uplink::{Uplink, UplinkError};
+
+/// Plaintext bytes of a broker's pack: its sealed object is 6 MiB to the byte, which disks write without a remainder.
+const PACK_BYTES: usize = 6 * 1024 * 1024 - 128 - 96 * 16;
 
 /// What a broker may use of the machine it runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

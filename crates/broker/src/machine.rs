@@ -1,9 +1,9 @@
 //! What a broker knows of one run, and what it decides next. No disk, no network, no clock (`spec/broker-stream.md`).
 //!
 //! Messages come in with the moment they came at; decisions go out and whoever carries them out reports back as another
-//! message. A file goes from *seen* over *steady* (two scans alike) and *read* to *whole* (every byte in acknowledged
-//! objects); when the run is over and all files are whole they are hashed once more, and only what is still the same is
-//! closed. Nothing here believes that a message comes once, or in order.
+//! message. A file goes from *seen* over *steady* (two scans alike; when the run is over, one will do to begin) and *read* to
+//! *whole* (every byte in acknowledged objects). When the run is over and all files are whole, those that were read before
+//! are hashed once more, and only what is still the same is closed. Nothing here believes that a message comes once, or in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -206,6 +206,9 @@ pub enum Record {
     },
 }
 
+/// So many records are written down although nothing is to be sent.
+const MANY_RECORDS: usize = 256;
+
 /// The folder grows no more and lacks its completion mark.
 pub const NO_MARK: &str = "the run folder has stopped growing and holds no completion mark";
 /// Base calling ended, copying did not.
@@ -241,6 +244,8 @@ struct File {
     version: Option<Version>,
     attempt: u32,
     version_at_ms: u64,
+    /// Whether the run was over when reading began: then that reading is the one that is compared at the end.
+    read_after_end: bool,
     verified: Option<Stamp>,
     rehashing: bool,
 }
@@ -255,6 +260,7 @@ impl File {
             version: None,
             attempt: 0,
             version_at_ms: 0,
+            read_after_end: false,
             verified: None,
             rehashing: false,
         }
@@ -478,9 +484,7 @@ impl Machine {
                 changed = true;
             }
             unsteady |= file.scans < 2;
-            if file.scans >= 2 {
-                self.to_read.insert(path);
-            }
+            self.to_read.insert(path);
         }
         changed |= self.files.len() != known;
         let present = self.files.iter().filter(|(_, file)| file.present);
@@ -509,6 +513,7 @@ impl Machine {
                 file.version_at_ms = now_ms;
                 version.sha256 = Some(sha256);
                 let stamp = version.stamp;
+                file.verified = file.read_after_end.then_some(stamp);
                 self.unrecorded.push(Record::Whole { path, stamp, sha256 });
             }
             // Looked at again when it has come to rest.
@@ -616,16 +621,17 @@ impl Machine {
         if self.phase == Phase::Growing && over {
             self.decide_end(&mut decisions);
         }
-        if !self.unrecorded.is_empty() {
-            // Before anything is sent: an object that the hub holds and nobody remembers is of no use.
-            decisions.push(Decision::Record(std::mem::take(&mut self.unrecorded)));
-        }
         let due: Vec<_> = self
             .to_send
             .iter()
             .filter(|object| self.objects[*object].send_at_ms <= now_ms)
             .copied()
             .collect();
+        // Before anything is sent: an object that the hub holds and nobody remembers is of no use. Else many at a time.
+        let worth_while = self.reading == 0 || self.unrecorded.len() >= MANY_RECORDS;
+        if !self.unrecorded.is_empty() && (!due.is_empty() || worth_while) {
+            decisions.push(Decision::Record(std::mem::take(&mut self.unrecorded)));
+        }
         for object in due {
             self.to_send.remove(&object);
             decisions.push(Decision::Send(object));
@@ -661,8 +667,9 @@ impl Machine {
         let mut later = BTreeSet::new();
         for path in std::mem::take(&mut self.to_read) {
             let Some(file) = self.files.get_mut(&path) else { continue };
-            if !file.present || file.scans < 2 || file.reading {
-                // Every scan that sees it steady brings it back.
+            // When the run is over reading need not wait for the second scan: a stamp that changed meanwhile makes it void.
+            if !file.present || file.reading || file.scans < if over { 1 } else { 2 } {
+                // Every scan that sees it brings it back.
                 continue;
             }
             let current = file.version.as_ref().filter(|version| version.stamp == file.seen);
@@ -679,6 +686,7 @@ impl Machine {
                 file.version = Some(Version::new(file.seen));
             }
             file.reading = true;
+            file.read_after_end = over;
             self.reading += 1;
             file.attempt += 1;
             let (stamp, attempt) = (file.seen, file.attempt);

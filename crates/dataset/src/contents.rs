@@ -20,7 +20,7 @@ pub fn manifest(
 ) -> Result<(Manifest, Vec<SealedPart>), DatasetError> {
     let index = Index::new(open.dataset(), files)?;
     let bytes = Zeroizing::new(index.to_bytes());
-    let mut packer = Packer::new(PACK_BYTES);
+    let mut packer = Packer::new(bytes.len().clamp(1, PACK_BYTES));
     let file = packer.begin("index");
     let mut packs = packer.write(file, &bytes)?;
     packs.extend(packer.flush());

@@ -16,4 +16,4 @@ pub use pack::{OpenFile, Pack, Packer, SealedFact, SealedPart, seal_into};
 
 /// How many plaintext bytes a pack holds at most when the caller has no better number: 8 MiB less the prefix and tags,
 /// so that a sealed pack stays within 8 MiB.
-pub const PACK_BYTES: usize = 8 * 1024 * 1024 - 128 - 129 * 16;
+pub const PACK_BYTES: usize = 8 * 1024 * 1024 - 128 - 128 * 16;

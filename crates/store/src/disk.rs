@@ -77,9 +77,49 @@ pub(crate) trait Disk: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RealDisk;
 
+/// Where in memory the bytes of a large blob should begin: then they are written past the page cache. The largest alignment that
+/// disks ask for, and what the written part is a multiple of.
+pub const BLOB_ALIGN: usize = 4096;
+/// From so many bytes on it is worth while.
+const DIRECT_BYTES: usize = 1024 * 1024;
+
+/// Writes as much of the beginning of `bytes` as may go past the page cache, if the file system allows it, and gives its
+/// length. Large blobs are written once, are synced at once, and are not read soon: through the cache they are copied, and they
+/// push out what others read.
+fn write_direct(file: &mut File, bytes: &[u8]) -> io::Result<usize> {
+    use io::Seek as _;
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    let most = bytes.len() / BLOB_ALIGN * BLOB_ALIGN;
+    let aligned = bytes.as_ptr().align_offset(BLOB_ALIGN) == 0;
+    if most < DIRECT_BYTES || !aligned || file.stream_position()? % BLOB_ALIGN as u64 != 0 {
+        return Ok(0);
+    }
+    let flags = fcntl_getfl(&*file)?;
+    if fcntl_setfl(&*file, flags | OFlags::DIRECT).is_err() {
+        return Ok(0);
+    }
+    let mut written = 0;
+    let outcome = loop {
+        if written == most || written % BLOB_ALIGN != 0 {
+            break Ok(written);
+        }
+        match file.write(&bytes[written..most]) {
+            Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // This file system wants another alignment, or cannot do it after all.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => break Ok(written),
+            Err(error) => break Err(error),
+        }
+    };
+    fcntl_setfl(&*file, flags)?;
+    outcome
+}
+
 impl DiskFile for File {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all(bytes)
+        let written = write_direct(self, bytes)?;
+        self.write_all(&bytes[written..])
     }
 
     fn overwrite(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
@@ -207,4 +247,28 @@ pub(crate) fn write_whole(
         return Err(error);
     }
     disk.sync_dir(path.parent().unwrap_or_else(|| Path::new("/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_past_the_page_cache_is_what_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = (0..=250).cycle().take(3 * DIRECT_BYTES + 77).collect();
+        let mut room = vec![0; bytes.len() + 2 * BLOB_ALIGN];
+        let pad = room.as_ptr().align_offset(BLOB_ALIGN);
+        for (number, shift) in [0, 1, 512].into_iter().enumerate() {
+            let place = pad + shift..pad + shift + bytes.len();
+            room[place.clone()].copy_from_slice(&bytes);
+            let path = dir.path().join(format!("{number}"));
+            let mut file = RealDisk.create_file(&path).unwrap();
+            file.append(&room[place.clone()]).unwrap();
+            file.append(b"tail").unwrap();
+            file.append(&room[place]).unwrap();
+            file.sync().unwrap();
+            assert_eq!(RealDisk.read(&path).unwrap(), [&bytes[..], b"tail", &bytes].concat());
+        }
+    }
 }

@@ -20,6 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use blob::{BlobHash, BlobHashError, MAX_BLOB_BYTES};
 pub use directory::DirectoryFacility;
+pub use disk::BLOB_ALIGN;
 pub use facility::{
     Facility, FacilityError, FacilityId, FacilityState, FacilityStatus, Listed, Listing, Stray,
 };

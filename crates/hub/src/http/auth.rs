@@ -213,7 +213,7 @@ async fn read(
         return Err(too_large());
     }
     let mut body = body;
-    let mut bytes = BytesMut::with_capacity(announced.unwrap_or_default());
+    let mut bytes = room_for(announced.unwrap_or_default());
     let mut context = Context::new(&SHA256);
     loop {
         let frame = tokio::time::timeout(PAUSE, body.frame()).await.map_err(|_elapsed| {
@@ -236,6 +236,14 @@ async fn read(
     } else {
         Err(refusal(CallError::Body))
     }
+}
+
+/// Room for a body, which begins where the store writes it from as it is.
+fn room_for(bytes: usize) -> BytesMut {
+    let mut room = BytesMut::with_capacity(bytes + store::BLOB_ALIGN);
+    let before = room.as_ptr().align_offset(store::BLOB_ALIGN);
+    room.resize(before, 0);
+    room.split_off(before)
 }
 
 /// The key that a body brings: that of an enrolment, or the one that signed a vault's evidence.
