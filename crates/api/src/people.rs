@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Bytes, KeyId, Time};
+use crate::{AccountId, Bytes, KeyId, ProjectId, Right, Time};
 
 /// A person or a script with an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -17,6 +17,10 @@ pub struct Account {
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
     pub created: Time,
+    /// When it was disabled, if it was: none of its keys signs any more.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub disabled: Option<Time>,
 }
 
 /// What a key may do at all, before any project is asked.
@@ -27,6 +31,22 @@ pub enum KeyKind {
     Person,
     /// An instrument's key: sends runs and nothing else.
     Instrument,
+}
+
+/// What a key is limited to, for a script or an outside app: never more than its account may do, and usually less.
+///
+/// A limited key makes no projects, adds no keys, invites nobody, and neither transfers nor deletes a project, whatever its
+/// account may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyLimit {
+    /// The only projects that it finds; `null` for every project of its account, also those to come.
+    pub projects: Option<Vec<ProjectId>>,
+    /// The most that it may do in them: `browse`, `read`, `create` or `write`.
+    pub scope: Right,
+    /// Until when it signs; `null` until it is revoked.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires: Option<Time>,
 }
 
 /// A public key that signs calls.
@@ -49,6 +69,9 @@ pub struct Key {
     /// When it was revoked, if it was.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub revoked: Option<Time>,
+    /// What it is limited to; `null` for everything that its kind may.
+    #[serde(default)]
+    pub limit: Option<KeyLimit>,
 }
 
 /// `POST /enrol`: the first key of an account, against a one-time code. The call is signed by the key it enrols.
@@ -99,6 +122,9 @@ pub struct AddKey {
     pub name: String,
     /// The Ed25519 public key, 32 bytes.
     pub public_key: Bytes,
+    /// What it shall be limited to; `null` for everything that its kind may.
+    #[serde(default)]
+    pub limit: Option<KeyLimit>,
 }
 
 /// `GET /whoami`.

@@ -66,6 +66,7 @@ pub(crate) struct ClientContext {
     /// The caller's receiving key, for releases.
     pub(crate) recipient: RecipientSecret,
     home: PathBuf,
+    authority: Vec<u8>,
     options: Options,
 }
 
@@ -101,7 +102,16 @@ pub(crate) fn connect(hub: &str, authority: &[u8], signing: &SigningKey) -> CliR
 
 /// Keeps what a login gave: the key first, and the configuration that makes it count last.
 pub(crate) fn store(hub: &str, hub_id: &str, authority: &[u8], keys: &PersonKeys) -> CliResult {
-    let home = home()?;
+    store_in(&home()?, hub, hub_id, authority, keys)
+}
+
+fn store_in(
+    home: &Path,
+    hub: &str,
+    hub_id: &str,
+    authority: &[u8],
+    keys: &PersonKeys,
+) -> CliResult {
     keys.write(&home.join(KEY))?;
     write_private(&home.join(AUTHORITY), authority)?;
     let config = Config {
@@ -149,12 +159,21 @@ impl ClientContext {
         let PersonKeys { signing, recipient } = PersonKeys::read(&home.join(&config.key))?;
         let options = options(&config.hub, &authority, &signing)?;
         let client = Client::new(options.clone())?;
-        Ok(Self { client, hub_id: config.hub_id, signing, recipient, home, options })
+        Ok(Self { client, hub_id: config.hub_id, signing, recipient, home, authority, options })
     }
 
     /// A client that never gives up, for a broker.
     pub(crate) fn endless(&self) -> CliResult<Client> {
         Ok(Client::new(Options { patience: Patience::Endless, ..self.options.clone() })?)
+    }
+
+    /// Keeps other keys for the same hub in a folder of their own, for whoever sets `CHORION_HOME` to it.
+    pub(crate) fn hand_on(&self, folder: &Path, keys: &PersonKeys) -> CliResult {
+        if folder.join(CONFIG).exists() {
+            return Err(CliError::new(format!("{} holds a login already", folder.display()))
+                .hint("name a new folder"));
+        }
+        store_in(folder, &self.options.hub, &self.hub_id, &self.authority, keys)
     }
 
     /// Where the states of runs lie that are sent from here.

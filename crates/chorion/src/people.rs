@@ -3,7 +3,9 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
-use api::{AccountId, AddKey, Bytes, Enrol, Invite, Key, KeyId, KeyKind};
+use api::{
+    AccountId, AddKey, Bytes, Enrol, Invite, Key, KeyId, KeyKind, KeyLimit, ProjectId, Right, Time,
+};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::config::{self, ClientContext, PersonKeys};
@@ -58,16 +60,22 @@ pub(crate) enum AccountCommand {
 /// What can be done about your keys.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Add a public key that shall sign for you.
+    /// Add a key that shall sign for you: one that is made here, or one whose public half you have.
     Add {
         /// The Ed25519 public key, base64.
-        public_key: String,
+        #[arg(required_unless_present = "into", conflicts_with = "into")]
+        public_key: Option<String>,
+        /// Make the key here, and keep it with all that a script needs in this folder: `CHORION_HOME=DIR` uses it.
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
         /// Where it lies, in your words.
         #[arg(long)]
         name: String,
         /// What it may do.
         #[arg(long, value_enum, default_value = "person")]
         kind: Kind,
+        #[command(flatten)]
+        limit: LimitArgs,
     },
     /// Your keys.
     List,
@@ -76,6 +84,76 @@ pub(crate) enum KeyCommand {
         /// Its id.
         key: KeyId,
     },
+}
+
+/// What a key is limited to. With any of these it makes no projects, adds no keys, invites nobody, and gives nothing away.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LimitArgs {
+    /// The only project that it finds; may be given several times.
+    #[arg(long = "only", value_name = "PROJECT")]
+    only: Vec<ProjectId>,
+    /// The most that it may do in a project; `write` if it is limited otherwise.
+    #[arg(long, value_enum)]
+    scope: Option<Scope>,
+    /// When it ends: a moment (2027-01-31T00:00:00Z), or from now on so many hours, days or weeks (12h, 30d, 8w).
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    expires: Option<Time>,
+}
+
+impl LimitArgs {
+    /// The limit, if there is one.
+    pub(crate) fn limit(&self) -> Option<KeyLimit> {
+        let any = !self.only.is_empty() || self.scope.is_some() || self.expires.is_some();
+        any.then(|| KeyLimit {
+            projects: (!self.only.is_empty()).then(|| self.only.clone()),
+            scope: self.scope.map_or(Right::Write, Scope::right),
+            expires: self.expires,
+        })
+    }
+}
+
+/// The most that a limited key may do.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Scope {
+    /// See names, states and counts.
+    Browse,
+    /// Also open data.
+    Read,
+    /// Also send runs and launch apps.
+    Create,
+    /// Also change and delete datasets.
+    Write,
+}
+
+impl Scope {
+    const fn right(self) -> Right {
+        match self {
+            Self::Browse => Right::Browse,
+            Self::Read => Right::Read,
+            Self::Create => Right::Create,
+            Self::Write => Right::Write,
+        }
+    }
+}
+
+/// A moment, or a time from now on.
+fn moment(text: &str) -> Result<Time, String> {
+    if let Ok(time) = text.parse::<Time>() {
+        return Ok(time);
+    }
+    let form = || "write a moment (2027-01-31T00:00:00Z), or hours, days or weeks (12h, 30d, 8w)";
+    let unit = text.chars().next_back().ok_or_else(form)?;
+    let count = text.strip_suffix(unit).and_then(|n| n.parse::<u64>().ok()).ok_or_else(form)?;
+    let hours = match unit {
+        'h' => 1,
+        'd' => 24,
+        'w' => 7 * 24,
+        _ => return Err(form().to_owned()),
+    };
+    let seconds = count.checked_mul(hours * 3600).ok_or("that is too long")?;
+    Time::now()
+        .checked_add(std::time::Duration::from_secs(seconds))
+        .map_err(|_| "that is too long".to_owned())
 }
 
 /// What a key may do.
@@ -195,8 +273,9 @@ pub(crate) async fn account(command: AccountCommand, ui: Ui) -> CliResult {
         AccountCommand::List => {
             let accounts = ctx.client.accounts().all().await?;
             for a in &accounts {
+                let disabled = a.disabled.map(|at| format!("  disabled {at}")).unwrap_or_default();
                 ui.line(format!(
-                    "{}  {}{}",
+                    "{}  {}{}{disabled}",
                     a.id,
                     a.name,
                     if a.operator { "  (operator)" } else { "" }
@@ -216,17 +295,29 @@ pub(crate) async fn account(command: AccountCommand, ui: Ui) -> CliResult {
 pub(crate) async fn key(command: KeyCommand, ui: Ui) -> CliResult {
     let ctx = ClientContext::load(ui)?;
     match command {
-        KeyCommand::Add { public_key, name, kind } => {
-            let public_key = data_encoding::BASE64
-                .decode(public_key.as_bytes())
-                .map_err(|e| CliError::new("the public key is not base64").caused_by(e))?;
+        KeyCommand::Add { public_key, into, name, kind, limit } => {
+            let made = into.as_ref().map(|_| PersonKeys::generate()).transpose()?;
+            let public_key = match (&made, public_key) {
+                (Some(keys), _) => keys.signing.public().to_bytes().to_vec(),
+                (None, given) => data_encoding::BASE64
+                    .decode(given.unwrap_or_default().as_bytes())
+                    .map_err(|e| CliError::new("the public key is not base64").caused_by(e))?,
+            };
+            // Kept before the hub knows it: a key that is only known there would be of no use to anybody.
+            if let (Some(folder), Some(keys)) = (&into, &made) {
+                ctx.hand_on(folder, keys)?;
+            }
             let kind = match kind {
                 Kind::Person => KeyKind::Person,
                 Kind::Instrument => KeyKind::Instrument,
             };
-            let key =
-                ctx.client.add_key(&AddKey { kind, name, public_key: Bytes(public_key) }).await?;
+            let limit = limit.limit();
+            let add = AddKey { kind, name, public_key: Bytes(public_key), limit };
+            let key = ctx.client.add_key(&add).await?;
             ui.line(shown(&key));
+            if let Some(folder) = into {
+                ui.line(format!("to use it: CHORION_HOME={}", folder.display()));
+            }
             ui.value(&key);
         }
         KeyCommand::List => {
@@ -248,6 +339,23 @@ fn shown(key: &Key) -> String {
         KeyKind::Person => "person",
         KeyKind::Instrument => "instrument",
     };
+    let limit = key.limit.as_ref().map(|limit| format!("  {}", shown_limit(limit)));
     let state = key.revoked.map(|at| format!("  revoked {at}")).unwrap_or_default();
-    format!("{}  {kind:<10}  {}{state}", key.id, key.name)
+    format!("{}  {kind:<10}  {}{}{state}", key.id, key.name, limit.unwrap_or_default())
+}
+
+/// A limit in words.
+pub(crate) fn shown_limit(limit: &KeyLimit) -> String {
+    let scope = match limit.scope {
+        Right::Browse => "browse",
+        Right::Read => "read",
+        Right::Create => "create",
+        Right::Write | Right::Admin | Right::Owner => "write",
+    };
+    let projects = match &limit.projects {
+        None => "every project".to_owned(),
+        Some(ids) => ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let until = limit.expires.map(|at| format!(", until {at}")).unwrap_or_default();
+    format!("only {scope} in {projects}{until}")
 }

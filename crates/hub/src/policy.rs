@@ -14,6 +14,11 @@ pub(crate) enum Actor {
         /// Invitations, the store, the whole audit list. It opens no project.
         operator: bool,
     },
+    /// A person's key that is limited: no more than `scope` in any project, and nothing about the hub or the account.
+    Limited {
+        /// The most that it may do as a member.
+        scope: Right,
+    },
     /// An instrument's key: sends runs and nothing else.
     Instrument,
     /// The receipt key of a vault, for one task.
@@ -72,6 +77,7 @@ enum Need {
 struct Rule {
     act: &'static str,
     need: Need,
+    limited: bool,
     instrument: bool,
     input: bool,
     output: bool,
@@ -81,7 +87,15 @@ struct Rule {
 impl Rule {
     /// A row for people alone.
     const fn people(act: &'static str, need: Need) -> Self {
-        Self { act, need, instrument: false, input: false, output: false, target: false }
+        Self {
+            act,
+            need,
+            limited: false,
+            instrument: false,
+            input: false,
+            output: false,
+            target: false,
+        }
     }
 }
 
@@ -111,7 +125,7 @@ use Right::{Admin, Browse, Create, Owner, Read, Write};
 
 actions! {
     /// Asks who it is.
-    Whoami = "account.whoami", Account, instrument;
+    Whoami = "account.whoami", Account, limited, instrument;
     /// Lists all accounts.
     AccountList = "account.list", Operator;
     /// Invites somebody.
@@ -131,9 +145,9 @@ actions! {
     /// Has everything checked and repaired.
     StoreScrub = "store.scrub", Operator;
     /// Lists what it may see: projects, datasets, sessions, tasks, offers.
-    ListOwn = "list", Account;
+    ListOwn = "list", Account, limited;
     /// Sees the apps of this hub.
-    AppSee = "app.see", Account;
+    AppSee = "app.see", Account, limited;
     /// Makes a project.
     ProjectCreate = "project.create", Account;
     /// Sees a project: state, counts, name.
@@ -217,7 +231,7 @@ impl Action {
 pub(crate) fn allow(actor: Actor, action: Action, standing: Standing) -> Verdict {
     let rule = action.rule();
     let yes = |allowed| if allowed { Verdict::Allow } else { Verdict::Forbid };
-    let person = |operator| match (rule.need, standing) {
+    let person = |operator, standing| match (rule.need, standing) {
         (Account, Standing::Hub) => yes(true),
         (Operator, Standing::Hub) => yes(operator),
         (Need::Right(needed), Standing::Member { right, .. }) => yes(right >= needed),
@@ -234,8 +248,13 @@ pub(crate) fn allow(actor: Actor, action: Action, standing: Standing) -> Verdict
         (Actor::Vault, Standing::TaskTarget) => yes(rule.target),
         (Actor::Vault, Standing::Hub) => Verdict::Forbid,
         (Actor::Vault, _) => Verdict::Hide,
-        (Actor::Person { operator }, _) => person(operator),
-        (Actor::Instrument, _) if rule.instrument => person(false),
+        (Actor::Person { operator }, _) => person(operator, standing),
+        (Actor::Limited { .. }, Standing::Hub) => yes(rule.limited),
+        (Actor::Limited { scope }, Standing::Member { right, maker }) => {
+            person(false, Standing::Member { right: right.min(scope), maker })
+        }
+        (Actor::Limited { .. }, _) => Verdict::Hide,
+        (Actor::Instrument, _) if rule.instrument => person(false, standing),
         (Actor::Instrument, Standing::Hub | Standing::Member { .. }) => Verdict::Forbid,
         (Actor::Instrument, _) => Verdict::Hide,
     }
@@ -265,6 +284,14 @@ pub fn permissions() -> String {
         columns.push((name, Actor::Person { operator: false }, standing));
     }
     columns.push(("maker", Actor::Person { operator: false }, made));
+    columns.push(("k-hub", Actor::Limited { scope: Write }, Standing::Hub));
+    // A limited key of the project's owner.
+    let held = Standing::Member { right: Owner, maker: false };
+    for (name, scope) in
+        [("k-browse", Browse), ("k-read", Read), ("k-create", Create), ("k-write", Write)]
+    {
+        columns.push((name, Actor::Limited { scope }, held));
+    }
     columns.push(("instr-hub", Actor::Instrument, Standing::Hub));
     columns.push(("instr-own", Actor::Instrument, made));
     columns.push(("vault-in", Actor::Vault, Standing::TaskInput));
@@ -304,6 +331,7 @@ mod tests {
         let actors = [
             Actor::Person { operator: false },
             Actor::Person { operator: true },
+            Actor::Limited { scope: Write },
             Actor::Instrument,
             Actor::Vault,
         ];
@@ -323,6 +351,50 @@ mod tests {
                     allow(Actor::Person { operator: false }, *action, standing) == Verdict::Allow
                 });
                 assert!(verdicts.is_sorted(), "{}", action.act());
+            }
+        }
+    }
+
+    #[test]
+    fn a_limited_key_never_may_what_its_account_may_not_nor_more_than_its_scope() {
+        let account = Actor::Person { operator: false };
+        for action in Action::ALL {
+            for scope in [Browse, Read, Create, Write] {
+                let key = Actor::Limited { scope };
+                assert!(
+                    allow(key, *action, Standing::Hub) != Verdict::Allow
+                        || allow(account, *action, Standing::Hub) == Verdict::Allow,
+                );
+                for (right, maker) in MEMBERS.into_iter().flat_map(|(_, r)| [(r, false), (r, true)])
+                {
+                    let held = Standing::Member { right, maker };
+                    let lesser = Standing::Member { right: right.min(scope), maker };
+                    assert_eq!(allow(key, *action, held), allow(account, *action, lesser));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_limited_key_neither_makes_keys_and_accounts_nor_gives_projects_away() {
+        use Action::{
+            AccountDisable, AccountInvite, KeyAdd, KeyRevoke, MemberSet, ProjectCreate,
+            ProjectDelete, ProjectTransfer, TransferEnd,
+        };
+        let key = Actor::Limited { scope: Write };
+        for action in [
+            AccountDisable,
+            AccountInvite,
+            KeyAdd,
+            KeyRevoke,
+            MemberSet,
+            ProjectCreate,
+            ProjectDelete,
+            ProjectTransfer,
+            TransferEnd,
+        ] {
+            for standing in [Standing::Hub, Standing::Member { right: Owner, maker: true }] {
+                assert_eq!(allow(key, action, standing), Verdict::Forbid, "{}", action.act());
             }
         }
     }

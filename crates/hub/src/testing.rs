@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use api::{AccountId, KeyKind, Problem, ProjectId, Time};
+use api::{AccountId, KeyKind, KeyLimit, Problem, ProjectId, Time};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
@@ -145,8 +145,23 @@ impl TestHub {
             kind: KeyKind::Instrument,
             name: "the sequencer".into(),
             public_key: api::Bytes(key.public().to_bytes().to_vec()),
+            limit: None,
         };
         self.call(&person.key, "POST", "/api/v1/keys", body).await.ok::<api::Key>();
+        key
+    }
+
+    /// A key of this person with a limit.
+    pub(crate) async fn limited(&self, person: &Person, limit: &KeyLimit) -> SigningKey {
+        let key = signing_key();
+        let body = api::AddKey {
+            kind: KeyKind::Person,
+            name: "a script".into(),
+            public_key: api::Bytes(key.public().to_bytes().to_vec()),
+            limit: Some(limit.clone()),
+        };
+        let added: api::Key = self.call(&person.key, "POST", "/api/v1/keys", body).await.ok();
+        assert_eq!(added.limit.as_ref(), Some(limit));
         key
     }
 

@@ -93,6 +93,7 @@ pub(crate) async fn enrol(hub: &Hub, call: &Enrolling, body: Enrol) -> Result<Wh
                 name: name(&body.account_name, "account")?,
                 operator: true,
                 created: call.at,
+                disabled: None,
             };
             data::accounts::insert(&mut tx, &account).await?;
             account
@@ -106,6 +107,7 @@ pub(crate) async fn enrol(hub: &Hub, call: &Enrolling, body: Enrol) -> Result<Wh
         public_key: body.public_key,
         created: call.at,
         revoked: None,
+        limit: None,
     };
     data::keys::insert(&mut tx, &key).await.map_err(|e| super::keys::taken(e, key.id))?;
     let event = NewEvent {
@@ -158,6 +160,7 @@ pub(crate) async fn invite(
         name: name(&body.name, "account")?,
         operator: body.operator,
         created: caller.at,
+        disabled: None,
     };
     let mut tx = hub.db.write().await?;
     data::accounts::insert(&mut tx, &account).await?;
@@ -180,10 +183,11 @@ pub(crate) async fn disable(
             .hint("another operator can, so that somebody always runs this hub"));
     }
     let mut tx = hub.db.write().await?;
-    let account = data::accounts::find(&mut tx, id)
+    let mut account = data::accounts::find(&mut tx, id)
         .await?
         .ok_or_else(|| HubError::not_found("account", id))?;
     if data::accounts::disable(&mut tx, id, caller.at).await? {
+        account.disabled = Some(caller.at);
         data::codes::remove_for(&mut tx, id).await?;
         let event = caller.event(Action::AccountDisable.act(), object("account", id), None);
         data::events::record(&mut tx, &event).await?;

@@ -86,7 +86,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<App>, HubError> {
     caller.may_here(Action::AppSee)?;
     let mut reader = hub.db.read().await?;
-    data::apps::list(&mut reader, caller.account(), after, rows).await
+    data::apps::list(&mut reader, caller.viewer(), after, rows).await
 }
 
 /// One app, for whoever may see its package.

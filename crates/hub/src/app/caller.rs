@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use api::{AccountId, ErrorCode, Key, KeyKind, Outcome, ProjectId, RequestId, TaskId, Time};
+use api::{AccountId, ErrorCode, Key, KeyKind, Outcome, ProjectId, RequestId, Right, TaskId, Time};
 use proof::PublicKey;
 
 use crate::HubError;
 use crate::data::events::NewEvent;
+use crate::data::members::Viewer;
 use crate::policy::{Action, Actor, Standing, Verdict, allow};
 
 /// Who signed the call.
@@ -69,8 +70,42 @@ impl Caller {
             Who::Account { key, .. } if matches!(key.kind, KeyKind::Instrument) => {
                 Actor::Instrument
             }
+            Who::Account { key: Key { limit: Some(limit), .. }, .. } => {
+                Actor::Limited { scope: limit.scope }
+            }
             Who::Account { account, .. } => Actor::Person { operator: account.operator },
             Who::Vault { .. } => Actor::Vault,
+        }
+    }
+
+    /// Whose lists these are: the account's, or the part of them that a limited key finds.
+    pub(crate) fn viewer(&self) -> Viewer {
+        let key = match &self.who {
+            Who::Account { key, .. } => {
+                key.limit.as_ref().and_then(|limit| limit.projects.as_ref()).map(|_| key.id)
+            }
+            Who::Vault { .. } => None,
+        };
+        Viewer { account: self.account(), key }
+    }
+
+    /// Whether the caller's key finds this project at all, if its account does.
+    pub(crate) fn reaches(&self, project: ProjectId) -> bool {
+        match &self.who {
+            Who::Account { key, .. } => key
+                .limit
+                .as_ref()
+                .and_then(|limit| limit.projects.as_ref())
+                .is_none_or(|projects| projects.contains(&project)),
+            Who::Vault { .. } => true,
+        }
+    }
+
+    /// The right that is left of an account's right in a project: a limited key's scope caps it.
+    pub(crate) fn lesser(&self, right: Right) -> Right {
+        match self.actor() {
+            Actor::Limited { scope } => right.min(scope),
+            _ => right,
         }
     }
 
@@ -105,6 +140,9 @@ impl Caller {
                     Actor::Instrument => {
                         "an instrument's key sends runs and nothing else: use a person's key"
                     }
+                    Actor::Limited { .. } => {
+                        "this key is limited: use one that may more, or ask for a higher right"
+                    }
                     _ => "ask an admin or the owner of the project for a higher right",
                 });
                 Err(error.refusing(action.act(), thing, project))
@@ -124,6 +162,9 @@ impl Caller {
                 Actor::Instrument => {
                     "an instrument's key sends runs and nothing else: use a person's key"
                 }
+                Actor::Limited { .. } => {
+                    "this key is limited: use one of your account's keys that is not"
+                }
                 _ => "this is for accounts that run the hub",
             })
             .refusing(action.act(), "hub", None)),
@@ -133,6 +174,7 @@ impl Caller {
     const fn describe(&self) -> &'static str {
         match self.actor() {
             Actor::Person { .. } => "your account",
+            Actor::Limited { .. } => "this limited key",
             Actor::Instrument => "an instrument's key",
             Actor::Vault => "a vault",
         }

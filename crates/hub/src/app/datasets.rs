@@ -42,9 +42,8 @@ pub(crate) async fn standing(
 ) -> Result<Standing, HubError> {
     match &caller.who {
         Who::Account { account, .. } => {
-            let right = data::members::right_of(at, dataset.project, account.id).await?;
             let maker = dataset.owner == account.id;
-            Ok(right.map_or(Standing::Stranger, |right| Standing::Member { right, maker }))
+            super::projects::member(at, caller, dataset.project, maker).await
         }
         Who::Vault { task, .. } if dataset.task == Some(*task) => Ok(Standing::TaskOutput),
         Who::Vault { task, .. } if data::tasks::reads(at, *task, dataset.id).await? => {
@@ -256,7 +255,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<Dataset>, HubError> {
     caller.may_here(Action::ListOwn)?;
     let mut reader = hub.db.read().await?;
-    let kept = data::datasets::list(&mut reader, caller.account(), narrowed, after, rows).await?;
+    let kept = data::datasets::list(&mut reader, caller.viewer(), narrowed, after, rows).await?;
     drop(reader);
     let mut datasets = Vec::with_capacity(kept.len());
     for kept in kept {

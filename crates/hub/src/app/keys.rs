@@ -1,12 +1,12 @@
 //! The keys of the caller's account.
 
-use api::{AddKey, Key, KeyId};
+use api::{AddKey, Key, KeyId, KeyKind, KeyLimit, Right, Time};
 use proof::PublicKey;
 
 use crate::HubError;
 use crate::app::accounts::name;
 use crate::app::caller::{Caller, object};
-use crate::data;
+use crate::data::{self, Connection};
 use crate::policy::Action;
 use crate::state::Hub;
 
@@ -21,12 +21,15 @@ pub(crate) async fn list(
     data::keys::list(&mut *hub.db.read().await?, caller.account(), after, rows).await
 }
 
-/// Adds a key. The same key with the same name and kind again is a success.
+/// The most projects that one key is limited to.
+const MOST_PROJECTS: usize = 100;
+
+/// Adds a key. The same key with the same name, kind and limit again is a success.
 pub(crate) async fn add(hub: &Hub, caller: &Caller, body: AddKey) -> Result<Key, HubError> {
     caller.may_here(Action::KeyAdd)?;
     let public = PublicKey::from_bytes(&body.public_key.0)
         .map_err(|e| HubError::bad_request(e.to_string()))?;
-    let key = Key {
+    let mut key = Key {
         id: public.id(),
         account: caller.account(),
         kind: body.kind,
@@ -34,11 +37,19 @@ pub(crate) async fn add(hub: &Hub, caller: &Caller, body: AddKey) -> Result<Key,
         public_key: body.public_key,
         created: caller.at,
         revoked: None,
+        limit: body.limit,
     };
     let mut tx = hub.db.write().await?;
+    if let Some(limit) = &mut key.limit {
+        if key.kind == KeyKind::Instrument {
+            return Err(HubError::bad_request("an instrument's key takes no limit of its own")
+                .hint("it sends runs and nothing else already"));
+        }
+        sound(&mut tx, caller, limit, caller.at).await?;
+    }
     if let Some(there) = data::keys::find(&mut tx, key.id, key.account).await?
         && there.revoked.is_none()
-        && (there.kind, &there.name) == (key.kind, &key.name)
+        && (there.kind, &there.name, &there.limit) == (key.kind, &key.name, &key.limit)
     {
         return Ok(there);
     }
@@ -47,6 +58,45 @@ pub(crate) async fn add(hub: &Hub, caller: &Caller, body: AddKey) -> Result<Key,
     data::events::record(&mut tx, &event).await?;
     tx.commit().await?;
     Ok(key)
+}
+
+/// Makes sure that a limit limits: a scope below administration, an end to come, and projects of the caller's, which are
+/// put in order so that the same limit always reads the same.
+pub(super) async fn sound(
+    at: &mut Connection,
+    caller: &Caller,
+    limit: &mut KeyLimit,
+    now: Time,
+) -> Result<(), HubError> {
+    if limit.scope > Right::Write {
+        return Err(HubError::bad_request(format!(
+            "the scope of a limited key is not `{}`",
+            data::word(limit.scope)
+        ))
+        .hint("it is `browse`, `read`, `create` or `write`"));
+    }
+    if let Some(expires) = limit.expires {
+        if expires <= now {
+            return Err(HubError::bad_request(format!("the key's end {expires} has passed")));
+        }
+        // As the database keeps it, so that the key reads the same afterwards.
+        limit.expires = Some(data::time(data::micros(expires))?);
+    }
+    if let Some(projects) = &mut limit.projects {
+        projects.sort_unstable();
+        projects.dedup();
+        if projects.is_empty() || projects.len() > MOST_PROJECTS {
+            return Err(HubError::bad_request(format!(
+                "a key is limited to 1 to {MOST_PROJECTS} projects, or to none in particular"
+            )));
+        }
+        for project in projects {
+            if data::members::right_of(at, *project, caller.account()).await?.is_none() {
+                return Err(HubError::not_found("project", *project));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Revokes a key, from its next call on.

@@ -41,8 +41,21 @@ pub(crate) async fn standing(
     if caller.task().is_some() {
         return Ok(Standing::Stranger);
     }
+    member(at, caller, project, false).await
+}
+
+/// What the caller's account is to a project, as far as its key reaches; `maker` says whether it made the thing at hand.
+pub(super) async fn member(
+    at: &mut Connection,
+    caller: &Caller,
+    project: ProjectId,
+    maker: bool,
+) -> Result<Standing, HubError> {
+    if !caller.reaches(project) {
+        return Ok(Standing::Stranger);
+    }
     let right = data::members::right_of(at, project, caller.account()).await?;
-    Ok(right.map_or(Standing::Stranger, |right| Standing::Member { right, maker: false }))
+    Ok(right.map_or(Standing::Stranger, |right| Standing::Member { right, maker }))
 }
 
 /// Asks the table whether the caller may do `action` to the project.
@@ -159,8 +172,9 @@ pub(crate) async fn list(
 ) -> Result<Vec<Project>, HubError> {
     caller.may_here(Action::ListOwn)?;
     let mut projects =
-        data::projects::list(&mut *hub.db.read().await?, caller.account(), after, rows).await?;
+        data::projects::list(&mut *hub.db.read().await?, caller.viewer(), after, rows).await?;
     for project in &mut projects {
+        project.right = caller.lesser(project.right);
         project.name = name(hub, project).await;
     }
     Ok(projects)
@@ -175,6 +189,7 @@ pub(crate) async fn show(hub: &Hub, caller: &Caller, id: ProjectId) -> Result<Pr
 async fn find(hub: &Hub, caller: &Caller, id: ProjectId) -> Result<Project, HubError> {
     let found = data::projects::find(&mut *hub.db.read().await?, id, caller.account()).await?;
     let mut project = found.ok_or_else(|| HubError::not_found("project", id))?;
+    project.right = caller.lesser(project.right);
     project.name = name(hub, &project).await;
     Ok(project)
 }

@@ -84,6 +84,7 @@ pub(crate) async fn launch(
             session: Some(body.id),
             project: body.project,
             owner: caller.account(),
+            key: super::manifests::signing_key(caller),
             settings: None,
             requeue: false,
             inputs: &inputs,
@@ -177,7 +178,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<AppSession>, HubError> {
     caller.may_here(Action::ListOwn)?;
     let mut reader = hub.db.read().await?;
-    data::sessions::list(&mut reader, caller.account(), project, after, rows).await
+    data::sessions::list(&mut reader, caller.viewer(), project, after, rows).await
 }
 
 /// Stops a session: its vault is ended, and nothing that it still sends counts. A session that has ended stays as it is.

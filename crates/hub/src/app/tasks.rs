@@ -38,10 +38,12 @@ pub(crate) async fn project_standing(
     };
     let Some(kept) = data::tasks::find(at, *task).await? else { return Ok(Standing::Stranger) };
     let allowed = match kept.task.kind {
-        // A sheet names projects by what their people call them; those the task's owner may not put into stay hidden.
+        // A sheet names projects by what their people call them; those the task's owner may not put into stay hidden, and
+        // so do those that the key which queued the task does not reach.
         TaskKind::Demultiplex => {
             let right = data::members::right_of(at, project, *owner).await?;
             right.is_some_and(|right| right >= Right::Create)
+                && data::keys::reaches(at, kept.key, project).await?
         }
         TaskKind::App | TaskKind::Reseal => kept.project == project,
     };
@@ -52,9 +54,8 @@ pub(crate) async fn project_standing(
 async fn standing(at: &mut Connection, caller: &Caller, kept: &Kept) -> Result<Standing, HubError> {
     match &caller.who {
         Who::Account { account, .. } => {
-            let right = data::members::right_of(at, kept.project, account.id).await?;
             let maker = kept.task.owner == account.id;
-            Ok(right.map_or(Standing::Stranger, |right| Standing::Member { right, maker }))
+            super::projects::member(at, caller, kept.project, maker).await
         }
         Who::Vault { task, .. } if *task == kept.task.id => Ok(Standing::TaskInput),
         Who::Vault { .. } => Ok(Standing::Stranger),
@@ -92,7 +93,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<Task>, HubError> {
     caller.may_here(Action::ListOwn)?;
     let mut reader = hub.db.read().await?;
-    let kept = data::tasks::list(&mut reader, caller.account(), subject, after, rows).await?;
+    let kept = data::tasks::list(&mut reader, caller.viewer(), subject, after, rows).await?;
     Ok(kept.into_iter().map(|kept| kept.task).collect())
 }
 
@@ -111,6 +112,7 @@ pub(crate) async fn queue_demultiplex(
         session: None,
         project: run.project,
         owner: caller.account(),
+        key: super::manifests::signing_key(caller),
         settings,
         requeue: settings.is_some(),
         inputs: &[("run".to_owned(), run.id)],
@@ -141,6 +143,7 @@ pub(crate) async fn queue_reseal(
             session: None,
             project,
             owner: caller.account(),
+            key: super::manifests::signing_key(caller),
             settings: None,
             requeue: false,
             inputs: &[("dataset".to_owned(), id)],

@@ -56,7 +56,7 @@ pub(crate) async fn list(
     rows: i64,
 ) -> Result<Vec<Transfer>, HubError> {
     caller.may_here(Action::ListOwn)?;
-    data::transfers::list(&mut *hub.db.read().await?, caller.account(), after, rows).await
+    data::transfers::list(&mut *hub.db.read().await?, caller.viewer(), after, rows).await
 }
 
 /// How an offer ends, and who may end it so.

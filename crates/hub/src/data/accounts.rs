@@ -3,7 +3,7 @@
 use api::{Account, AccountId, Time};
 use sqlx::FromRow;
 
-use super::{Connection, micros, parsed, time};
+use super::{Connection, micros, parsed, time, time_or_none};
 use crate::HubError;
 
 /// Keeps a new account.
@@ -21,7 +21,7 @@ pub(crate) async fn insert(at: &mut Connection, account: &Account) -> Result<(),
 /// The account of that id, disabled or not.
 pub(crate) async fn find(at: &mut Connection, id: AccountId) -> Result<Option<Account>, HubError> {
     let row: Option<Row> =
-        sqlx::query_as("SELECT id, name, operator, created FROM accounts WHERE id = $1")
+        sqlx::query_as("SELECT id, name, operator, created, disabled FROM accounts WHERE id = $1")
             .bind(id.to_string())
             .fetch_optional(at)
             .await?;
@@ -35,7 +35,7 @@ pub(crate) async fn list(
     limit: i64,
 ) -> Result<Vec<Account>, HubError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, name, operator, created FROM accounts WHERE id > $1 ORDER BY id LIMIT $2",
+        "SELECT id, name, operator, created, disabled FROM accounts WHERE id > $1 ORDER BY id LIMIT $2",
     )
     .bind(after)
     .bind(limit)
@@ -58,12 +58,13 @@ pub(crate) async fn disable(
     Ok(done.rows_affected() == 1)
 }
 
-/// How many accounts that run this hub are not disabled and have a key in force.
+/// How many accounts that run this hub are not disabled and have a key in force that is not limited.
 pub(crate) async fn working_operators(at: &mut Connection) -> Result<i64, HubError> {
     Ok(sqlx::query_scalar(
         "SELECT count(DISTINCT accounts.id) FROM accounts
          JOIN account_keys ON account_keys.account = accounts.id
-         WHERE operator = 1 AND disabled IS NULL AND revoked IS NULL AND kind = 'person'",
+         WHERE operator = 1 AND disabled IS NULL AND revoked IS NULL AND scope IS NULL
+             AND kind = 'person'",
     )
     .fetch_one(at)
     .await?)
@@ -75,6 +76,7 @@ struct Row {
     name: String,
     operator: bool,
     created: i64,
+    disabled: Option<i64>,
 }
 
 impl Row {
@@ -84,6 +86,7 @@ impl Row {
             name: self.name,
             operator: self.operator,
             created: time(self.created)?,
+            disabled: time_or_none(self.disabled)?,
         })
     }
 }

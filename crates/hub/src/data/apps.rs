@@ -1,8 +1,9 @@
 //! Registered apps.
 
-use api::{AccountId, App, AppId, Digest};
+use api::{App, AppId, Digest};
 use sqlx::FromRow;
 
+use super::members::Viewer;
 use super::{Connection, micros, parsed, time};
 use crate::HubError;
 
@@ -49,7 +50,7 @@ pub(crate) async fn find(
 /// Apps whose package lies in a project of this account, in the order of their ids, after `after`.
 pub(crate) async fn list(
     at: &mut Connection,
-    account: AccountId,
+    viewer: Viewer,
     after: &str,
     limit: i64,
 ) -> Result<Vec<App>, HubError> {
@@ -57,12 +58,14 @@ pub(crate) async fn list(
         "SELECT a.* FROM apps a JOIN datasets d ON d.id = a.package JOIN projects p ON p.id = d.project
          LEFT JOIN members m ON m.project = p.id AND m.account = $1
          WHERE (p.owner = $1 OR m.right IS NOT NULL) AND d.deleting IS NULL AND p.deleting IS NULL
+             AND ($4 IS NULL OR EXISTS (SELECT 1 FROM key_projects WHERE key = $4 AND project = p.id))
              AND a.id > $2
          ORDER BY a.id LIMIT $3",
     )
-    .bind(account.to_string())
+    .bind(viewer.account.to_string())
     .bind(after)
     .bind(limit)
+    .bind(viewer.key())
     .fetch_all(at)
     .await?;
     rows.into_iter().map(|row| row.app().map(|(app, _)| app)).collect()

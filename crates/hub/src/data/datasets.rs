@@ -6,6 +6,7 @@ use api::{
 };
 use sqlx::FromRow;
 
+use super::members::Viewer;
 use super::{
     Connection, from_word, micros, parsed, parsed_or_none, signed, small, time, unsigned, word,
 };
@@ -111,7 +112,7 @@ pub(crate) async fn find(at: &mut Connection, id: DatasetId) -> Result<Option<Ke
 /// Datasets that `account` may know of, in the order of their ids, after `after`.
 pub(crate) async fn list(
     at: &mut Connection,
-    account: AccountId,
+    viewer: Viewer,
     narrowed: Narrowed,
     after: &str,
     limit: i64,
@@ -121,16 +122,18 @@ pub(crate) async fn list(
          FROM datasets d JOIN projects p ON p.id = d.project
          LEFT JOIN members m ON m.project = p.id AND m.account = $1
          WHERE (p.owner = $1 OR m.right IS NOT NULL) AND d.deleting IS NULL AND p.deleting IS NULL
+             AND ($7 IS NULL OR EXISTS (SELECT 1 FROM key_projects WHERE key = $7 AND project = p.id))
              AND ($2 IS NULL OR d.kind = $2) AND ($3 IS NULL OR d.project = $3)
              AND ($4 IS NULL OR d.parent = $4) AND d.id > $5
          ORDER BY d.id LIMIT $6",
     )
-    .bind(account.to_string())
+    .bind(viewer.account.to_string())
     .bind(narrowed.kind.map(word))
     .bind(narrowed.project.map(|id| id.to_string()))
     .bind(narrowed.parent.map(|id| id.to_string()))
     .bind(after)
     .bind(limit)
+    .bind(viewer.key())
     .fetch_all(at)
     .await?;
     rows.into_iter().map(Row::kept).collect()

@@ -1,6 +1,6 @@
 //! Public keys that sign calls: those of accounts, and those of vaults for the length of one task.
 
-use api::{AccountId, Bytes, Key, KeyId, TaskId, Time};
+use api::{AccountId, Bytes, Key, KeyId, KeyLimit, ProjectId, TaskId, Time};
 use sqlx::FromRow;
 
 use super::{Connection, from_word, micros, parsed, time, time_or_none, word};
@@ -12,7 +12,7 @@ pub(crate) enum Signer {
     /// A key of an account.
     Account {
         /// The key.
-        key: Key,
+        key: Box<Key>,
         /// The account's name and standing.
         account: api::Account,
     },
@@ -34,12 +34,14 @@ pub(crate) async fn signer(
     now: Time,
 ) -> Result<Option<Signer>, HubError> {
     let row: Option<SignerRow> = sqlx::query_as(
-        "SELECT k.id, k.account, k.kind, k.name, k.public_key, k.created, k.revoked,
+        "SELECT k.*, (SELECT group_concat(project) FROM key_projects WHERE key = k.id) AS projects,
                 a.name AS account_name, a.operator, a.created AS account_created
          FROM account_keys k JOIN accounts a ON a.id = k.account
-         WHERE k.id = $1 AND k.revoked IS NULL AND a.disabled IS NULL",
+         WHERE k.id = $1 AND k.revoked IS NULL AND a.disabled IS NULL
+             AND (k.expires IS NULL OR k.expires > $2)",
     )
     .bind(id.to_string())
+    .bind(micros(now))
     .fetch_optional(&mut *at)
     .await?;
     if let Some(row) = row {
@@ -60,9 +62,11 @@ pub(crate) async fn signer(
 
 /// Keeps a new key of an account.
 pub(crate) async fn insert(at: &mut Connection, key: &Key) -> Result<(), sqlx::Error> {
+    let limit = key.limit.as_ref();
+    let projects = limit.and_then(|limit| limit.projects.as_ref());
     sqlx::query(
-        "INSERT INTO account_keys (id, account, kind, name, public_key, created)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO account_keys (id, account, kind, name, public_key, created, scope, some_projects, expires)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(key.id.to_string())
     .bind(key.account.to_string())
@@ -70,9 +74,36 @@ pub(crate) async fn insert(at: &mut Connection, key: &Key) -> Result<(), sqlx::E
     .bind(&key.name)
     .bind(&key.public_key.0)
     .bind(micros(key.created))
-    .execute(at)
+    .bind(limit.map(|limit| word(limit.scope)))
+    .bind(projects.is_some())
+    .bind(limit.and_then(|limit| limit.expires).map(micros))
+    .execute(&mut *at)
     .await?;
+    for project in projects.into_iter().flatten() {
+        sqlx::query("INSERT INTO key_projects (key, project) VALUES ($1, $2)")
+            .bind(key.id.to_string())
+            .bind(project.to_string())
+            .execute(&mut *at)
+            .await?;
+    }
     Ok(())
+}
+
+/// Whether a key, in force or not, finds this project if its account does. A key of no account (a vault's) is not limited.
+pub(crate) async fn reaches(
+    at: &mut Connection,
+    key: Option<KeyId>,
+    project: ProjectId,
+) -> Result<bool, HubError> {
+    let Some(key) = key else { return Ok(true) };
+    Ok(sqlx::query_scalar(
+        "SELECT NOT EXISTS (SELECT 1 FROM account_keys WHERE id = $1 AND some_projects = 1)
+             OR EXISTS (SELECT 1 FROM key_projects WHERE key = $1 AND project = $2)",
+    )
+    .bind(key.to_string())
+    .bind(project.to_string())
+    .fetch_one(at)
+    .await?)
 }
 
 /// The key of that id if it is this account's, revoked or not.
@@ -82,8 +113,8 @@ pub(crate) async fn find(
     account: AccountId,
 ) -> Result<Option<Key>, HubError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT id, account, kind, name, public_key, created, revoked FROM account_keys
-         WHERE id = $1 AND account = $2",
+        "SELECT k.*, (SELECT group_concat(project) FROM key_projects WHERE key = k.id) AS projects
+         FROM account_keys k WHERE k.id = $1 AND k.account = $2",
     )
     .bind(id.to_string())
     .bind(account.to_string())
@@ -100,8 +131,8 @@ pub(crate) async fn list(
     limit: i64,
 ) -> Result<Vec<Key>, HubError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, account, kind, name, public_key, created, revoked FROM account_keys
-         WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+        "SELECT k.*, (SELECT group_concat(project) FROM key_projects WHERE key = k.id) AS projects
+         FROM account_keys k WHERE k.account = $1 AND k.id > $2 ORDER BY k.id LIMIT $3",
     )
     .bind(account.to_string())
     .bind(after)
@@ -161,10 +192,28 @@ struct Row {
     public_key: Vec<u8>,
     created: i64,
     revoked: Option<i64>,
+    scope: Option<String>,
+    some_projects: bool,
+    expires: Option<i64>,
+    projects: Option<String>,
 }
 
 impl Row {
     fn key(self) -> Result<Key, HubError> {
+        let limit = match self.scope {
+            None => None,
+            Some(scope) => {
+                let ids = self.projects.as_deref().unwrap_or_default().split(',');
+                let ids = ids.filter(|id| !id.is_empty()).map(parsed::<ProjectId>);
+                let mut projects = ids.collect::<Result<Vec<_>, _>>()?;
+                projects.sort_unstable();
+                Some(KeyLimit {
+                    projects: self.some_projects.then_some(projects),
+                    scope: from_word(scope)?,
+                    expires: time_or_none(self.expires)?,
+                })
+            }
+        };
         Ok(Key {
             id: parsed(&self.id)?,
             account: parsed(&self.account)?,
@@ -173,6 +222,7 @@ impl Row {
             public_key: Bytes(self.public_key),
             created: time(self.created)?,
             revoked: time_or_none(self.revoked)?,
+            limit,
         })
     }
 }
@@ -194,7 +244,8 @@ impl SignerRow {
             name: self.account_name,
             operator: self.operator,
             created: time(self.account_created)?,
+            disabled: None,
         };
-        Ok(Signer::Account { key, account })
+        Ok(Signer::Account { key: Box::new(key), account })
     }
 }

@@ -1,10 +1,26 @@
 //! Members of projects besides the owner.
 
-use api::{AccountId, Member, ProjectId, Right};
+use api::{AccountId, KeyId, Member, ProjectId, Right};
 use sqlx::FromRow;
 
 use super::{Connection, from_word, parsed, word};
 use crate::HubError;
+
+/// Whose projects a list is about: those of an account, or the part of them that a limited key finds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Viewer {
+    /// The account.
+    pub(crate) account: AccountId,
+    /// The key, if it is limited to some projects.
+    pub(crate) key: Option<KeyId>,
+}
+
+impl Viewer {
+    /// The key as statements compare it with `key_projects`.
+    pub(super) fn key(&self) -> Option<String> {
+        self.key.map(|key| key.to_string())
+    }
+}
 
 /// What an account is to a project: the owner's right is the highest, `None` is a stranger or a project that is not there.
 /// A project that is being deleted is there for its owner alone, who may finish it.

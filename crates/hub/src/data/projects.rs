@@ -3,6 +3,7 @@
 use api::{AccountId, Bytes, Custodian, Digest, Project, ProjectId, Right, Time};
 use sqlx::FromRow;
 
+use super::members::Viewer;
 use super::{Connection, from_word, micros, parsed, small, time, time_or_none, word};
 use crate::HubError;
 
@@ -92,7 +93,7 @@ pub(crate) async fn find(
 /// Projects of which `account` is the owner or a member, in the order of their ids, after `after`.
 pub(crate) async fn list(
     at: &mut Connection,
-    account: AccountId,
+    viewer: Viewer,
     after: &str,
     limit: i64,
 ) -> Result<Vec<Project>, HubError> {
@@ -101,12 +102,14 @@ pub(crate) async fn list(
                 CASE WHEN p.owner = $1 THEN 'owner' ELSE m.right END AS right,
                 (SELECT max(number) FROM cards WHERE project = p.id) AS card_number
          FROM projects p LEFT JOIN members m ON m.project = p.id AND m.account = $1
-         WHERE (p.owner = $1 OR m.right IS NOT NULL) AND p.deleting IS NULL AND p.id > $2
+         WHERE (p.owner = $1 OR m.right IS NOT NULL) AND p.deleting IS NULL
+             AND ($4 IS NULL OR EXISTS (SELECT 1 FROM key_projects WHERE key = $4 AND project = p.id)) AND p.id > $2
          ORDER BY p.id LIMIT $3",
     )
-    .bind(account.to_string())
+    .bind(viewer.account.to_string())
     .bind(after)
     .bind(limit)
+    .bind(viewer.key())
     .fetch_all(at)
     .await?;
     rows.into_iter().map(Row::project).collect()

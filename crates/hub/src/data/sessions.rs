@@ -1,8 +1,9 @@
 //! App sessions. Where one stands is what its task says; what it reads is what its task reads.
 
-use api::{AccountId, AppSession, Bytes, Digest, ProjectId, Sealed, SessionId, SessionInput};
+use api::{AppSession, Bytes, Digest, ProjectId, Sealed, SessionId, SessionInput};
 use sqlx::FromRow;
 
+use super::members::Viewer;
 use super::{Connection, from_word, micros, parsed, tasks, time, time_or_none};
 use crate::HubError;
 
@@ -64,7 +65,7 @@ pub(crate) async fn find(at: &mut Connection, id: SessionId) -> Result<Option<Ke
 /// Sessions into projects of this account, in the order of their ids, after `after`, of one project if named.
 pub(crate) async fn list(
     at: &mut Connection,
-    account: AccountId,
+    viewer: Viewer,
     project: Option<ProjectId>,
     after: &str,
     limit: i64,
@@ -74,13 +75,15 @@ pub(crate) async fn list(
          FROM sessions s JOIN tasks t ON t.id = s.task JOIN projects p ON p.id = s.project
          LEFT JOIN members m ON m.project = p.id AND m.account = $1
          WHERE (p.owner = $1 OR m.right IS NOT NULL) AND p.deleting IS NULL
+             AND ($5 IS NULL OR EXISTS (SELECT 1 FROM key_projects WHERE key = $5 AND project = p.id))
              AND ($2 IS NULL OR s.project = $2) AND s.id > $3
          ORDER BY s.id LIMIT $4",
     )
-    .bind(account.to_string())
+    .bind(viewer.account.to_string())
     .bind(project.map(|id| id.to_string()))
     .bind(after)
     .bind(limit)
+    .bind(viewer.key())
     .fetch_all(&mut *at)
     .await?;
     let mut sessions = Vec::with_capacity(rows.len());

@@ -6,6 +6,7 @@ use api::{
 };
 use sqlx::FromRow;
 
+use super::members::Viewer;
 use super::{
     Connection, from_word, micros, parsed, parsed_or_none, small, time, time_or_none, word,
 };
@@ -18,6 +19,8 @@ pub(crate) struct Kept {
     pub(crate) task: Task,
     /// Whose members see it.
     pub(crate) project: ProjectId,
+    /// The key that queued it; not kept for tasks of earlier versions.
+    pub(crate) key: Option<KeyId>,
     /// Sealed settings of its own.
     pub(crate) settings: Option<Sealed>,
     /// Whether a person asked for the demultiplexing again.
@@ -49,6 +52,8 @@ pub(crate) struct NewTask<'a> {
     pub(crate) project: ProjectId,
     /// On whose behalf.
     pub(crate) owner: AccountId,
+    /// The key that queued it: what it is limited to, the task is too.
+    pub(crate) key: KeyId,
     /// Sealed settings of its own.
     pub(crate) settings: Option<&'a Sealed>,
     /// Whether a person asked for the demultiplexing again.
@@ -73,8 +78,9 @@ pub(crate) struct Input {
 /// Lets a task wait.
 pub(crate) async fn insert(at: &mut Connection, new: &NewTask<'_>) -> Result<(), HubError> {
     sqlx::query(
-        "INSERT INTO tasks (id, kind, state, subject, session, project, owner, settings, requeue, created)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO tasks (id, kind, state, subject, session, project, owner, settings, requeue, created,
+             by_key)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(new.id.to_string())
     .bind(word(new.kind))
@@ -86,6 +92,7 @@ pub(crate) async fn insert(at: &mut Connection, new: &NewTask<'_>) -> Result<(),
     .bind(new.settings.map(|settings| settings.0.as_slice()))
     .bind(new.requeue)
     .bind(micros(new.created))
+    .bind(new.key.to_string())
     .execute(&mut *at)
     .await?;
     for (position, (name, dataset)) in (0_i64..).zip(new.inputs) {
@@ -160,7 +167,7 @@ pub(crate) async fn reads(
 /// Tasks that `account` may know of, in the order of their ids, after `after`, of one subject if named.
 pub(crate) async fn list(
     at: &mut Connection,
-    account: AccountId,
+    viewer: Viewer,
     subject: Option<DatasetId>,
     after: &str,
     limit: i64,
@@ -169,13 +176,15 @@ pub(crate) async fn list(
         "SELECT t.* FROM tasks t JOIN projects p ON p.id = t.project
          LEFT JOIN members m ON m.project = p.id AND m.account = $1
          WHERE (p.owner = $1 OR m.right IS NOT NULL) AND p.deleting IS NULL
+             AND ($5 IS NULL OR EXISTS (SELECT 1 FROM key_projects WHERE key = $5 AND project = p.id))
              AND ($2 IS NULL OR t.subject = $2) AND t.id > $3
          ORDER BY t.id LIMIT $4",
     )
-    .bind(account.to_string())
+    .bind(viewer.account.to_string())
     .bind(subject.map(|id| id.to_string()))
     .bind(after)
     .bind(limit)
+    .bind(viewer.key())
     .fetch_all(at)
     .await?;
     rows.into_iter().map(Row::kept).collect()
@@ -346,6 +355,7 @@ struct Row {
     session: Option<String>,
     project: String,
     owner: String,
+    by_key: Option<String>,
     reason: Option<String>,
     percent: i64,
     settings: Option<Vec<u8>>,
@@ -375,6 +385,7 @@ impl Row {
         };
         Ok(Kept {
             project: parsed(&self.project)?,
+            key: parsed_or_none(self.by_key)?,
             task: Task {
                 id: parsed(&self.id)?,
                 kind: from_word(self.kind)?,

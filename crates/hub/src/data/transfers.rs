@@ -3,6 +3,7 @@
 use api::{AccountId, Time, Transfer, TransferId, TransferState};
 use sqlx::FromRow;
 
+use super::members::Viewer;
 use super::{Connection, from_word, micros, parsed, time, word};
 use crate::HubError;
 
@@ -44,17 +45,20 @@ pub(crate) async fn find(
 /// Offers that `account` gives or takes, in the order of their ids, after `after`.
 pub(crate) async fn list(
     at: &mut Connection,
-    account: AccountId,
+    viewer: Viewer,
     after: &str,
     limit: i64,
 ) -> Result<Vec<Transfer>, HubError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT id, project, giver, taker, reseal, state, created FROM transfers
-         WHERE (giver = $1 OR taker = $1) AND id > $2 ORDER BY id LIMIT $3",
+         WHERE (giver = $1 OR taker = $1) AND id > $2
+             AND ($4 IS NULL OR EXISTS (SELECT 1 FROM key_projects WHERE key = $4 AND project = transfers.project))
+         ORDER BY id LIMIT $3",
     )
-    .bind(account.to_string())
+    .bind(viewer.account.to_string())
     .bind(after)
     .bind(limit)
+    .bind(viewer.key())
     .fetch_all(at)
     .await?;
     rows.into_iter().map(Row::transfer).collect()

@@ -161,7 +161,7 @@ async fn verify(hub: &Hub, request: Request, most: usize) -> Result<Request, Hub
 fn known(id: api::KeyId, signer: Option<Signer>) -> Result<(PublicKey, Who), HubError> {
     let (bytes, who) = match signer {
         Some(Signer::Account { key, account }) => {
-            (key.public_key.0.clone(), Who::Account { account, key })
+            (key.public_key.0.clone(), Who::Account { account, key: *key })
         }
         Some(Signer::Vault { public_key, task, owner }) => {
             let key = PublicKey::from_bytes(&public_key)
@@ -171,7 +171,7 @@ fn known(id: api::KeyId, signer: Option<Signer>) -> Result<(PublicKey, Who), Hub
         None => {
             return Err(HubError::new(
                 ErrorCode::UnknownKey,
-                format!("key {id} is not known here, or was revoked"),
+                format!("key {id} is not known here, was revoked, or has expired"),
             )
             .hint("enrol with a one-time code, or add this key from one that still signs"));
         }

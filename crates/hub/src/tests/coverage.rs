@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use api::{
-    App, AppId, AppSession, Dataset, DatasetId, DatasetKind, Key, Launch, Page, RegisterApp, Right,
-    SealedObject, SessionId, SessionInput, Task, Transfer,
+    App, AppId, AppSession, Dataset, DatasetId, DatasetKind, Key, KeyLimit, Launch, Page,
+    RegisterApp, Right, SealedObject, SessionId, SessionInput, Task, Transfer,
 };
 use axum::body::Body;
 use axum::http::Request;
@@ -37,7 +37,7 @@ const NOT_HIDDEN: &[(&str, &str)] = &[
 ];
 
 /// Who calls, in the order of the table.
-const ROLES: [&str; 13] = [
+const ROLES: [&str; 14] = [
     "unsigned",
     "revoked",
     "stranger",
@@ -49,6 +49,7 @@ const ROLES: [&str; 13] = [
     "write",
     "admin",
     "owner",
+    "limited",
     "instrument",
     "vault",
 ];
@@ -339,6 +340,12 @@ async fn every_call_refuses_every_role_that_may_not() {
             "operator" => Some(operator.key.clone()),
             "offered" => Some(grace.key.clone()),
             "owner" => Some(ada.key.clone()),
+            // The owner's account, and no more than `write` in this one project.
+            "limited" => {
+                let projects = Some(vec![things.project]);
+                let limit = KeyLimit { projects, scope: Right::Write, expires: None };
+                Some(hub.limited(&ada, &limit).await)
+            }
             "instrument" => Some(hub.instrument(&ada).await),
             "vault" => {
                 let key = signing_key();

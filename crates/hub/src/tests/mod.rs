@@ -3,6 +3,7 @@
 mod calls;
 mod coverage;
 mod datasets;
+mod keys;
 mod material;
 mod people;
 mod projects;

@@ -2,8 +2,9 @@
 
 use api::{
     Acknowledged, App, AppId, AppSession, BeginReseal, Bytes, ClaimTask, ClaimedTask, Custodian,
-    Dataset, DatasetId, DatasetKind, EndTask, ErrorCode, ExecutionState, Launch, Page, ProjectId,
-    RegisterApp, Requeue, SessionId, SessionInput, Task, TaskId, TaskKind, TaskState,
+    Dataset, DatasetId, DatasetKind, EndTask, ErrorCode, ExecutionState, KeyLimit, Launch, Page,
+    ProjectId, RegisterApp, Requeue, Right, SessionId, SessionInput, Task, TaskId, TaskKind,
+    TaskState,
 };
 use dataset::OpenDataset;
 use proof::{
@@ -71,14 +72,16 @@ impl Story {
 
     /// A run that is sent, closed and waits for its demultiplexing.
     async fn run(&self) -> OpenDataset {
-        let open = make(&self.hub, &self.ada.key, self.project, DatasetKind::Run, "run").await;
+        self.run_by(&self.ada.key).await
+    }
+
+    /// As [`run`](Self::run), sent with this key.
+    async fn run_by(&self, key: &SigningKey) -> OpenDataset {
+        let open = make(&self.hub, key, self.project, DatasetKind::Run, "run").await;
         let files: [(&str, &[u8]); 1] = [("RunInfo.xml", READS)];
         let content = content(&open, &files);
-        let manifest = put_all(&self.hub, &self.ada.key, &open, content, 1, None).await;
-        let run: Dataset =
-            close(&self.hub, &self.ada.key, &self.ada.key, &manifest, "?demultiplex=true")
-                .await
-                .ok();
+        let manifest = put_all(&self.hub, key, &open, content, 1, None).await;
+        let run: Dataset = close(&self.hub, key, key, &manifest, "?demultiplex=true").await.ok();
         assert_eq!(run.execution, ExecutionState::Processing);
         open
     }
@@ -235,6 +238,30 @@ async fn a_task_is_claimed_with_its_ticket_once_and_by_one_vault() {
     let actor = format!("vault:{}", started.task);
     assert!(events.items.iter().any(|event| event.act == "key.release" && event.actor == actor));
     drop(started.process);
+}
+
+#[tokio::test]
+async fn a_vault_makes_nothing_in_a_project_that_the_key_which_queued_its_task_does_not_find() {
+    for is_limited in [true, false] {
+        let mut story = Story::begin().await;
+        let (hub, ada) = (&story.hub, &story.ada);
+        let other = hub.project(ada, "other").await;
+        let limit =
+            KeyLimit { projects: Some(vec![story.project]), scope: Right::Create, expires: None };
+        let script = hub.limited(ada, &limit).await;
+        story.run_by(if is_limited { &script } else { &story.ada.key }).await;
+        let started = story.next().await;
+        let (vault, _claimed) = Vault::of(&story.hub, &started).await;
+        let card = |project| format!("/api/v1/projects/{project}/card");
+        story.hub.get(&vault.key, &card(story.project)).await.ok::<api::SignedStatement>();
+        let beyond = story.hub.get(&vault.key, &card(other)).await;
+        if is_limited {
+            assert_eq!(beyond.code(), ErrorCode::NotFound);
+        } else {
+            beyond.ok::<api::SignedStatement>();
+        }
+        drop(started.process);
+    }
 }
 
 #[tokio::test]
@@ -571,6 +598,7 @@ async fn reseal(story: &Story) {
                 name: "ada".into(),
                 operator: true,
                 created: story.hub.hub.now(),
+                disabled: None,
             },
             key: api::Key {
                 id: story.ada.key.public().id(),
@@ -580,6 +608,7 @@ async fn reseal(story: &Story) {
                 public_key: Bytes(story.ada.key.public().to_bytes().to_vec()),
                 created: story.hub.hub.now(),
                 revoked: None,
+                limit: None,
             },
         },
         request: api::RequestId::generate(),
