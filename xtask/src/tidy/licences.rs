@@ -26,6 +26,7 @@ pub(super) fn check(root: &Path) -> Result<Vec<Complaint>, Failure> {
     let rules = std::fs::read_to_string(root.join("deny.toml"))
         .map_err(Failure::because("deny.toml cannot be read"))?;
     let allowed = allowed_in(&rules);
+    let exceptions = exceptions_in(&rules);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let text = output(Command::new(cargo).current_dir(root).args([
         "metadata",
@@ -34,7 +35,16 @@ pub(super) fn check(root: &Path) -> Result<Vec<Complaint>, Failure> {
     ]))?;
     let metadata: Metadata = serde_json::from_str(&text)
         .map_err(Failure::because("cargo metadata prints something unknown"))?;
-    Ok(metadata.packages.iter().filter_map(|package| judge(package, &allowed)).collect())
+    Ok(metadata
+        .packages
+        .iter()
+        .filter_map(|package| {
+            let more = exceptions.iter().filter(|(name, _)| *name == package.name);
+            let allowed: Vec<&str> =
+                allowed.iter().copied().chain(more.map(|(_, licence)| *licence)).collect();
+            judge(package, &allowed)
+        })
+        .collect())
 }
 
 fn judge(package: &Package, allowed: &[&str]) -> Option<Complaint> {
@@ -57,6 +67,18 @@ fn allowed_in(rules: &str) -> Vec<&str> {
     let section = section.split("\n[").next().unwrap_or_default();
     let list = section.split("allow = [").nth(1).and_then(|rest| rest.split(']').next());
     list.unwrap_or_default().split('"').skip(1).step_by(2).collect()
+}
+
+/// The pairs of crate and licence in `exceptions = [{ allow = ["…"], crate = "…" }, …]`, each licence for that crate alone.
+fn exceptions_in(rules: &str) -> Vec<(&str, &str)> {
+    let list = rules.split("exceptions = [{").nth(1).unwrap_or_default();
+    let list = list.split("}]").next().unwrap_or_default();
+    list.split('{')
+        .filter_map(|entry| match entry.split('"').collect::<Vec<_>>()[..] {
+            [_, licence, between, name, ..] if between.contains("crate") => Some((name, licence)),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Whether an SPDX expression can be met with these licences. `/` is an old way to write `OR`; what follows `WITH` only adds rights.
@@ -124,6 +146,14 @@ mod tests {
     fn the_list_is_that_of_the_section_on_licences() {
         let rules = "[bans]\nallow = [\"x\"]\n[licenses]\nallow = [\n  \"MIT\", # a\n  \"ISC\",\n]\n[sources]\nallow = [\"y\"]\n";
         assert_eq!(allowed_in(rules), ["MIT", "ISC"]);
+    }
+
+    #[test]
+    fn an_exception_is_for_one_crate() {
+        let rules = "[licenses]\nallow = [\"MIT\"]\nexceptions = [{ allow = [\"MPL-2.0\"], crate = \"x\" }, { allow = [\"ISC\"], crate = \"y\" }]\n";
+        assert_eq!(exceptions_in(rules), [("x", "MPL-2.0"), ("y", "ISC")]);
+        assert_eq!(allowed_in(rules), ["MIT"]);
+        assert_eq!(exceptions_in("[licenses]\nallow = []\n"), []);
     }
 
     #[test]
