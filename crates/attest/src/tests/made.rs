@@ -387,10 +387,7 @@ fn reference_values_are_compared_whole() {
         (Policy { measurements: Some(BTreeSet::from([Hex(near)])), ..good.clone() }, Measurement),
         (Policy { report_data: Some(Hex([0x54; 64])), ..good.clone() }, ReportData),
         (Policy { chip_ids: Some(BTreeSet::from([ChipId(Hex([9; 64]))])), ..good.clone() }, Chip),
-        (
-            Policy { generations: Some(BTreeSet::from([Turin])), ..good },
-            CheckName::Generation,
-        ),
+        (Policy { generations: Some(BTreeSet::from([Turin])), ..good }, CheckName::Generation),
     ] {
         assert_eq!(refused(&look(&report, &GENOA, &policy)), [expected]);
     }
