@@ -2,6 +2,7 @@
 
 mod app;
 mod apps;
+mod attest;
 mod audit;
 mod broker;
 mod config;
@@ -83,6 +84,9 @@ enum Command {
     /// What was done, by whom, to which thing.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Evidence of confidential machines: verify a report.
+    #[command(subcommand)]
+    Attest(attest::AttestCommand),
     Demux(demux::DemuxArgs),
     #[command(subcommand)]
     Sheet(demux::SheetCommand),
@@ -96,8 +100,8 @@ enum Command {
     /// The keys that come of the words: show, sign, open.
     #[command(subcommand)]
     Identity(owner::IdentityCommand),
-    /// The vault outside a guest: does the tasks that engines start it for.
-    #[command(subcommand, hide = true)]
+    /// Vaults: predict what a guest image will be measured as.
+    #[command(subcommand)]
     Vault(vault::VaultCommand),
 }
 
@@ -134,6 +138,7 @@ fn run(command: Command, ui: Ui) -> CliResult {
         Command::Session(command) => wait(session::run(command, ui)),
         Command::Store(command) => wait(store::run(command, ui)),
         Command::Audit(command) => wait(audit::run(command, ui)),
+        Command::Attest(command) => attest::run(&command, &ui),
         Command::Demux(args) => demux::run(&args, &ui),
         Command::Sheet(command) => demux::run_sheet(&command, &ui),
         Command::Keygen(args) => offline::keygen(args, &ui),

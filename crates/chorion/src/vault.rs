@@ -1,11 +1,12 @@
 //! `chorion vault`: the vault outside a guest. An engine starts it; it claims one task, does it, and ends.
 
 use std::io::Read;
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::TaskId;
+use attest::{CpuId, Launch};
 use clap::Subcommand;
 use vault::remote::RemoteHub;
 use vault::task::{TaskConfig, VaultKeys};
@@ -17,7 +18,56 @@ use crate::report::{CliError, CliResult, Ui};
 #[derive(Debug, Subcommand)]
 pub(crate) enum VaultCommand {
     /// Claim one task and do it; the one-time ticket is read from standard input.
+    #[command(hide = true)]
     Run(RunArgs),
+    Measure(MeasureArgs),
+}
+
+/// Predict what a guest image will be measured as
+///
+/// For a confidential guest that QEMU starts: the measurement which its evidence must have, to be listed in a policy. Whoever has the
+/// same files computes the same.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MeasureArgs {
+    /// OVMF built with hashes of the kernel.
+    #[arg(long, value_name = "FILE")]
+    ovmf: PathBuf,
+    /// The kernel.
+    #[arg(long, value_name = "FILE")]
+    kernel: PathBuf,
+    /// The initial file system.
+    #[arg(long, value_name = "FILE")]
+    initrd: Option<PathBuf>,
+    /// The kernel's command line.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    append: String,
+    /// Virtual processors.
+    #[arg(long, value_name = "N", default_value = "1")]
+    vcpus: NonZeroU16,
+    /// The generation whose processor QEMU shows the guest.
+    #[arg(long, value_name = "NAME", default_value = "genoa")]
+    cpu: Cpu,
+    /// SEV features of the guest; 1 is SNP alone.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    guest_features: u64,
+}
+
+/// QEMU's models `EPYC-Milan`, `EPYC-Genoa` and `EPYC-Turin`.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Cpu {
+    Milan,
+    Genoa,
+    Turin,
+}
+
+impl Cpu {
+    const fn id(self) -> CpuId {
+        match self {
+            Self::Milan => CpuId { family: 25, model: 1, stepping: 1 },
+            Self::Genoa => CpuId { family: 25, model: 17, stepping: 0 },
+            Self::Turin => CpuId { family: 26, model: 0, stepping: 0 },
+        }
+    }
 }
 
 /// Where the hub is and which task to take.
@@ -40,11 +90,42 @@ pub(crate) struct RunArgs {
     threads: Option<NonZeroUsize>,
 }
 
+/// `chorion vault measure`
+fn measure(args: &MeasureArgs, ui: Ui) -> CliResult {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|error| {
+            CliError::new(format!("file {} cannot be read", path.display())).caused_by(error)
+        })
+    };
+    let (firmware, kernel) = (read(&args.ovmf)?, read(&args.kernel)?);
+    let initrd = args.initrd.as_deref().map(read).transpose()?.unwrap_or_default();
+    let measured = attest::measure(&Launch {
+        firmware: &firmware,
+        kernel: &kernel,
+        initrd: &initrd,
+        command_line: &args.append,
+        vcpus: args.vcpus,
+        cpu: args.cpu.id(),
+        guest_features: args.guest_features,
+    })
+    .map_err(|error| {
+        CliError::new(format!("a guest with {} cannot be measured", args.ovmf.display()))
+            .caused_by(error)
+            .hint("build OVMF from `OvmfPkg/AmdSev/AmdSevX64.dsc`, which checks kernel, initrd and command line")
+    })?;
+    ui.line(measured);
+    ui.value(&serde_json::json!({ "measurement": measured }));
+    Ok(())
+}
+
 /// Longer than any ticket.
 const MOST_TICKET_BYTES: u64 = 256;
 
 pub(crate) fn run(command: VaultCommand, ui: Ui) -> CliResult {
-    let VaultCommand::Run(args) = command;
+    let args = match command {
+        VaultCommand::Run(args) => args,
+        VaultCommand::Measure(args) => return measure(&args, ui),
+    };
     let mut ticket = Zeroizing::new(String::new());
     std::io::stdin().lock().take(MOST_TICKET_BYTES).read_to_string(&mut ticket).map_err(|e| {
         CliError::new("the task's ticket could not be read from standard input").caused_by(e)
