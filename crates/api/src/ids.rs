@@ -68,6 +68,8 @@ ids! {
     TransferId,
     /// An event of the audit list.
     EventId,
+    /// A block of a key or an address.
+    BlockId,
     /// One call, named in every error so that the log can be searched for it.
     RequestId,
 }

@@ -6,6 +6,7 @@
 
 mod app;
 mod audit;
+mod block;
 mod bytes;
 mod dataset;
 mod error;
@@ -16,6 +17,7 @@ mod session;
 
 pub use app::*;
 pub use audit::*;
+pub use block::*;
 pub use bytes::*;
 pub use dataset::*;
 pub use error::*;

@@ -387,6 +387,9 @@ impl From<ClientError> for CliError {
             said = said.caused_by(cause);
         }
         let hint = match (error.hint(), error.request_id()) {
+            (Some(hint), Some(id)) if error.code() == Some(api::ErrorCode::Forbidden) => {
+                format!("{hint}; `chorion why {id}` says what is needed and who can give it")
+            }
             (Some(hint), Some(id)) => format!("{hint} (request {id})"),
             (Some(hint), None) => hint,
             (None, Some(id)) => format!("the hub's log knows this call as request {id}"),

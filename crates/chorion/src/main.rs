@@ -4,6 +4,7 @@ mod app;
 mod apps;
 mod attest;
 mod audit;
+mod block;
 mod broker;
 mod config;
 mod data;
@@ -81,6 +82,11 @@ enum Command {
     /// The store: how the facilities are, and a scrub.
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Callers that were refused too often: list, add and lift blocks.
+    #[command(subcommand)]
+    Block(block::BlockCommand),
+    /// Why a call was refused, and who can give the right.
+    Why(block::WhyArgs),
     /// What was done, by whom, to which thing.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -137,6 +143,8 @@ fn run(command: Command, ui: Ui) -> CliResult {
         Command::App(command) => app::run(command, &ui),
         Command::Session(command) => wait(session::run(command, ui)),
         Command::Store(command) => wait(store::run(command, ui)),
+        Command::Block(command) => wait(block::run(command, ui)),
+        Command::Why(args) => wait(block::why(args, ui)),
         Command::Audit(command) => wait(audit::run(command, ui)),
         Command::Attest(command) => attest::run(&command, &ui),
         Command::Demux(args) => demux::run(&args, &ui),

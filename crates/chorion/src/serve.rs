@@ -1,10 +1,10 @@
 //! `chorion serve`: the hub, until it is told to stop.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
-use hub::{HubConfig, Ready, StartError};
+use hub::{HubConfig, Limits, Ready, StartError};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -33,6 +33,50 @@ pub(crate) struct ServeArgs {
     /// How many tasks may run at once on this machine; 0 runs none here.
     #[arg(long, value_name = "N", default_value_t = 1)]
     vaults: usize,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// What the hub takes from callers (`spec/limits.md`).
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitArgs {
+    /// Calls a second of one key, in units of 100 µs of work; ten seconds' worth may come at once.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    limit_key: u32,
+    /// Calls a second from one address that are unsigned or do not verify; ten seconds' worth may come at once.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    limit_address: u32,
+    /// An address that stands for many callers (a proxy, a laboratory): it may do ten times as much and is never blocked.
+    /// Once for each; this machine's own is always one.
+    #[arg(long = "shared-address", value_name = "ADDRESS")]
+    shared: Vec<IpAddr>,
+    /// How long the first block of a caller lasts; each further one is four times as long, a day at most.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    block_seconds: u32,
+    /// Connections at once.
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    connections: usize,
+    /// Connections at once from one address.
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    connections_per_address: usize,
+    /// MiB of bodies in memory at once; one key gets half.
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    body_memory: u32,
+}
+
+impl From<LimitArgs> for Limits {
+    fn from(args: LimitArgs) -> Self {
+        Self {
+            key_rate: args.limit_key,
+            address_rate: args.limit_address,
+            shared: args.shared,
+            block_seconds: args.block_seconds,
+            connections: args.connections,
+            connections_per_address: args.connections_per_address,
+            body_mebibytes: args.body_memory,
+        }
+    }
 }
 
 /// What a start says under `--json`.
@@ -75,6 +119,7 @@ async fn serve(args: ServeArgs, ui: Ui) -> CliResult {
         names: args.names,
         vault_program,
         vaults: args.vaults,
+        limits: args.limits.into(),
     };
     let stopped = |e| CliError::new("the program cannot wait for signals").caused_by(e);
     let mut interrupt = signal(SignalKind::interrupt()).map_err(stopped)?;

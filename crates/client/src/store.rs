@@ -1,6 +1,6 @@
-//! What operators see: the store and the audit list.
+//! What operators see: the store, the audit list and blocks; and why a call was refused.
 
-use api::{Event, ScrubOutcome, StoreStatus};
+use api::{AddBlock, Block, BlockId, Event, Explanation, RequestId, ScrubOutcome, StoreStatus};
 use reqwest::Method;
 
 use crate::connection::Request;
@@ -23,6 +23,26 @@ impl Client {
     /// Reads and checks every copy once, and heals what can be healed.
     pub async fn scrub_store(&self) -> Result<ScrubOutcome, ClientError> {
         self.call(Request::bare(Method::POST, "/store/scrub").repeatable()).await
+    }
+
+    /// Blocks in force (operators).
+    pub fn blocks(&self) -> Listing<Block> {
+        Listing::new(self, "/blocks")
+    }
+
+    /// Blocks an address or a key (operators).
+    pub async fn add_block(&self, add: &AddBlock) -> Result<Block, ClientError> {
+        self.call(Request::post("/blocks", add).repeatable()).await
+    }
+
+    /// Lifts a block (operators).
+    pub async fn lift_block(&self, block: BlockId) -> Result<Block, ClientError> {
+        self.call(Request::bare(Method::DELETE, format!("/blocks/{block}"))).await
+    }
+
+    /// Why a call was refused.
+    pub async fn why(&self, call: RequestId) -> Result<Explanation, ClientError> {
+        self.call(Request::get(format!("/refusals/{call}"))).await
     }
 
     /// The audit list, newest last.

@@ -139,7 +139,13 @@ fn answer(hub: &Hub, parts: &axum::http::request::Parts, body: Bytes) -> Respons
         let account = api::AccountId::generate();
         let created = jiff::Timestamp::UNIX_EPOCH;
         return Json(api::Whoami {
-            account: api::Account { id: account, name: "ada".into(), operator: true, created },
+            account: api::Account {
+                id: account,
+                name: "ada".into(),
+                operator: true,
+                created,
+                disabled: None,
+            },
             key: api::Key {
                 id: hub.key.id(),
                 account,
@@ -148,6 +154,7 @@ fn answer(hub: &Hub, parts: &axum::http::request::Parts, body: Bytes) -> Respons
                 public_key: api::Bytes(hub.key.to_bytes().to_vec()),
                 created,
                 revoked: None,
+                limit: None,
             },
             hub: HubInfo {
                 id: "h".into(),
@@ -168,6 +175,7 @@ fn answer(hub: &Hub, parts: &axum::http::request::Parts, body: Bytes) -> Respons
             name: format!("{n}{letter}"),
             operator: false,
             created: jiff::Timestamp::UNIX_EPOCH,
+            disabled: None,
         };
         return Json(api::Page { items: vec![account('a'), account('b')], next }).into_response();
     }

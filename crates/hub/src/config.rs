@@ -20,6 +20,8 @@ pub struct HubConfig {
     pub vault_program: Option<PathBuf>,
     /// How many vaults may run at once.
     pub vaults: usize,
+    /// What it takes from callers.
+    pub limits: crate::Limits,
 }
 
 impl HubConfig {
@@ -33,6 +35,7 @@ impl HubConfig {
             names: Vec::new(),
             vault_program: None,
             vaults: 1,
+            limits: crate::Limits::default(),
         }
     }
 }

@@ -22,6 +22,7 @@ struct Inner {
     title: String,
     hint: Option<String>,
     refused: Option<Refused>,
+    wait: Option<Wait>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -36,10 +37,26 @@ pub(crate) struct Refused {
     pub(crate) project: Option<ProjectId>,
 }
 
+/// How long a caller waits before it tries again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wait {
+    /// Whole seconds.
+    pub(crate) seconds: u32,
+    /// The limit that was passed: its name, and how much it lets through in ten seconds. A block has none.
+    pub(crate) policy: Option<(&'static str, u32)>,
+}
+
 impl HubError {
     /// An error with this code and sentence: lower case, no full stop, the thing named.
     pub(crate) fn new(code: ErrorCode, title: impl Into<String>) -> Self {
-        Self(Arc::new(Inner { code, title: title.into(), hint: None, refused: None, cause: None }))
+        Self(Arc::new(Inner {
+            code,
+            title: title.into(),
+            hint: None,
+            refused: None,
+            wait: None,
+            cause: None,
+        }))
     }
 
     /// There is no such thing, or none that the caller may know of: both sound the same.
@@ -87,6 +104,11 @@ impl HubError {
         self.change(|inner| inner.refused = Some(Refused { act, object: object.into(), project }))
     }
 
+    /// Says after how long another try may end otherwise.
+    pub(crate) fn wait(self, wait: Wait) -> Self {
+        self.change(|inner| inner.wait = Some(wait))
+    }
+
     fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             change(inner);
@@ -110,6 +132,11 @@ impl HubError {
 
     pub(crate) fn refused(&self) -> Option<&Refused> {
         self.0.refused.as_ref()
+    }
+
+    /// After how long to try again, where that is known.
+    pub(crate) fn wait_for(&self) -> Option<Wait> {
+        self.0.wait
     }
 
     /// The whole chain of causes, for the log.

@@ -12,6 +12,9 @@ mod config;
 mod data;
 mod engine;
 mod error;
+#[doc(hidden)]
+pub mod figures;
+mod gate;
 mod http;
 mod names;
 mod open;
@@ -26,6 +29,7 @@ mod tls;
 
 pub use config::{HubConfig, StartError};
 pub use error::HubError;
+pub use gate::Limits;
 pub use http::openapi;
 pub use policy::permissions;
 pub use serve::{Ready, StopHandle, serve};

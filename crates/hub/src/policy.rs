@@ -140,6 +140,14 @@ actions! {
     KeyRevoke = "key.revoke", Account;
     /// Lists events: an operator all, others those of projects they own.
     EventList = "event.list", Account;
+    /// Asks why a call was refused.
+    RefusalSee = "refusal.see", Account, instrument;
+    /// Lists blocks.
+    BlockList = "block.list", Operator;
+    /// Blocks an address or a key.
+    BlockAdd = "block.add", Operator;
+    /// Lifts a block.
+    BlockLift = "block.lift", Operator;
     /// Looks at the facilities.
     StoreSee = "store.see", Operator;
     /// Has everything checked and repaired.
@@ -258,6 +266,40 @@ pub(crate) fn allow(actor: Actor, action: Action, standing: Standing) -> Verdict
         (Actor::Instrument, Standing::Hub | Standing::Member { .. }) => Verdict::Forbid,
         (Actor::Instrument, _) => Verdict::Hide,
     }
+}
+
+/// What an act needs, as people are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Needed {
+    /// In one sentence.
+    pub(crate) sentence: String,
+    /// The right in the project that is always enough, where a right decides.
+    pub(crate) right: Option<Right>,
+}
+
+/// What the act of that name needs; nothing for a name that is not in the table.
+pub(crate) fn needed(act: &str) -> Option<Needed> {
+    let rule = Action::ALL.iter().map(|action| action.rule()).find(|rule| rule.act == act)?;
+    let name =
+        |right: Right| MEMBERS.iter().find(|(_, of)| *of == right).map_or("", |(name, _)| *name);
+    let (what, right) = match rule.need {
+        Account => ("an account that is in force".to_owned(), None),
+        Operator => ("an account that runs this hub".to_owned(), None),
+        Need::Right(right) => {
+            (format!("the right `{}` in the project, or a higher one", name(right)), Some(right))
+        }
+        Made(own, others) => (
+            format!(
+                "the right `{}` in the project for what one made oneself, `{}` for what others made",
+                name(own),
+                name(others)
+            ),
+            Some(others),
+        ),
+        Never => ("to be the vault of the task".to_owned(), None),
+    };
+    let keys = if rule.instrument { "" } else { ", and not an instrument's key" };
+    Some(Needed { sentence: format!("it needs {what}{keys}"), right })
 }
 
 /// Every right of a member, lowest first.

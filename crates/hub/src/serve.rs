@@ -12,33 +12,37 @@ use std::time::Duration;
 
 use api::Time;
 use axum::Router;
+use axum::body::Body;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::{Service, ServiceExt};
 
 use crate::data::nonces::NonceLog;
 use crate::data::objects::ObjectLog;
 use crate::engine::Engine;
+use crate::gate::Place;
+use crate::http::auth::Peer;
 use crate::names::Names;
 use crate::open::{Opened, open};
 use crate::state::{Hub, Inner};
 use crate::tls::{Authority, Leaf, RENEW_AFTER, server_config};
-use crate::{HubConfig, StartError, app, engine, http};
+use crate::{HubConfig, StartError, app, engine, gate, http};
 
-/// How many connections at once.
-const CONNECTIONS: usize = 1024;
 /// How long the handshake of a connection may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long the header of a call may take, and a connection may be idle.
 const HEADER: Duration = Duration::from_secs(60);
 /// How large a header may be.
-const HEADER_BYTES: u32 = 64 * 1024;
+const HEADER_BYTES: u32 = 32 * 1024;
+/// How many headers a call may have.
+const HEADERS: usize = 64;
 /// How long a stop waits for calls that are under way.
 const LAST_CALLS: Duration = Duration::from_secs(10);
 /// How long a stop waits for work behind the calls.
@@ -102,6 +106,7 @@ pub async fn serve(config: HubConfig, ready: oneshot::Sender<Ready>) -> Result<(
     let (ca_file, ca_fingerprint) = authority;
     let url = format!("https://localhost:{}", address.port());
     engine::start(&hub, url.clone(), ca_file.clone());
+    gate::start(&hub);
     let _nobody_asked = ready.send(Ready {
         address,
         url,
@@ -144,6 +149,7 @@ pub(crate) async fn start(
     let authority = Authority::open(&tls, &id, now)?;
     let shown = (authority.file.clone(), authority.fingerprint());
     let leaf = Leaf::new(authority, names.hosts(), now)?;
+    let gate = gate::load(&db, config.limits.clone(), now).await?;
     let hub = Hub::new(Inner {
         id,
         data,
@@ -157,7 +163,7 @@ pub(crate) async fn start(
         _lock: lock,
         names,
         clock,
-        large_bodies: Hub::large_body_permits(),
+        gate,
         stopping: CancellationToken::new(),
         background: TaskTracker::new(),
         engine: Engine::new(config.vault_program.clone(), config.vaults),
@@ -191,16 +197,10 @@ pub(crate) async fn until_stop<T>(hub: &Hub, work: impl Future<Output = T>) -> O
 
 async fn accept(hub: &Hub, listener: TcpListener, tls: TlsAcceptor, service: Router) {
     let graceful = GracefulShutdown::new();
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let next = async {
-            // A permit first: what waits, waits in the kernel.
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let Some((permit, accepted)) = until_stop(hub, next).await else { break };
-        let stream = match accepted {
-            Ok((stream, _peer)) => stream,
+        let Some(accepted) = until_stop(hub, listener.accept()).await else { break };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: give those that are in use a moment.
                 tracing::warn!("a connection was not accepted: {error}");
@@ -208,11 +208,34 @@ async fn accept(hub: &Hub, listener: TcpListener, tls: TlsAcceptor, service: Rou
                 continue;
             }
         };
-        let (tls, service, watcher) = (tls.clone(), service.clone(), graceful.watcher());
+        // Before TLS: who is not answered anyway costs an accept and nothing more.
+        let place = Place::from(peer.ip());
+        if !hub.gate.may_connect(place, hub.now()) {
+            continue;
+        }
+        let shared = hub.gate.is_shared(place);
+        let Some(held) = hub.gate.connections.open(place, shared) else {
+            tracing::debug!(%peer, "a connection was closed: too many are open");
+            continue;
+        };
+        hub.gate.charge(place, 1, hub.now());
+        let (tls, watcher) = (tls.clone(), graceful.watcher());
+        let service = {
+            let (peer, held) = (Peer(peer.ip()), held.clone());
+            service.clone().map_request(move |mut request: axum::extract::Request| {
+                request.extensions_mut().insert(peer);
+                request.extensions_mut().insert(held.clone());
+                request
+            })
+        };
         tokio::spawn(async move {
-            let _permit = permit;
-            if let Err(error) = connection(stream, tls, service, watcher).await {
-                tracing::debug!("a connection ended: {error}");
+            tokio::select! {
+                ended = connection(stream, tls, service, watcher) => {
+                    if let Err(error) = ended {
+                        tracing::debug!("a connection ended: {error}");
+                    }
+                }
+                () = held.closed() => tracing::debug!(%peer, "a connection made room for another"),
             }
         });
     }
@@ -222,12 +245,22 @@ async fn accept(hub: &Hub, listener: TcpListener, tls: TlsAcceptor, service: Rou
     }
 }
 
-async fn connection(
+async fn connection<S>(
     stream: TcpStream,
     tls: TlsAcceptor,
-    service: Router,
-    watcher: hyper_util::server::graceful::Watcher,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    service: S,
+    watcher: Watcher,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    S: Service<
+            axum::extract::Request,
+            Response = axum::response::Response,
+            Error = std::convert::Infallible,
+            Future: Send,
+        > + Clone
+        + Send
+        + 'static,
+{
     stream.set_nodelay(true)?;
     let stream = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await??;
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -235,18 +268,25 @@ async fn connection(
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER)
-        .max_headers(64)
+        .max_headers(HEADERS)
         .max_buf_size(usize::try_from(HEADER_BYTES).unwrap_or(usize::MAX));
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(64)
+        // Streams that are opened and reset at once cost the opener nothing: a few, and the connection ends.
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(20)
         .max_header_list_size(HEADER_BYTES)
-        .initial_stream_window_size(4 * 1024 * 1024)
-        .initial_connection_window_size(16 * 1024 * 1024)
+        // What arrives before anybody reads it lies in memory, for every connection there may be.
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(512 * 1024)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
-    let connection =
-        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let service =
+        TowerToHyperService::new(service.map_request(
+            |request: axum::http::Request<hyper::body::Incoming>| request.map(Body::new),
+        ));
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     watcher.watch(connection.into_owned()).await
 }

@@ -8,16 +8,13 @@ use std::sync::Arc;
 use api::{Custodian, ErrorCode, HubInfo, Time};
 use custody::{Custodians, CustodyError};
 use proof::SigningKey;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::HubError;
 use crate::data::{Db, nonces::NonceLog, objects::ObjectLog};
+use crate::gate::Gate;
 use crate::names::Names;
-
-/// How many bodies of objects may be in memory at once: sixteen of 16 MiB.
-const LARGE_BODIES: usize = 16;
 
 /// The hub as handlers see it. Cloning gives another handle.
 #[derive(Clone)]
@@ -49,8 +46,8 @@ pub(crate) struct Inner {
     pub(crate) objects: ObjectLog,
     /// The clock; tests bring their own.
     pub(crate) clock: Arc<dyn Fn() -> Time + Send + Sync>,
-    /// A permit for every large body in memory.
-    pub(crate) large_bodies: Semaphore,
+    /// Who is slowed and who is blocked.
+    pub(crate) gate: Gate,
     /// Cancelled when the hub is told to stop.
     pub(crate) stopping: CancellationToken,
     /// Work that goes on behind the calls; the hub waits for it when it stops.
@@ -86,10 +83,6 @@ impl Hub {
             custodians: self.custodians.offered().collect(),
             time: self.now(),
         }
-    }
-
-    pub(crate) fn large_body_permits() -> Semaphore {
-        Semaphore::new(LARGE_BODIES)
     }
 }
 

@@ -9,9 +9,11 @@ pub(crate) mod transfers;
 
 // The other nouns.
 pub(crate) mod apps;
+pub(crate) mod blocks;
 pub(crate) mod datasets;
 pub(crate) mod manifests;
 pub(crate) mod objects;
+pub(crate) mod refusals;
 pub(crate) mod runs;
 pub(crate) mod sessions;
 pub(crate) mod store_admin;

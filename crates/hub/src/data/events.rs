@@ -50,6 +50,61 @@ pub(crate) async fn record(at: &mut Connection, event: &NewEvent) -> Result<(), 
     Ok(())
 }
 
+/// A call that was refused.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// When.
+    pub(crate) at: Time,
+    /// Who.
+    pub(crate) actor: String,
+    /// What it wanted to do.
+    pub(crate) act: String,
+    /// To what.
+    pub(crate) object: String,
+    /// The project whose owner sees it.
+    pub(crate) project: Option<ProjectId>,
+    /// The error code.
+    pub(crate) code: String,
+}
+
+/// The refusal of that call, if there was one.
+pub(crate) async fn refusal(
+    at: &mut Connection,
+    call: RequestId,
+) -> Result<Option<Refusal>, HubError> {
+    let row: Option<RefusalRow> = sqlx::query_as(
+        "SELECT at, actor, act, object, project, reason FROM events
+         WHERE request_id = $1 AND outcome = 'refused'",
+    )
+    .bind(call.to_string())
+    .fetch_optional(at)
+    .await?;
+    row.map(RefusalRow::refusal).transpose()
+}
+
+#[derive(FromRow)]
+struct RefusalRow {
+    at: i64,
+    actor: String,
+    act: String,
+    object: String,
+    project: Option<String>,
+    reason: Option<String>,
+}
+
+impl RefusalRow {
+    fn refusal(self) -> Result<Refusal, HubError> {
+        Ok(Refusal {
+            at: time(self.at)?,
+            actor: self.actor,
+            act: self.act,
+            object: self.object,
+            project: parsed_or_none(self.project)?,
+            code: self.reason.unwrap_or_default(),
+        })
+    }
+}
+
 /// Whose events a list shows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Scope {

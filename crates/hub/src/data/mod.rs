@@ -9,6 +9,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod apps;
+pub(crate) mod blocks;
 pub(crate) mod cards;
 pub(crate) mod codes;
 pub(crate) mod datasets;

@@ -4,9 +4,11 @@
 //! read a large body. Then the body is read and hashed as it arrives, while the nonce goes to the disk beside it, and the
 //! digest is handed on with the body, so that nobody hashes it again.
 
-use api::{Digest, ErrorCode, RequestId, SignedStatement, Time};
+use std::net::IpAddr;
+
+use api::{Digest, ErrorCode, KeyId, RequestId, SignedStatement, Time};
 use aws_lc_rs::digest::{Context, SHA256};
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
@@ -23,6 +25,7 @@ use crate::HubError;
 use crate::app::{Caller, Who};
 use crate::data;
 use crate::data::keys::Signer;
+use crate::gate::Room;
 use crate::state::Hub;
 
 /// The largest JSON body.
@@ -33,6 +36,13 @@ pub(crate) const OBJECT_BYTES: usize = seal::MAX_OBJECT_BYTES;
 const PRESENTED_BYTES: usize = 64 * 1024;
 /// How long a body may pause.
 const PAUSE: Duration = Duration::from_secs(30);
+/// How long any body may take, and the slowest line that is put up with beyond that, in bytes a second.
+const BODY: Duration = Duration::from_secs(60);
+const SLOWEST_LINE: usize = 8 * 1024;
+
+/// Where a call comes from: the address of the connection, whatever headers say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// The digest of a body that is what its signed `Content-Digest` says.
 #[derive(Debug, Clone, Copy)]
@@ -81,10 +91,9 @@ pub(super) async fn layer(State(hub): State<Hub>, request: Request, next: Next) 
         return next.run(Request::from_parts(parts, Body::empty())).await;
     }
     let most = most_bytes(method, path);
-    // Held until the answer is there: a body is in memory as long as its handler works.
-    let _permit = if most > JSON_BYTES { hub.large_bodies.acquire().await.ok() } else { None };
     match verify(&hub, request, most).await {
-        Ok(request) => {
+        // The room is held until the answer is there: a body is in memory as long as its handler works.
+        Ok((request, _room)) => {
             let caller = request.extensions().get::<Caller>().cloned();
             let mut response = next.run(request).await;
             if let Some(caller) = caller {
@@ -96,7 +105,7 @@ pub(super) async fn layer(State(hub): State<Hub>, request: Request, next: Next) 
     }
 }
 
-async fn verify(hub: &Hub, request: Request, most: usize) -> Result<Request, HubError> {
+async fn verify(hub: &Hub, request: Request, most: usize) -> Result<(Request, Room), HubError> {
     let (mut parts, body) = request.into_parts();
     let arrival = *parts
         .extensions
@@ -133,32 +142,40 @@ async fn verify(hub: &Hub, request: Request, most: usize) -> Result<Request, Hub
         headers: &headers,
     };
 
-    let bytes = if open::brings_its_key(&parts.method, parts.uri.path()) {
-        let bytes = read(body, &parts.headers, PRESENTED_BYTES, digest).await?;
+    let (bytes, room) = if open::brings_its_key(&parts.method, parts.uri.path()) {
+        let expected = expected(&body, &parts.headers, PRESENTED_BYTES)?;
+        let room = room(hub, None, expected).await?;
+        let bytes = read(body, expected, digest).await?;
         let key = presented_key(&bytes)?;
         parsed.verify(&call, &key).map_err(refusal)?;
         count_once(hub, &parsed, arrival.at).await?;
         parts.extensions.insert(Presented { key, request: arrival.request, at: arrival.at });
-        bytes
+        (bytes, room)
     } else {
         let mut reader = hub.db.read().await?;
         let signer = data::keys::signer(&mut reader, parsed.key, arrival.at).await?;
         drop(reader);
         let (public_key, who) = known(parsed.key, signer)?;
         parsed.verify(&call, &public_key).map_err(refusal)?;
-        let (bytes, ()) = tokio::try_join!(
-            read(body, &parts.headers, most, digest),
-            count_once(hub, &parsed, arrival.at),
-        )?;
+        // From here on the key answers for the call.
+        hub.gate.admit_key(parsed.key, arrival.at)?;
+        let expected = expected(&body, &parts.headers, most)?;
+        let room = room(hub, Some(parsed.key), expected).await?;
+        let (bytes, ()) = tokio::try_join!(read(body, expected, digest), async {
+            count_once(hub, &parsed, arrival.at).await?;
+            // Only now its share pays: a call that somebody else sends again costs its signer nothing.
+            super::gate::verified(hub, &parts, parsed.key, arrival.at);
+            Ok::<(), HubError>(())
+        })?;
         parts.extensions.insert(Caller { who, request: arrival.request, at: arrival.at });
-        bytes
+        (bytes, room)
     };
     parts.extensions.insert(VerifiedBody { digest });
-    Ok(Request::from_parts(parts, Body::from(bytes)))
+    Ok((Request::from_parts(parts, Body::from(bytes)), room))
 }
 
 /// Who signs with the key that the signature names.
-fn known(id: api::KeyId, signer: Option<Signer>) -> Result<(PublicKey, Who), HubError> {
+fn known(id: KeyId, signer: Option<Signer>) -> Result<(PublicKey, Who), HubError> {
     let (bytes, who) = match signer {
         Some(Signer::Account { key, account }) => {
             (key.public_key.0.clone(), Who::Account { account, key: *key })
@@ -194,26 +211,48 @@ async fn count_once(hub: &Hub, parsed: &ParsedCall, now: Time) -> Result<(), Hub
     }
 }
 
-/// Reads a body of at most `most` bytes that has this digest.
-async fn read(
-    body: Body,
-    headers: &HeaderMap,
-    most: usize,
-    digest: Digest,
-) -> Result<Bytes, HubError> {
-    let too_large = || {
-        HubError::new(ErrorCode::TooLarge, format!("the body is larger than {most} bytes"))
-            .hint("send an object as several, each of at most 16 MiB sealed")
-    };
-    let announced = headers
+/// Waits until there is room in memory for a body of so many bytes.
+async fn room(hub: &Hub, key: Option<KeyId>, bytes: usize) -> Result<Room, HubError> {
+    let stopping = || HubError::internal("the hub is stopping", "there is no room for bodies");
+    hub.gate.bodies.room(key, bytes).await.ok_or_else(stopping)
+}
+
+fn too_large(most: usize) -> HubError {
+    HubError::new(ErrorCode::TooLarge, format!("the body is larger than {most} bytes"))
+        .hint("send an object as several, each of at most 16 MiB sealed")
+}
+
+/// How many bytes a body has, as its length says, or may have if it says nothing.
+fn expected(body: &Body, headers: &HeaderMap, most: usize) -> Result<usize, HubError> {
+    let length = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok())
-        .and_then(|length| length.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > most) {
-        return Err(too_large());
+        .and_then(|length| length.parse::<u64>().ok());
+    match length.or_else(|| body.size_hint().upper()) {
+        // Chunks, or frames of HTTP/2, that do not say how many there are.
+        None => Ok(most),
+        Some(length) => usize::try_from(length)
+            .ok()
+            .filter(|length| *length <= most)
+            .ok_or_else(|| too_large(most)),
     }
+}
+
+/// Reads a body of at most `expected` bytes that has this digest.
+async fn read(body: Body, expected: usize, digest: Digest) -> Result<Bytes, HubError> {
+    let slowest = BODY + Duration::from_secs((expected / SLOWEST_LINE) as u64);
+    tokio::time::timeout(slowest, read_to_end(body, expected, digest)).await.map_err(
+        |_elapsed| {
+            HubError::bad_request(format!("the body took more than {} seconds", slowest.as_secs()))
+                .hint("send less at once: nothing of it was kept")
+        },
+    )?
+}
+
+async fn read_to_end(body: Body, most: usize, digest: Digest) -> Result<Bytes, HubError> {
     let mut body = body;
-    let mut bytes = room_for(announced.unwrap_or_default());
+    let exact = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+    let mut bytes = room_for(exact.unwrap_or_default().min(most));
     let mut context = Context::new(&SHA256);
     loop {
         let frame = tokio::time::timeout(PAUSE, body.frame()).await.map_err(|_elapsed| {
@@ -226,7 +265,7 @@ async fn read(
         })?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > most {
-            return Err(too_large());
+            return Err(too_large(most));
         }
         context.update(&data);
         bytes.extend_from_slice(&data);
@@ -290,11 +329,18 @@ fn covered(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, HubError> {
 
 /// The authority that the caller wrote: in the URI for HTTP/2, in `Host` before it.
 fn authority(parts: &Parts) -> Result<&str, HubError> {
+    let host = one(&parts.headers, "host")?;
     if let Some(authority) = parts.uri.authority() {
+        // Two names for one call: whoever stands between could route by the one and we by the other.
+        if host.is_some_and(|host| !host.eq_ignore_ascii_case(authority.as_str())) {
+            return Err(HubError::new(
+                ErrorCode::BadSignature,
+                "the call names two hosts, one in its first line and one in `Host`",
+            ));
+        }
         return Ok(authority.as_str());
     }
-    one(&parts.headers, "host")?
-        .ok_or_else(|| HubError::new(ErrorCode::BadSignature, "the call names no host"))
+    host.ok_or_else(|| HubError::new(ErrorCode::BadSignature, "the call names no host"))
 }
 
 /// What a caller reads about a signature that does not count.

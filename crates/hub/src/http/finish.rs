@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 
 use api::{ErrorCode, Outcome, Problem, RequestId};
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -18,10 +18,13 @@ use crate::HubError;
 use crate::app::Caller;
 use crate::data;
 use crate::data::events::NewEvent;
+use crate::error::Wait;
 use crate::state::Hub;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
+const RATE_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE: HeaderName = HeaderName::from_static("ratelimit");
 /// How many seconds a caller waits before it tries again what storage could not take.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
@@ -42,7 +45,11 @@ pub(super) async fn layer(State(hub): State<Hub>, mut request: Request, next: Ne
             .unwrap_or_else(|| bare(response.status(), &method, &path));
         let caller = response.extensions_mut().remove::<Caller>();
         refuse(&hub, &error, caller.as_ref(), arrival, &method, &path).await;
+        let ends = response.headers().contains_key(CONNECTION);
         response = problem(&error, arrival.request, &hub);
+        if ends {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
     }
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&arrival.request.to_string()) {
@@ -119,7 +126,20 @@ fn problem(error: &HubError, request_id: RequestId, hub: &Hub) -> Response {
     let body = serde_json::to_vec(&problem)
         .expect("a problem serializes because it holds texts and numbers");
     let mut response = (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
-    if matches!(problem.code, ErrorCode::StorageUnavailable | ErrorCode::TooManyRequests) {
+    if let Some(Wait { seconds, policy }) = error.wait_for() {
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        if let Some((name, quota)) = policy {
+            let window = crate::gate::WINDOW_SECONDS;
+            let mut put = |name, text: String| {
+                if let Ok(text) = HeaderValue::try_from(text) {
+                    headers.insert(name, text);
+                }
+            };
+            put(RATE_POLICY, format!("\"{name}\";q={quota};w={window}"));
+            put(RATE, format!("\"{name}\";r=0;t={seconds}"));
+        }
+    } else if matches!(problem.code, ErrorCode::StorageUnavailable | ErrorCode::TooManyRequests) {
         response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
     }
     response

@@ -1,22 +1,25 @@
 //! HTTP: parses calls, chooses status codes, and knows nothing else. One file per noun, each with its `routes`.
 //!
-//! A call passes three layers before its handler: `finish` gives it an id and turns whatever comes back that is no success
-//! into a problem document; `auth` verifies the signature, the digest and the nonce, unless the call is on the list in
+//! A call passes four layers before its handler: `finish` gives it an id and turns whatever comes back that is no success
+//! into a problem document; `gate` turns away who is blocked or calls too often; `auth` verifies the signature, the digest and the nonce, unless the call is on the list in
 //! `open`; the router finds the handler. Handlers parse with the extractors of `extract` and `page` and call `app`.
 
 mod accounts;
 mod apps;
 mod audit;
 pub(crate) mod auth;
+mod blocks;
 mod datasets;
 pub(crate) mod extract;
 mod finish;
+mod gate;
 mod keys;
 mod manifests;
 mod objects;
 pub(crate) mod open;
 pub(crate) mod page;
 mod projects;
+mod refusals;
 mod runs;
 mod sessions;
 mod store_admin;
@@ -63,6 +66,8 @@ fn nouns() -> OpenApiRouter<Hub> {
         .merge(sessions::routes())
         .merge(tasks::routes())
         .merge(audit::routes())
+        .merge(blocks::routes())
+        .merge(refusals::routes())
         .merge(store_admin::routes());
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(open::routes())
@@ -109,6 +114,7 @@ pub(crate) fn service(hub: Hub) -> Router {
         })
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(hub.clone(), auth::layer))
+        .layer(from_fn_with_state(hub.clone(), gate::layer))
         .layer(from_fn_with_state(hub.clone(), finish::layer))
         .with_state(hub)
 }

@@ -1,5 +1,7 @@
 //! What answers without a signature: this list, `spec/unsigned.md`, and nothing else. A test compares the two.
 
+use std::sync::LazyLock;
+
 use api::Health;
 use axum::Json;
 use axum::extract::State;
@@ -87,7 +89,9 @@ async fn health(State(hub): State<Hub>) -> Json<Health> {
 }
 
 async fn document() -> Response {
-    ([(CONTENT_TYPE, "application/json")], super::openapi()).into_response()
+    // Made once: it is the same for everybody, and anybody may ask for it.
+    static DOCUMENT: LazyLock<String> = LazyLock::new(super::openapi);
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
 }
 
 /// The answer to `OPTIONS`, whatever the path.

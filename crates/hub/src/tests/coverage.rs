@@ -32,6 +32,7 @@ const BY_CODE: &[&str] = &["POST /api/v1/enrol", "POST /api/v1/tasks/{id}/claim"
 /// Calls about things that are not hidden from strangers, and why.
 const NOT_HIDDEN: &[(&str, &str)] = &[
     ("POST /api/v1/accounts/{id}/disable", "operators only: refused whatever the id"),
+    ("DELETE /api/v1/blocks/{id}", "operators only: refused whatever the id"),
     ("GET /api/v1/apps/{id}", "an app is there for everybody with an account"),
     ("POST /api/v1/tasks/{id}/claim", "signed by a key nobody knows; the ticket decides"),
 ];
@@ -81,6 +82,9 @@ struct Things {
     session: SessionId,
     task: api::TaskId,
     card: api::Digest,
+    /// A call of somebody else's that was refused.
+    refused: api::RequestId,
+    block: api::BlockId,
 }
 
 impl Things {
@@ -113,7 +117,7 @@ impl Things {
         let add = new_key();
         let spare_key: Key = hub.call(&ada.key, "POST", "/api/v1/keys", &add).await.ok();
         let result = OpenDataset::create(DatasetId::generate(), project, card).unwrap();
-        let this = Self {
+        let mut this = Self {
             project,
             transfer: transfer.id,
             spare_key: spare_key.id,
@@ -128,11 +132,19 @@ impl Things {
             session: SessionId::generate(),
             task: tasks.items[0].id,
             card,
+            refused: api::RequestId::generate(),
+            block: api::BlockId::generate(),
         };
         let registered = this.new_app(this.app);
         hub.call(&ada.key, "POST", "/api/v1/apps", &registered).await.ok::<App>();
         let launch = this.launch(hub, this.session, &result);
         hub.call(&ada.key, "POST", "/api/v1/appsessions", &launch).await.ok::<AppSession>();
+        // In the owner's project, by its instrument: the owner may know why, and the instrument, which is the same account.
+        let instrument = hub.instrument(ada).await;
+        let path = format!("/api/v1/projects/{project}/members");
+        this.refused = hub.get(&instrument, &path).await.problem().request_id;
+        let subject = "address:203.0.113.9".parse().unwrap();
+        this.block = hub.hub.gate.block(subject, None, "a test", ada.account, hub.hub.now()).id;
         this
     }
 
@@ -178,6 +190,8 @@ impl Things {
             "samples" => self.sample.to_string(),
             "results" => self.result.to_string(),
             "appsessions" => self.session.to_string(),
+            "refusals" => self.refused.to_string(),
+            "blocks" => self.block.to_string(),
             "tasks" => self.task.to_string(),
             other => panic!("`{other}` is a new noun: give `Things` one and its path here"),
         };
@@ -199,6 +213,9 @@ impl Things {
             "POST /accounts" => value(json!({"name": "Grace"})),
             "POST /apps" => value(json!(self.new_app(AppId::generate()))),
             "POST /appsessions" => value(json!(self.launch(hub, SessionId::generate(), &fresh()))),
+            "POST /blocks" => value(json!({
+                "subject": "address:203.0.113.10", "seconds": 1, "reason": "a test",
+            })),
             "POST /datasets" => {
                 value(json!(creation(hub, &fresh(), DatasetKind::Run, "another run", None)))
             }

@@ -1,13 +1,16 @@
 //! The hub as callers meet it: through the real router, and over real TLS on loopback.
 
+mod abuse;
 mod calls;
 mod coverage;
 mod datasets;
+mod hostile;
 mod keys;
 mod material;
 mod people;
 mod projects;
 mod refusals;
+mod smuggling;
 mod start;
 mod tasks;
 mod tls;

@@ -1,0 +1,186 @@
+//! What signed calls cost, and what good callers keep beside hostile ones: figures, printed as JSON.
+//!
+//!     load serve DIR              a hub with its data in DIR, until standard input ends; says where on standard output
+//!     load cost HUB               server CPU of a signed call over an unsigned one, and calls a second
+//!     load good HUB SECONDS       good callers alone: how many calls they got through
+//!     load hostile HUB SECONDS    hostile callers of every kind
+//!     load permission             a check of a member's right, with its look into the database
+//!
+//! HUB is the file in which `load serve` wrote what the others need. `benches/hostile.py` puts them together.
+
+mod attack;
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use attack::{Tally, Target, WAYS, ask, good, hostile};
+use hub::{HubConfig, serve};
+use proof::SigningKey;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+type Failure = Box<dyn std::error::Error>;
+
+/// The key that signs good calls. It is no secret: the hub of a bench knows nothing else.
+const SEED: [u8; 32] = [7; 32];
+/// Good callers at once.
+const GOOD: u8 = 8;
+/// Hostile callers of each kind.
+const OF_EACH: u8 = 2;
+const COST_CALLS: u32 = 10_000;
+
+#[derive(Serialize, Deserialize)]
+struct Hub {
+    port: u16,
+    ca: PathBuf,
+    process: u32,
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match words[..] {
+        ["serve", directory] => runtime.block_on(run_hub(Path::new(directory))),
+        ["cost", hub] => runtime.block_on(cost(&read(hub)?)),
+        ["good", hub, seconds] => runtime.block_on(load(&read(hub)?, seconds.parse()?, false)),
+        ["hostile", hub, seconds] => runtime.block_on(load(&read(hub)?, seconds.parse()?, true)),
+        ["permission"] => {
+            let directory = tempfile::tempdir()?;
+            let mut each = Vec::new();
+            for _ in 0..5 {
+                let data = directory.path().join(each.len().to_string());
+                each.push(runtime.block_on(hub::figures::permission_check(&data, 20_000))?);
+            }
+            each.sort();
+            say(&json!({"microseconds": each[2].as_secs_f64() * 1e6}))
+        }
+        _ => Err("usage: load serve DIR | cost HUB | good HUB SECONDS | hostile HUB SECONDS | permission".into()),
+    }
+}
+
+fn say(value: &Value) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{value}")?;
+    Ok(())
+}
+
+fn read(path: &str) -> Result<Hub, Failure> {
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
+}
+
+async fn run_hub(directory: &Path) -> Result<(), Failure> {
+    let config =
+        HubConfig { listen: ([127, 0, 0, 1], 0).into(), ..HubConfig::new(directory.join("data")) };
+    let (ready, started) = oneshot::channel();
+    let serving = tokio::spawn(serve(config, ready));
+    let ready = started.await?;
+    let hub =
+        Hub { port: ready.address.port(), ca: ready.ca_file.clone(), process: std::process::id() };
+    let (code, _until) = ready.code.ok_or("the directory has a hub already")?;
+    let (target, key) = (Target::new(hub.port, &hub.ca), SigningKey::from_seed(&SEED));
+    let enrol = json!({
+        "code": code, "account_name": "bench", "key_name": "bench",
+        "public_key": api::Bytes(key.public().to_bytes().to_vec()),
+    });
+    let mut stream = target.connect([127, 0, 1, 1]).await?;
+    let wire = target.signed(&key, "POST", "/api/v1/enrol", &serde_json::to_vec(&enrol)?, "");
+    if ask(&mut stream, &wire).await? != 200 {
+        return Err("the bench was not enrolled".into());
+    }
+    fs::write(directory.join("hub.json"), serde_json::to_vec(&hub)?)?;
+    say(&json!(hub))?;
+    tokio::task::spawn_blocking(|| io::stdin().read_to_end(&mut Vec::new())).await??;
+    ready.stop.stop();
+    serving.await??;
+    Ok(())
+}
+
+/// CPU seconds that the hub has used so far.
+fn cpu(hub: &Hub) -> Result<f64, Failure> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", hub.process))?;
+    let (_, fields) = stat.rsplit_once(')').ok_or("/proc has another form")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+    // Linux counts in hundredths of a second for every program that asks this way.
+    Ok(ticks / 100.0)
+}
+
+/// Calls one after the other on each of `GOOD` connections; CPU microseconds of the hub for each, and calls a second.
+async fn measured(hub: &Hub, signed: bool) -> Result<(f64, f64), Failure> {
+    let (before, began) = (cpu(hub)?, Instant::now());
+    let mut callers = Vec::new();
+    for n in 1..=GOOD {
+        let target = Target::new(hub.port, &hub.ca);
+        callers.push(tokio::spawn(async move {
+            let key = SigningKey::from_seed(&SEED);
+            let mut stream = target.connect([127, 0, 1, n]).await?;
+            for _ in 0..COST_CALLS / u32::from(GOOD) {
+                // The same handler work on either side: a small answer with the hub's name and clock.
+                let wire = if signed {
+                    target.signed(&key, "GET", "/api/v1/whoami", b"", "")
+                } else {
+                    target.unsigned("/health")
+                };
+                let status = ask(&mut stream, &wire).await?;
+                if status != 200 {
+                    return Err(io::Error::other(format!("answered {status}")));
+                }
+            }
+            Ok(())
+        }));
+    }
+    for caller in callers {
+        caller.await??;
+    }
+    let (used, took) = (cpu(hub)? - before, began.elapsed().as_secs_f64());
+    Ok((used * 1e6 / f64::from(COST_CALLS), f64::from(COST_CALLS) / took))
+}
+
+async fn cost(hub: &Hub) -> Result<(), Failure> {
+    let mut rounds = Vec::new();
+    for _ in 0..5 {
+        let (unsigned, _) = measured(hub, false).await?;
+        let (signed, rate) = measured(hub, true).await?;
+        rounds.push(json!({
+            "signed_us": signed, "unsigned_us": unsigned, "over_us": signed - unsigned, "signed_calls_per_second": rate,
+        }));
+    }
+    say(&json!(rounds))
+}
+
+async fn load(hub: &Hub, seconds: u64, bad: bool) -> Result<(), Failure> {
+    let (target, key) = (Target::new(hub.port, &hub.ca), SigningKey::from_seed(&SEED));
+    let tally = Arc::new(Tally::default());
+    let mut callers = Vec::new();
+    if bad {
+        for (n, way) in (2_u8..).zip(WAYS) {
+            for each in 0..OF_EACH {
+                let from = [127, 0, 2 + each, n];
+                callers.push(tokio::spawn(hostile(
+                    target.clone(),
+                    way,
+                    from,
+                    key.clone(),
+                    Arc::clone(&tally),
+                )));
+            }
+        }
+    } else {
+        for n in 1..=GOOD {
+            let caller = good(target.clone(), key.clone(), [127, 0, 1, n], Arc::clone(&tally));
+            callers.push(tokio::spawn(caller));
+        }
+    }
+    let began = Instant::now();
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let (good, refused) =
+        (tally.good.load(Ordering::Relaxed), tally.refused.load(Ordering::Relaxed));
+    let elapsed = began.elapsed().as_secs_f64();
+    target.over.store(true, Ordering::Relaxed);
+    say(&json!({"answered": good, "refused": refused, "seconds": elapsed}))
+}

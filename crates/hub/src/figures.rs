@@ -1,0 +1,73 @@
+//! What a bench asks of the inside (`examples/load.rs`); no program calls it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use api::{
+    Account, AccountId, Custodian, Digest, Key, KeyId, KeyKind, ProjectId, RequestId, Right, Time,
+};
+
+use crate::app::{self, Caller, Who};
+use crate::data::projects::NewProject;
+use crate::data::{self, Db};
+use crate::policy::Action;
+
+/// How long one check takes of whether a member may list the members of a project: its right from the database, then the
+/// table. The mean of `rounds`, in a new database at `path`.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn permission_check(
+    path: &Path,
+    rounds: u32,
+) -> Result<Duration, Box<dyn std::error::Error>> {
+    let db = Db::open(path).await?;
+    let now = Time::now();
+    let account = |name: &str| Account {
+        id: AccountId::generate(),
+        name: name.to_owned(),
+        operator: false,
+        created: now,
+        disabled: None,
+    };
+    let (owner, member, id) = (account("owner"), account("member"), ProjectId::generate());
+    let mut tx = db.write().await?;
+    data::accounts::insert(&mut tx, &owner).await?;
+    data::accounts::insert(&mut tx, &member).await?;
+    let project = NewProject {
+        id,
+        custodian: Custodian::Platform,
+        owner: owner.id,
+        label: b"",
+        made_by: Digest([0; 32]),
+        created: now,
+    };
+    data::projects::insert(&mut tx, &project).await?;
+    data::members::set(&mut tx, id, member.id, Right::Browse).await?;
+    tx.commit().await?;
+    let key = Key {
+        id: KeyId([0; 16]),
+        account: member.id,
+        kind: KeyKind::Person,
+        name: String::new(),
+        public_key: api::Bytes(Vec::new()),
+        created: now,
+        revoked: None,
+        limit: None,
+    };
+    let caller = Caller {
+        who: Who::Account { account: member, key },
+        request: RequestId::generate(),
+        at: now,
+    };
+    let mut reader = db.read().await?;
+    let began = Instant::now();
+    for _ in 0..rounds {
+        let standing = app::projects::standing(&mut reader, &caller, id).await?;
+        caller.may(Action::MemberList, standing, "project", id, Some(id))?;
+    }
+    let took = began.elapsed() / rounds.max(1);
+    drop(reader);
+    db.close().await;
+    Ok(took)
+}
