@@ -26,6 +26,28 @@ impl Running {
         self.0.wait().unwrap();
     }
 
+    /// Reads what it says until it shows a code for a person to answer, and gives the code.
+    pub(crate) fn shown_code(&mut self) -> String {
+        let err = self.0.stderr.as_mut().unwrap();
+        let mut said = String::new();
+        let is_code = |line: &str| {
+            line.len() == 9
+                && line.bytes().enumerate().all(|(at, letter)| match at {
+                    4 => letter == b'-',
+                    _ => letter.is_ascii_uppercase(),
+                })
+        };
+        loop {
+            let mut byte = [0];
+            assert_eq!(err.read(&mut byte).unwrap(), 1, "it ended without a code:\n{said}");
+            said.push(char::from(byte[0]));
+            let line = said.lines().last().unwrap_or_default().trim();
+            if said.ends_with('\n') && is_code(line) {
+                return line.to_owned();
+            }
+        }
+    }
+
     /// Waits for its end and gives what it printed.
     pub(crate) fn finish(mut self) -> Output {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());

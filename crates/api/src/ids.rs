@@ -64,6 +64,8 @@ ids! {
     AppId,
     /// A task of a vault.
     TaskId,
+    /// An instrument that sends runs.
+    InstrumentId,
     /// An offer to transfer a project.
     TransferId,
     /// An event of the audit list.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Bytes, KeyId, ProjectId, Right, Time};
+use crate::{AccountId, Bytes, KeyApp, KeyId, ProjectId, Right, Time};
 
 /// A person or a script with an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -72,6 +72,9 @@ pub struct Key {
     /// What it is limited to; `null` for everything that its kind may.
     #[serde(default)]
     pub limit: Option<KeyLimit>,
+    /// The outside app that it was given to, by consent; revoking the key withdraws it.
+    #[serde(default)]
+    pub app: Option<KeyApp>,
 }
 
 /// `POST /enrol`: the first key of an account, against a one-time code. The call is signed by the key it enrols.

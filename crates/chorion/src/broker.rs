@@ -54,6 +54,8 @@ pub(crate) async fn run(args: BrokerArgs, ui: Ui) -> CliResult {
     let watch = args.watch.canonicalize().map_err(|e| {
         CliError::new(format!("the folder {} cannot be opened", args.watch.display())).caused_by(e)
     })?;
+    let endless = ctx.endless()?;
+    crate::device::signed_on(&endless, ui).await?;
     let card = send::confirmed_card(&ctx, &args.set_up, ui).await?;
     send::check_targets(&ctx, &args.set_up).await?;
     ui.note(format!(
@@ -74,6 +76,10 @@ pub(crate) async fn run(args: BrokerArgs, ui: Ui) -> CliResult {
             let waits = folders.later.get(folder).is_some_and(|(until, _)| Instant::now() < *until);
             if waits || folders.active.contains(folder) || folders.done.contains(folder) {
                 continue;
+            }
+            // A new run is that of whoever is signed on now; what is under way goes on meanwhile.
+            if send::known_run(&ctx, folder)?.is_none() {
+                crate::device::signed_on(&endless, ui).await?;
             }
             match begin(&ctx, &args.set_up, folder, &card, ui) {
                 Ok(Some(job)) => {

@@ -235,7 +235,17 @@ fn play(
         let reads = format!("reads={}", samples["heron-1"]);
         let shown = operator.call(
             s,
-            &["app", "launch", "read-quality", "--input", &reads, "--project", heron, "--wait"],
+            &[
+                "app",
+                "launch",
+                "read-quality",
+                "--input",
+                &reads,
+                "--project",
+                heron,
+                "--wait",
+                "--yes",
+            ],
         )?;
         let result = text(&shown, "/session/result")?;
         let to = dir.join("quality");
@@ -255,6 +265,7 @@ fn play(
             "--param",
             "sample=NA12878",
             "--wait",
+            "--yes",
             "--input",
             &reference,
         ];
@@ -279,6 +290,7 @@ fn play(
                 "--project",
                 lab,
                 "--wait",
+                "--yes",
             ],
         )?;
         let result = text(&shown, "/session/result")?;

@@ -10,6 +10,7 @@ mod config;
 mod data;
 mod demo;
 mod demux;
+mod device;
 mod doctor;
 mod download;
 mod offline;
@@ -61,6 +62,12 @@ enum Command {
     /// Add, list and revoke keys.
     #[command(subcommand)]
     Key(people::KeyCommand),
+    /// Instruments: enrol one, revoke one, sign on at one.
+    #[command(subcommand)]
+    Instrument(device::InstrumentCommand),
+    /// Outside apps that have a key of yours.
+    #[command(subcommand)]
+    Consent(device::ConsentCommand),
     /// Projects: who holds the key, who belongs to them, how they change hands.
     #[command(subcommand)]
     Project(project::ProjectCommand),
@@ -133,6 +140,8 @@ fn run(command: Command, ui: Ui) -> CliResult {
         Command::Doctor(args) => wait(doctor::run(args, ui)),
         Command::Account(command) => wait(people::account(command, ui)),
         Command::Key(command) => wait(people::key(command, ui)),
+        Command::Instrument(command) => wait(device::instrument(command, ui)),
+        Command::Consent(command) => wait(device::consent(command, ui)),
         Command::Project(command) => wait(project::run(command, ui)),
         Command::Run(command) => wait(data::run(command, ui)),
         Command::Sample(command) => wait(data::sample(command, ui)),

@@ -4,11 +4,13 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use api::{
-    AccountId, AddKey, Bytes, Enrol, Invite, Key, KeyId, KeyKind, KeyLimit, ProjectId, Right, Time,
+    AccountId, AddKey, Bytes, Enrol, Invite, Key, KeyApp, KeyId, KeyKind, KeyLimit, ProjectId,
+    Right, Time,
 };
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::config::{self, ClientContext, PersonKeys};
+use crate::device;
 use crate::report::{CliError, CliResult, Ui};
 
 /// How this machine gets a key.
@@ -17,9 +19,18 @@ pub(crate) struct LoginArgs {
     /// The hub: https://host:port.
     #[arg(long)]
     hub: String,
-    /// The one-time code: from the hub's first start, or from an invitation.
+    /// The one-time code: from the hub's first start, from an invitation, or an instrument's. Without it this machine shows
+    /// a code that you answer where you are signed in.
     #[arg(long)]
-    code: String,
+    code: Option<String>,
+    /// Ask for a key of an outside app of this name, which whoever answers may limit further.
+    #[arg(long, conflicts_with = "code", requires = "publisher")]
+    app: Option<String>,
+    /// Who publishes the app.
+    #[arg(long, requires = "app")]
+    publisher: Option<String>,
+    #[command(flatten)]
+    limit: LimitArgs,
     /// The hub's certificate authority, PEM, copied from its data directory.
     #[arg(long, conflicts_with = "ca_fingerprint")]
     ca: Option<PathBuf>,
@@ -79,6 +90,21 @@ pub(crate) enum KeyCommand {
     },
     /// Your keys.
     List,
+    /// Answer a machine, an outside app or an instrument that shows a code: see what it asks, and let it.
+    Approve {
+        /// The code that it shows.
+        code: String,
+        /// Do not ask back.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        limit: LimitArgs,
+    },
+    /// Refuse what shows a code.
+    Refuse {
+        /// The code that it shows.
+        code: String,
+    },
     /// Revoke a key: it stops at its next call.
     Revoke {
         /// Its id.
@@ -186,13 +212,23 @@ pub(crate) async fn login(args: LoginArgs, ui: Ui) -> CliResult {
     let authority = authority(&args, ui).await?;
     let keys = PersonKeys::generate()?;
     let client = config::connect(&args.hub, &authority, &keys.signing)?;
-    let enrol = Enrol {
-        code: args.code,
-        account_name: args.name,
-        key_name: args.key_name,
-        public_key: Bytes(keys.signing.public().to_bytes().to_vec()),
+    let limit = args.limit.limit();
+    let who = match args.code {
+        Some(_) if limit.is_some() => {
+            return Err(CliError::new("the first key of an account takes no limit")
+                .hint("log in without a code to ask for a limited key, or use `chorion key add`"));
+        }
+        Some(code) => {
+            let public_key = Bytes(keys.signing.public().to_bytes().to_vec());
+            let (account_name, key_name) = (args.name, args.key_name);
+            client.enrol(&Enrol { code, account_name, key_name, public_key }).await?
+        }
+        None => {
+            let app = args.app.zip(args.publisher);
+            let app = app.map(|(name, publisher)| KeyApp { name, publisher });
+            device::ask(&client, &keys, args.key_name, app, limit, ui).await?
+        }
     };
-    let who = client.enrol(&enrol).await?;
     config::store(&args.hub, &who.hub.id, &authority, &keys)?;
     ui.line(format!("logged in at {} as {} with key {}", args.hub, who.account.name, who.key.id));
     ui.value(&who);
@@ -295,6 +331,10 @@ pub(crate) async fn account(command: AccountCommand, ui: Ui) -> CliResult {
 pub(crate) async fn key(command: KeyCommand, ui: Ui) -> CliResult {
     let ctx = ClientContext::load(ui)?;
     match command {
+        KeyCommand::Approve { code, yes, limit } => {
+            return device::approve(code, limit.limit(), yes, ui).await;
+        }
+        KeyCommand::Refuse { code } => return device::refuse(code, ui).await,
         KeyCommand::Add { public_key, into, name, kind, limit } => {
             let made = into.as_ref().map(|_| PersonKeys::generate()).transpose()?;
             let public_key = match (&made, public_key) {
@@ -340,8 +380,15 @@ fn shown(key: &Key) -> String {
         KeyKind::Instrument => "instrument",
     };
     let limit = key.limit.as_ref().map(|limit| format!("  {}", shown_limit(limit)));
+    let app = key.app.as_ref().map(|app| format!("  (app {} by {})", app.name, app.publisher));
     let state = key.revoked.map(|at| format!("  revoked {at}")).unwrap_or_default();
-    format!("{}  {kind:<10}  {}{}{state}", key.id, key.name, limit.unwrap_or_default())
+    format!(
+        "{}  {kind:<10}  {}{}{}{state}",
+        key.id,
+        key.name,
+        app.unwrap_or_default(),
+        limit.unwrap_or_default()
+    )
 }
 
 /// A limit in words.

@@ -166,6 +166,7 @@ pub(crate) async fn send(args: SendArgs, ui: Ui) -> CliResult {
             waiting
         }
         None => {
+            crate::device::signed_on(&ctx.client, ui).await?;
             let card = confirmed_card(&ctx, &args.set_up, ui).await?;
             if !args.set_up.no_demultiplex {
                 let look = Duration::from_secs(args.set_up.poll_seconds.min(5));

@@ -1,16 +1,17 @@
 //! `chorion session` and the launching of apps: a form filled, inputs named, a result to come.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use api::{
-    AppSession, DatasetId, Launch, LaunchSettings, ProjectId, SessionId, SessionInput, Task,
+    App, AppSession, DatasetId, Launch, LaunchSettings, ProjectId, SessionId, SessionInput, Task,
     TaskState,
 };
 use clap::{Args, Subcommand};
 use dataset::OpenDataset;
 use proof::{Card, Receipt, digest_of, open_statement};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::ClientContext;
 use crate::report::{CliError, CliResult, Ui};
@@ -66,6 +67,9 @@ pub(crate) struct LaunchArgs {
     /// Wait until it has ended; the exit code says whether it completed.
     #[arg(long)]
     wait: bool,
+    /// Do not ask back: the scopes that the app asks for are right.
+    #[arg(long)]
+    yes: bool,
 }
 
 /// `NAME=VALUE`.
@@ -119,10 +123,41 @@ pub(crate) async fn run(command: SessionCommand, ui: Ui) -> CliResult {
     }
 }
 
+/// Shows what an app asks for, and asks back.
+fn permitted(app: &App, yes: bool, ui: Ui) -> CliResult {
+    #[derive(Deserialize)]
+    struct Asks {
+        #[serde(default)]
+        scopes: Vec<String>,
+    }
+    let asks: Asks = serde_json::from_str(&app.manifest).map_err(|e| {
+        CliError::new(format!("the manifest of {} {} does not read", app.name, app.version))
+            .caused_by(e)
+    })?;
+    let scopes = match asks.scopes.as_slice() {
+        [] => "nothing but the inputs that you name".to_owned(),
+        some => some.join(", "),
+    };
+    ui.note(format!("{} {} asks for: {scopes}", app.name, app.version));
+    if yes {
+        return Ok(());
+    }
+    if ui.json || !std::io::stdin().is_terminal() {
+        return Err(CliError::new(format!("nobody said that {} may do this", app.name))
+            .hint("pass --yes once you have read what it asks for"));
+    }
+    if crate::people::confirm("Launch it? Type yes: ", "yes")? {
+        Ok(())
+    } else {
+        Err(CliError::new("the app was not launched"))
+    }
+}
+
 /// Launches an app.
 pub(crate) async fn launch(args: LaunchArgs, ui: Ui) -> CliResult {
     let ctx = ClientContext::load(ui)?;
     let app = crate::apps::find(&ctx, &args.app).await?;
+    permitted(&app, args.yes, ui)?;
     let card = ctx.client.card(args.project).await?;
     let (facts, _signer) = Card::open(&card, args.project).map_err(|e| {
         CliError::new(format!("the card of project {} does not hold", args.project)).caused_by(e)

@@ -11,6 +11,7 @@
 mod apps;
 mod connection;
 mod datasets;
+mod devices;
 mod error;
 mod listing;
 mod objects;

@@ -155,6 +155,7 @@ fn answer(hub: &Hub, parts: &axum::http::request::Parts, body: Bytes) -> Respons
                 created,
                 revoked: None,
                 limit: None,
+                app: None,
             },
             hub: HubInfo {
                 id: "h".into(),

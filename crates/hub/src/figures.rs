@@ -54,6 +54,7 @@ pub async fn permission_check(
         created: now,
         revoked: None,
         limit: None,
+        app: None,
     };
     let caller = Caller {
         who: Who::Account { account: member, key },

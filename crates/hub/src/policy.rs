@@ -71,6 +71,8 @@ enum Need {
     Made(Right, Right),
     /// Only vaults do this.
     Never,
+    /// Only instruments do this.
+    Instrument,
 }
 
 /// A row of the table.
@@ -132,6 +134,16 @@ actions! {
     AccountInvite = "account.invite", Operator;
     /// Disables an account.
     AccountDisable = "account.disable", Operator;
+    /// Makes an instrument and the code that enrols its key.
+    InstrumentEnrol = "instrument.enrol", Operator;
+    /// Lists instruments.
+    InstrumentList = "instrument.list", Operator;
+    /// Revokes an instrument.
+    InstrumentRevoke = "instrument.revoke", Operator;
+    /// Asks for a technician, says who is signed on, or signs them off.
+    SignOn = "instrument.sign_on", Need::Instrument, instrument;
+    /// Answers a machine, an app or an instrument that showed a code.
+    DeviceAnswer = "device.answer", Account;
     /// Lists the keys of its own account.
     KeyList = "key.list", Account;
     /// Adds a key to its own account.
@@ -262,6 +274,7 @@ pub(crate) fn allow(actor: Actor, action: Action, standing: Standing) -> Verdict
             person(false, Standing::Member { right: right.min(scope), maker })
         }
         (Actor::Limited { .. }, _) => Verdict::Hide,
+        (Actor::Instrument, Standing::Hub) if matches!(rule.need, Need::Instrument) => yes(true),
         (Actor::Instrument, _) if rule.instrument => person(false, standing),
         (Actor::Instrument, Standing::Hub | Standing::Member { .. }) => Verdict::Forbid,
         (Actor::Instrument, _) => Verdict::Hide,
@@ -296,6 +309,7 @@ pub(crate) fn needed(act: &str) -> Option<Needed> {
             ),
             Some(others),
         ),
+        Need::Instrument => ("to be an enrolled instrument".to_owned(), None),
         Never => ("to be the vault of the task".to_owned(), None),
     };
     let keys = if rule.instrument { "" } else { ", and not an instrument's key" };

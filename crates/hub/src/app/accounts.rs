@@ -29,7 +29,7 @@ pub(crate) struct NewCode {
 }
 
 /// Makes a code for `account`, or for a first operator, and keeps its hash.
-async fn new_code(
+pub(super) async fn new_code(
     at: &mut Connection,
     account: Option<AccountId>,
     now: Time,
@@ -85,8 +85,15 @@ pub(crate) async fn enrol(hub: &Hub, call: &Enrolling, body: Enrol) -> Result<Wh
     let Some(for_whom) = data::codes::take(&mut tx, sha256(code.as_bytes()), call.at).await? else {
         return Err(bad_code());
     };
+    let mut kind = KeyKind::Person;
     let account = match for_whom {
-        Some(id) => data::accounts::find(&mut tx, id).await?.ok_or_else(bad_code)?,
+        Some(id) => match data::accounts::find(&mut tx, id).await? {
+            Some(person) => person,
+            None => {
+                kind = KeyKind::Instrument;
+                data::instruments::account(&mut tx, id).await?.ok_or_else(bad_code)?
+            }
+        },
         None => {
             let account = Account {
                 id: AccountId::generate(),
@@ -102,12 +109,13 @@ pub(crate) async fn enrol(hub: &Hub, call: &Enrolling, body: Enrol) -> Result<Wh
     let key = Key {
         id: call.key.id(),
         account: account.id,
-        kind: KeyKind::Person,
+        kind,
         name: key_name,
         public_key: body.public_key,
         created: call.at,
         revoked: None,
         limit: None,
+        app: None,
     };
     data::keys::insert(&mut tx, &key).await.map_err(|e| super::keys::taken(e, key.id))?;
     let event = NewEvent {
@@ -130,7 +138,7 @@ pub(crate) async fn enrol(hub: &Hub, call: &Enrolling, body: Enrol) -> Result<Wh
 pub(crate) fn whoami(hub: &Hub, caller: &Caller) -> Result<Whoami, HubError> {
     caller.may_here(Action::Whoami)?;
     match &caller.who {
-        Who::Account { account, key } => {
+        Who::Account { account, key } | Who::Instrument { account, key, .. } => {
             Ok(Whoami { account: account.clone(), key: key.clone(), hub: hub.info() })
         }
         Who::Vault { task, .. } => Err(HubError::not_found("account of the vault of task", task)),

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use api::{AccountId, ErrorCode, Key, KeyKind, Outcome, ProjectId, RequestId, Right, TaskId, Time};
+use api::{
+    AccountId, ErrorCode, InstrumentId, Key, KeyKind, Outcome, ProjectId, RequestId, Right, TaskId,
+    Time,
+};
 use proof::PublicKey;
 
 use crate::HubError;
@@ -19,6 +22,17 @@ pub(crate) enum Who {
         account: api::Account,
         /// The key.
         key: Key,
+    },
+    /// The key of an enrolled instrument.
+    Instrument {
+        /// The instrument.
+        id: InstrumentId,
+        /// The account that stands for it, which is a member of nothing.
+        account: api::Account,
+        /// The key.
+        key: Key,
+        /// Who is signed on there now.
+        technician: Option<AccountId>,
     },
     /// The receipt key of a vault, known for its task alone.
     Vault {
@@ -48,10 +62,14 @@ pub(crate) fn object(kind: &str, id: impl fmt::Display) -> String {
 }
 
 impl Caller {
-    /// The account on whose behalf the call is made: the caller's own, or the one that launched the vault's task.
+    /// The account on whose behalf the call is made: the caller's own, the one that launched the vault's task, or the
+    /// technician's at an instrument. Where nobody is signed on it is the instrument's, which finds no project.
     pub(crate) const fn account(&self) -> AccountId {
         match &self.who {
-            Who::Account { account, .. } => account.id,
+            Who::Account { account, .. } | Who::Instrument { account, technician: None, .. } => {
+                account.id
+            }
+            Who::Instrument { technician: Some(technician), .. } => *technician,
             Who::Vault { owner, .. } => *owner,
         }
     }
@@ -59,7 +77,7 @@ impl Caller {
     /// The vault's task, if a vault calls.
     pub(crate) const fn task(&self) -> Option<TaskId> {
         match &self.who {
-            Who::Account { .. } => None,
+            Who::Account { .. } | Who::Instrument { .. } => None,
             Who::Vault { task, .. } => Some(*task),
         }
     }
@@ -74,6 +92,7 @@ impl Caller {
                 Actor::Limited { scope: limit.scope }
             }
             Who::Account { account, .. } => Actor::Person { operator: account.operator },
+            Who::Instrument { .. } => Actor::Instrument,
             Who::Vault { .. } => Actor::Vault,
         }
     }
@@ -84,7 +103,7 @@ impl Caller {
             Who::Account { key, .. } => {
                 key.limit.as_ref().and_then(|limit| limit.projects.as_ref()).map(|_| key.id)
             }
-            Who::Vault { .. } => None,
+            Who::Instrument { .. } | Who::Vault { .. } => None,
         };
         Viewer { account: self.account(), key }
     }
@@ -97,7 +116,7 @@ impl Caller {
                 .as_ref()
                 .and_then(|limit| limit.projects.as_ref())
                 .is_none_or(|projects| projects.contains(&project)),
-            Who::Vault { .. } => true,
+            Who::Instrument { .. } | Who::Vault { .. } => true,
         }
     }
 
@@ -113,6 +132,7 @@ impl Caller {
     pub(crate) fn name(&self) -> String {
         match &self.who {
             Who::Account { account, .. } => object("account", account.id),
+            Who::Instrument { id, .. } => object("instrument", id),
             Who::Vault { task, .. } => object("vault", task),
         }
     }
@@ -129,6 +149,15 @@ impl Caller {
     ) -> Result<(), HubError> {
         match allow(self.actor(), action, standing) {
             Verdict::Allow => Ok(()),
+            // It finds nothing then, whatever is there: saying why tells nothing of the thing.
+            Verdict::Hide if matches!(self.who, Who::Instrument { technician: None, .. }) => {
+                Err(HubError::new(
+                    ErrorCode::Forbidden,
+                    "nobody is signed on at this instrument, so it makes no runs",
+                )
+                .hint("sign on: `chorion instrument sign-on` here, and answer its code elsewhere")
+                .refusing(action.act(), object(kind, id), project))
+            }
             Verdict::Hide => Err(HubError::not_found(kind, id)),
             Verdict::Forbid => {
                 let thing = object(kind, &id);

@@ -45,6 +45,15 @@ pub(crate) async fn standing(
             let maker = dataset.owner == account.id;
             super::projects::member(at, caller, dataset.project, maker).await
         }
+        // It finds the runs that it writes, and nothing else of whoever is signed on; they are their owner's, who may have
+        // signed off since.
+        Who::Instrument { key, .. } => {
+            if data::datasets::writer(at, dataset.id).await? != Some(key.id) {
+                return Ok(Standing::Stranger);
+            }
+            let right = data::members::right_of(at, dataset.project, dataset.owner).await?;
+            Ok(right.map_or(Standing::Stranger, |right| Standing::Member { right, maker: true }))
+        }
         Who::Vault { task, .. } if dataset.task == Some(*task) => Ok(Standing::TaskOutput),
         Who::Vault { task, .. } if data::tasks::reads(at, *task, dataset.id).await? => {
             Ok(Standing::TaskInput)
@@ -77,7 +86,7 @@ pub(crate) async fn opened(hub: &Hub, dataset: &Dataset) -> Result<Option<Opened
 /// The dataset with its name opened, where the custodian lets the hub and a person or an instrument asks. A name that
 /// does not open is no reason to hide the dataset: it stays sealed, and the log says so.
 pub(crate) async fn named(hub: &Hub, caller: &Caller, mut dataset: Dataset) -> Dataset {
-    if matches!(caller.who, Who::Account { .. }) {
+    if matches!(caller.who, Who::Account { .. } | Who::Instrument { .. }) {
         match opened(hub, &dataset).await {
             Ok(Some(key)) => {
                 let name = key.open_label(NAME, &dataset.label.0).ok();
@@ -170,7 +179,10 @@ pub(crate) async fn make(
     let taken =
         || HubError::conflict(format!("the dataset id {id} is taken")).hint("choose another id");
     if let Some(before) = data::datasets::find(at, id).await? {
-        let same = before.made_by == new.made_by && before.dataset.owner == new.owner;
+        // The same instrument asks again, though another technician may be signed on by now.
+        let by_writer = data::datasets::writer(at, id).await? == Some(new.writer);
+        let same =
+            before.made_by == new.made_by && (by_writer || before.dataset.owner == new.owner);
         return if same { Ok(Made::Before(before.dataset)) } else { Err(taken()) };
     }
     let longest = new.settings.map_or(0, |settings| settings.0.len()).max(new.label.0.len());

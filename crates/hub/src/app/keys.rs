@@ -10,6 +10,9 @@ use crate::data::{self, Connection};
 use crate::policy::Action;
 use crate::state::Hub;
 
+/// The most projects that one key is limited to.
+const MOST_PROJECTS: usize = 100;
+
 /// Keys of the caller's account, revoked ones too.
 pub(crate) async fn list(
     hub: &Hub,
@@ -20,9 +23,6 @@ pub(crate) async fn list(
     caller.may_here(Action::KeyList)?;
     data::keys::list(&mut *hub.db.read().await?, caller.account(), after, rows).await
 }
-
-/// The most projects that one key is limited to.
-const MOST_PROJECTS: usize = 100;
 
 /// Adds a key. The same key with the same name, kind and limit again is a success.
 pub(crate) async fn add(hub: &Hub, caller: &Caller, body: AddKey) -> Result<Key, HubError> {
@@ -38,6 +38,7 @@ pub(crate) async fn add(hub: &Hub, caller: &Caller, body: AddKey) -> Result<Key,
         created: caller.at,
         revoked: None,
         limit: body.limit,
+        app: None,
     };
     let mut tx = hub.db.write().await?;
     if let Some(limit) = &mut key.limit {
@@ -68,6 +69,23 @@ pub(super) async fn sound(
     limit: &mut KeyLimit,
     now: Time,
 ) -> Result<(), HubError> {
+    shape(limit, now)?;
+    // As the database keeps it, so that the key reads the same afterwards.
+    limit.expires = limit.expires.map(|end| data::time(data::micros(end))).transpose()?;
+    if let Some(projects) = &mut limit.projects {
+        projects.sort_unstable();
+        projects.dedup();
+        for project in projects {
+            if data::members::right_of(at, *project, caller.account()).await?.is_none() {
+                return Err(HubError::not_found("project", *project));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What can be said of a limit before it is known whose key it is for.
+pub(super) fn shape(limit: &KeyLimit, now: Time) -> Result<(), HubError> {
     if limit.scope > Right::Write {
         return Err(HubError::bad_request(format!(
             "the scope of a limited key is not `{}`",
@@ -75,26 +93,13 @@ pub(super) async fn sound(
         ))
         .hint("it is `browse`, `read`, `create` or `write`"));
     }
-    if let Some(expires) = limit.expires {
-        if expires <= now {
-            return Err(HubError::bad_request(format!("the key's end {expires} has passed")));
-        }
-        // As the database keeps it, so that the key reads the same afterwards.
-        limit.expires = Some(data::time(data::micros(expires))?);
+    if let Some(expires) = limit.expires.filter(|end| *end <= now) {
+        return Err(HubError::bad_request(format!("the key's end {expires} has passed")));
     }
-    if let Some(projects) = &mut limit.projects {
-        projects.sort_unstable();
-        projects.dedup();
-        if projects.is_empty() || projects.len() > MOST_PROJECTS {
-            return Err(HubError::bad_request(format!(
-                "a key is limited to 1 to {MOST_PROJECTS} projects, or to none in particular"
-            )));
-        }
-        for project in projects {
-            if data::members::right_of(at, *project, caller.account()).await?.is_none() {
-                return Err(HubError::not_found("project", *project));
-            }
-        }
+    if limit.projects.as_ref().is_some_and(|some| !(1..=MOST_PROJECTS).contains(&some.len())) {
+        return Err(HubError::bad_request(format!(
+            "a key is limited to 1 to {MOST_PROJECTS} projects, or to none in particular"
+        )));
     }
     Ok(())
 }
@@ -109,7 +114,8 @@ pub(crate) async fn revoke(hub: &Hub, caller: &Caller, id: KeyId) -> Result<Key,
         .ok_or_else(|| HubError::not_found("key", id))?;
     if data::keys::revoke(&mut tx, id, caller.at).await? {
         key.revoked = Some(caller.at);
-        let event = caller.event(Action::KeyRevoke.act(), object("key", id), None);
+        let act = if key.app.is_some() { "consent.withdraw" } else { Action::KeyRevoke.act() };
+        let event = caller.event(act, object("key", id), None);
         data::events::record(&mut tx, &event).await?;
         tx.commit().await?;
     }
@@ -118,10 +124,11 @@ pub(crate) async fn revoke(hub: &Hub, caller: &Caller, id: KeyId) -> Result<Key,
 
 /// What a caller reads when a key is known already, whoever has it.
 pub(super) fn taken(error: sqlx::Error, id: KeyId) -> HubError {
-    if data::is_taken(&error) {
-        HubError::conflict(format!("key {id} is enrolled already, or was revoked"))
-            .hint("make a new key: a key stands for one account, once")
-    } else {
-        error.into()
-    }
+    if data::is_taken(&error) { known(id) } else { error.into() }
+}
+
+/// A key that is enrolled, or was, never asks to be once more.
+pub(super) fn known(id: KeyId) -> HubError {
+    HubError::conflict(format!("key {id} is enrolled already, or was revoked"))
+        .hint("make a new key: a key stands for one account, once")
 }

@@ -22,7 +22,7 @@ const MOST_INDEX_BYTES: u64 = 512 * 1024 * 1024;
 /// The key that signed the call: the one whose manifests count, because policy let it write.
 pub(crate) fn signing_key(caller: &Caller) -> KeyId {
     match &caller.who {
-        Who::Account { key, .. } => key.id,
+        Who::Account { key, .. } | Who::Instrument { key, .. } => key.id,
         Who::Vault { key, .. } => key.id(),
     }
 }

@@ -2,7 +2,9 @@
 
 pub(crate) mod accounts;
 pub(crate) mod caller;
+pub(crate) mod device;
 pub(crate) mod events;
+pub(crate) mod instruments;
 pub(crate) mod keys;
 pub(crate) mod projects;
 pub(crate) mod transfers;

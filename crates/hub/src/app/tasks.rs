@@ -58,7 +58,7 @@ async fn standing(at: &mut Connection, caller: &Caller, kept: &Kept) -> Result<S
             super::projects::member(at, caller, kept.project, maker).await
         }
         Who::Vault { task, .. } if *task == kept.task.id => Ok(Standing::TaskInput),
-        Who::Vault { .. } => Ok(Standing::Stranger),
+        Who::Instrument { .. } | Who::Vault { .. } => Ok(Standing::Stranger),
     }
 }
 
@@ -111,7 +111,11 @@ pub(crate) async fn queue_demultiplex(
         subject: run.id,
         session: None,
         project: run.project,
-        owner: caller.account(),
+        // Whoever is signed on at the instrument when its last byte arrives need not be the one whose run it is.
+        owner: match &caller.who {
+            Who::Instrument { .. } => run.owner,
+            Who::Account { .. } | Who::Vault { .. } => caller.account(),
+        },
         key: super::manifests::signing_key(caller),
         settings,
         requeue: settings.is_some(),

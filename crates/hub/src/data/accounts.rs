@@ -18,10 +18,10 @@ pub(crate) async fn insert(at: &mut Connection, account: &Account) -> Result<(),
     Ok(())
 }
 
-/// The account of that id, disabled or not.
+/// The account of that id, disabled or not; those that stand for instruments are found in `instruments`.
 pub(crate) async fn find(at: &mut Connection, id: AccountId) -> Result<Option<Account>, HubError> {
     let row: Option<Row> =
-        sqlx::query_as("SELECT id, name, operator, created, disabled FROM accounts WHERE id = $1")
+        sqlx::query_as("SELECT id, name, operator, created, disabled FROM accounts WHERE id = $1 AND kind = 'person'")
             .bind(id.to_string())
             .fetch_optional(at)
             .await?;
@@ -35,7 +35,8 @@ pub(crate) async fn list(
     limit: i64,
 ) -> Result<Vec<Account>, HubError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, name, operator, created, disabled FROM accounts WHERE id > $1 ORDER BY id LIMIT $2",
+        "SELECT id, name, operator, created, disabled FROM accounts WHERE id > $1 AND kind = 'person'
+         ORDER BY id LIMIT $2",
     )
     .bind(after)
     .bind(limit)
@@ -64,7 +65,7 @@ pub(crate) async fn working_operators(at: &mut Connection) -> Result<i64, HubErr
         "SELECT count(DISTINCT accounts.id) FROM accounts
          JOIN account_keys ON account_keys.account = accounts.id
          WHERE operator = 1 AND disabled IS NULL AND revoked IS NULL AND scope IS NULL
-             AND kind = 'person'",
+             AND account_keys.kind = 'person'",
     )
     .fetch_one(at)
     .await?)

@@ -139,6 +139,15 @@ pub(crate) async fn list(
     rows.into_iter().map(Row::kept).collect()
 }
 
+/// The key that made a dataset.
+pub(crate) async fn writer(at: &mut Connection, id: DatasetId) -> Result<Option<KeyId>, HubError> {
+    let writer: Option<String> = sqlx::query_scalar("SELECT writer FROM datasets WHERE id = $1")
+        .bind(id.to_string())
+        .fetch_optional(at)
+        .await?;
+    parsed_or_none(writer)
+}
+
 /// Says where a dataset stands, and why.
 pub(crate) async fn set_execution(
     at: &mut Connection,

@@ -1,9 +1,9 @@
 //! Public keys that sign calls: those of accounts, and those of vaults for the length of one task.
 
-use api::{AccountId, Bytes, Key, KeyId, KeyLimit, ProjectId, TaskId, Time};
+use api::{AccountId, Bytes, Key, KeyApp, KeyId, KeyLimit, ProjectId, TaskId, Time};
 use sqlx::FromRow;
 
-use super::{Connection, from_word, micros, parsed, time, time_or_none, word};
+use super::{Connection, from_word, micros, parsed, parsed_or_none, time, time_or_none, word};
 use crate::HubError;
 
 /// A key that may sign calls now, and for whom.
@@ -15,6 +15,15 @@ pub(crate) enum Signer {
         key: Box<Key>,
         /// The account's name and standing.
         account: api::Account,
+    },
+    /// The key of an enrolled instrument.
+    Instrument {
+        /// The key.
+        key: Box<Key>,
+        /// The account that stands for it.
+        account: api::Account,
+        /// Who is signed on there.
+        technician: Option<AccountId>,
     },
     /// The receipt key of a vault.
     Vault {
@@ -35,7 +44,10 @@ pub(crate) async fn signer(
 ) -> Result<Option<Signer>, HubError> {
     let row: Option<SignerRow> = sqlx::query_as(
         "SELECT k.*, (SELECT group_concat(project) FROM key_projects WHERE key = k.id) AS projects,
-                a.name AS account_name, a.operator, a.created AS account_created
+                a.name AS account_name, a.operator, a.created AS account_created,
+                a.kind AS account_kind,
+                (SELECT s.technician FROM sign_ons s JOIN accounts t ON t.id = s.technician
+                 WHERE s.instrument = a.id AND s.until > $2 AND t.disabled IS NULL) AS technician
          FROM account_keys k JOIN accounts a ON a.id = k.account
          WHERE k.id = $1 AND k.revoked IS NULL AND a.disabled IS NULL
              AND (k.expires IS NULL OR k.expires > $2)",
@@ -65,8 +77,9 @@ pub(crate) async fn insert(at: &mut Connection, key: &Key) -> Result<(), sqlx::E
     let limit = key.limit.as_ref();
     let projects = limit.and_then(|limit| limit.projects.as_ref());
     sqlx::query(
-        "INSERT INTO account_keys (id, account, kind, name, public_key, created, scope, some_projects, expires)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO account_keys (id, account, kind, name, public_key, created, scope, some_projects, expires,
+             app_name, app_publisher)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(key.id.to_string())
     .bind(key.account.to_string())
@@ -77,6 +90,8 @@ pub(crate) async fn insert(at: &mut Connection, key: &Key) -> Result<(), sqlx::E
     .bind(limit.map(|limit| word(limit.scope)))
     .bind(projects.is_some())
     .bind(limit.and_then(|limit| limit.expires).map(micros))
+    .bind(key.app.as_ref().map(|app| &app.name))
+    .bind(key.app.as_ref().map(|app| &app.publisher))
     .execute(&mut *at)
     .await?;
     for project in projects.into_iter().flatten() {
@@ -87,6 +102,14 @@ pub(crate) async fn insert(at: &mut Connection, key: &Key) -> Result<(), sqlx::E
             .await?;
     }
     Ok(())
+}
+
+/// Whether a key stands for an account, or once did.
+pub(crate) async fn is_known(at: &mut Connection, id: KeyId) -> Result<bool, HubError> {
+    Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM account_keys WHERE id = $1)")
+        .bind(id.to_string())
+        .fetch_one(at)
+        .await?)
 }
 
 /// Whether a key, in force or not, finds this project if its account does. A key of no account (a vault's) is not limited.
@@ -196,6 +219,8 @@ struct Row {
     some_projects: bool,
     expires: Option<i64>,
     projects: Option<String>,
+    app_name: Option<String>,
+    app_publisher: Option<String>,
 }
 
 impl Row {
@@ -223,6 +248,10 @@ impl Row {
             created: time(self.created)?,
             revoked: time_or_none(self.revoked)?,
             limit,
+            app: self
+                .app_name
+                .zip(self.app_publisher)
+                .map(|(name, publisher)| KeyApp { name, publisher }),
         })
     }
 }
@@ -234,6 +263,8 @@ struct SignerRow {
     account_name: String,
     operator: bool,
     account_created: i64,
+    account_kind: String,
+    technician: Option<String>,
 }
 
 impl SignerRow {
@@ -246,6 +277,11 @@ impl SignerRow {
             created: time(self.account_created)?,
             disabled: None,
         };
-        Ok(Signer::Account { key: Box::new(key), account })
+        let key = Box::new(key);
+        if self.account_kind == "instrument" {
+            let technician = parsed_or_none(self.technician)?;
+            return Ok(Signer::Instrument { key, account, technician });
+        }
+        Ok(Signer::Account { key, account })
     }
 }

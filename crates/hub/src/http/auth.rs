@@ -180,6 +180,11 @@ fn known(id: KeyId, signer: Option<Signer>) -> Result<(PublicKey, Who), HubError
         Some(Signer::Account { key, account }) => {
             (key.public_key.0.clone(), Who::Account { account, key: *key })
         }
+        Some(Signer::Instrument { key, account, technician }) => {
+            let id = api::InstrumentId::from_bytes(account.id.to_bytes());
+            let bytes = key.public_key.0.clone();
+            (bytes, Who::Instrument { id, account, key: *key, technician })
+        }
         Some(Signer::Vault { public_key, task, owner }) => {
             let key = PublicKey::from_bytes(&public_key)
                 .map_err(|e| HubError::internal("a vault's key in the database is none", e))?;

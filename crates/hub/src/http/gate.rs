@@ -72,7 +72,7 @@ fn count(hub: &Hub, place: Option<Place>, brings_its_key: bool, response: &Respo
 /// The key that a call verified under.
 fn key_of(caller: &Caller) -> Option<KeyId> {
     match &caller.who {
-        Who::Account { key, .. } => Some(key.id),
+        Who::Account { key, .. } | Who::Instrument { key, .. } => Some(key.id),
         Who::Vault { key, .. } => Some(key.id()),
     }
 }

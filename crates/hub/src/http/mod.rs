@@ -10,9 +10,11 @@ mod audit;
 pub(crate) mod auth;
 mod blocks;
 mod datasets;
+mod device;
 pub(crate) mod extract;
 mod finish;
 mod gate;
+mod instruments;
 mod keys;
 mod manifests;
 mod objects;
@@ -56,6 +58,8 @@ fn nouns() -> OpenApiRouter<Hub> {
     let signed = OpenApiRouter::default()
         .merge(accounts::routes())
         .merge(keys::routes())
+        .merge(device::routes())
+        .merge(instruments::routes())
         .merge(projects::routes())
         .merge(transfers::routes())
         .merge(datasets::routes())

@@ -51,11 +51,15 @@ pub(crate) fn is_open(method: &Method, path: &str) -> bool {
 }
 
 /// Calls that are signed by a key which the body itself brings, because the hub does not know it yet. What makes them
-/// count is the one-time code or ticket beside it.
+/// count is the one-time code or ticket beside it, or for a device the person who approves the key elsewhere.
 pub(crate) fn brings_its_key(method: &Method, path: &str) -> bool {
     let Some(rest) = path.strip_prefix(api::API_PREFIX) else { return false };
     let segments: Vec<&str> = rest.split('/').skip(1).collect();
-    method == Method::POST && matches!(segments[..], ["enrol"] | ["tasks", _, "claim"])
+    method == Method::POST
+        && matches!(
+            segments[..],
+            ["enrol"] | ["device"] | ["device", "poll"] | ["tasks", _, "claim"]
+        )
 }
 
 pub(super) fn routes() -> OpenApiRouter<Hub> {
@@ -109,6 +113,7 @@ mod tests {
         let page = include_str!("../../../../spec/unsigned.md");
         let rows: Vec<(String, String)> = page
             .lines()
+            .take_while(|line| !line.starts_with("Four calls"))
             .filter_map(|line| line.strip_prefix("| `"))
             .filter_map(|line| {
                 let (call, because) = line.split_once("` | ")?;
@@ -120,6 +125,22 @@ mod tests {
             .map(|open| (format!("{} {}", open.method, open.path), open.because.to_owned()))
             .collect();
         assert_eq!(rows, list);
+    }
+
+    #[test]
+    fn the_calls_that_bring_their_key_are_those_of_the_page() {
+        let page = include_str!("../../../../spec/unsigned.md");
+        let document: serde_json::Value = serde_json::from_str(&crate::openapi()).unwrap();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys().map(|method| method.to_uppercase()) {
+                assert_eq!(
+                    brings_its_key(&method.parse().unwrap(), path),
+                    page.contains(&format!("| `{method} {path}` | "))
+                        && path.starts_with(api::API_PREFIX),
+                    "{method} {path}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -24,15 +24,20 @@ use crate::data;
 use crate::testing::{AUTHORITY, Answer, Person, Signed, TestHub, compare_snapshot, signing_key};
 
 /// Calls that every account may make, and why there is nobody with an account to refuse.
-const EVERYBODYS: &[(&str, &str)] = &[("GET /api/v1/whoami", "says who signs, whoever signs")];
+const EVERYBODYS: &[(&str, &str)] = &[
+    ("GET /api/v1/whoami", "says who signs, whoever signs"),
+    ("POST /api/v1/device", "asks for a person's approval, and gives nothing before"),
+];
 
 /// Calls that are signed by a key which the body brings: what refuses is the code or the ticket, not the key.
-const BY_CODE: &[&str] = &["POST /api/v1/enrol", "POST /api/v1/tasks/{id}/claim"];
+const BY_CODE: &[&str] =
+    &["POST /api/v1/enrol", "POST /api/v1/device/poll", "POST /api/v1/tasks/{id}/claim"];
 
 /// Calls about things that are not hidden from strangers, and why.
 const NOT_HIDDEN: &[(&str, &str)] = &[
     ("POST /api/v1/accounts/{id}/disable", "operators only: refused whatever the id"),
     ("DELETE /api/v1/blocks/{id}", "operators only: refused whatever the id"),
+    ("DELETE /api/v1/instruments/{id}", "operators only: refused whatever the id"),
     ("GET /api/v1/apps/{id}", "an app is there for everybody with an account"),
     ("POST /api/v1/tasks/{id}/claim", "signed by a key nobody knows; the ticket decides"),
 ];
@@ -85,6 +90,9 @@ struct Things {
     /// A call of somebody else's that was refused.
     refused: api::RequestId,
     block: api::BlockId,
+    instrument: api::InstrumentId,
+    /// Codes of two devices that wait for an answer.
+    codes: [String; 2],
 }
 
 impl Things {
@@ -134,7 +142,19 @@ impl Things {
             card,
             refused: api::RequestId::generate(),
             block: api::BlockId::generate(),
+            instrument: api::InstrumentId::generate(),
+            codes: [waiting(hub).await, waiting(hub).await],
         };
+        let mut tx = hub.hub.db.write().await.unwrap();
+        let instrument = api::Instrument {
+            id: this.instrument,
+            name: "a sequencer".into(),
+            enrolled: false,
+            created: hub.hub.now(),
+            revoked: None,
+        };
+        data::instruments::insert(&mut tx, &instrument).await.unwrap();
+        tx.commit().await.unwrap();
         let registered = this.new_app(this.app);
         hub.call(&ada.key, "POST", "/api/v1/apps", &registered).await.ok::<App>();
         let launch = this.launch(hub, this.session, &result);
@@ -193,6 +213,7 @@ impl Things {
             "refusals" => self.refused.to_string(),
             "blocks" => self.block.to_string(),
             "tasks" => self.task.to_string(),
+            "instruments" => self.instrument.to_string(),
             other => panic!("`{other}` is a new noun: give `Things` one and its path here"),
         };
         template
@@ -222,6 +243,13 @@ impl Things {
             "POST /enrol" => value(json!({
                 "code": "WRONG", "account_name": "Eve", "key_name": "a test", "public_key": signer,
             })),
+            "POST /device" => value(json!({"public_key": signer, "machine": "a test"})),
+            "POST /device/poll" => value(json!({"public_key": signer})),
+            "POST /device/approve" | "POST /device/pending" => {
+                value(json!({"code": self.codes[0]}))
+            }
+            "POST /device/refuse" => value(json!({"code": self.codes[1]})),
+            "POST /instruments" => value(json!({"name": "another sequencer"})),
             "POST /keys" => value(json!(new_key())),
             "POST /projects" => {
                 value(json!(hub.new_project(api::ProjectId::generate(), "another")))
@@ -256,6 +284,14 @@ impl Things {
     }
 }
 
+/// The code of a device that waits for an answer.
+async fn waiting(hub: &TestHub) -> String {
+    let key = signing_key();
+    let public_key = api::Bytes(key.public().to_bytes().to_vec());
+    let body = json!({"public_key": public_key, "machine": "a laptop"});
+    hub.call(&key, "POST", "/api/v1/device", body).await.ok::<api::DeviceCode>().code
+}
+
 fn new_key() -> Value {
     let public = api::Bytes(signing_key().public().to_bytes().to_vec());
     json!({"kind": "person", "name": "a spare", "public_key": public})
@@ -271,6 +307,7 @@ fn in_order(role: &str) -> Vec<(String, String)> {
             (_, path) if path.starts_with("/api/v1/transfers/") && role == "offered" => 5,
             (_, path) if path.starts_with("/api/v1/transfers/") => 2,
             ("DELETE", "/api/v1/projects/{id}") => 4,
+            ("POST", "/api/v1/device/approve") => 3,
             ("DELETE", _) => 3,
             _ => 1,
         };
@@ -410,7 +447,13 @@ fn hold(table: &BTreeMap<(String, String), Vec<String>>) {
         let at = |name| marks[column(name)].as_str();
         assert_eq!(at("unsigned"), "401", "{call} unsigned");
         let by_code = BY_CODE.contains(&call.as_str());
-        assert_eq!(at("revoked"), if by_code { "403" } else { "401" }, "{call} by a revoked key");
+        let revoked = match call.as_str() {
+            // It hears that it is no new key.
+            "POST /api/v1/device" => "yes",
+            _ if by_code => "403",
+            _ => "401",
+        };
+        assert_eq!(at("revoked"), revoked, "{call} by a revoked key");
         let hidden = !NOT_HIDDEN.iter().any(|(shown, _)| *shown == call);
         if path.contains('{') && hidden {
             assert_eq!(at("stranger"), "404", "{call} by a stranger");

@@ -4,6 +4,7 @@ mod abuse;
 mod calls;
 mod coverage;
 mod datasets;
+mod devices;
 mod hostile;
 mod keys;
 mod material;

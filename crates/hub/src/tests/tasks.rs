@@ -609,6 +609,7 @@ async fn reseal(story: &Story) {
                 created: story.hub.hub.now(),
                 revoked: None,
                 limit: None,
+                app: None,
             },
         },
         request: api::RequestId::generate(),
