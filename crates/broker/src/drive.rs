@@ -327,7 +327,7 @@ async fn persist<T, F: Future<Output = Result<T, UplinkError>>>(
 struct Drive {
     job: Job,
     machine: Machine,
-    journal: Journal,
+    journal: Journal<Record>,
     open: Arc<OpenDataset>,
     folder: PathBuf,
     slots: Slots,

@@ -9,12 +9,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use seal::DatasetKey;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
-
-use crate::machine::Record;
 
 const PURPOSE: &str = "broker journal";
 /// Records are sealed together until there is about so much of them; a sealed text has 64 KiB at most.
@@ -51,16 +52,17 @@ pub enum JournalError {
     },
 }
 
-/// An open journal.
+/// An open journal of records `R`; nobody else can open it meanwhile.
 #[derive(Debug)]
-pub(crate) struct Journal {
+pub struct Journal<R> {
     path: PathBuf,
     file: File,
+    records: PhantomData<fn(R)>,
 }
 
-impl Journal {
+impl<R: Serialize + DeserializeOwned> Journal<R> {
     /// Opens or makes the journal at `path` and reads what stands in it. What follows a torn or foreign record is cut off.
-    pub(crate) fn open(path: &Path, key: &DatasetKey) -> Result<(Self, Vec<Record>), JournalError> {
+    pub fn open(path: &Path, key: &DatasetKey) -> Result<(Self, Vec<R>), JournalError> {
         let disk = |source| JournalError::Disk { path: path.to_owned(), source };
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
@@ -80,23 +82,19 @@ impl Journal {
         while let Some(sealed) = next_sealed(&mut reader).map_err(disk)? {
             let Ok(text) = seal::label::open_label(key, PURPOSE, &sealed) else { break };
             let text = Zeroizing::new(text);
-            let batch: Result<Vec<Record>, _> =
+            let batch: Result<Vec<R>, _> =
                 text.split(|byte| *byte == b'\n').map(serde_json::from_slice).collect();
             let Ok(batch) = batch else { break };
             records.extend(batch);
             whole += 4 + sealed.len() as u64;
         }
         file.set_len(whole).map_err(disk)?;
-        Ok((Self { path: path.to_owned(), file }, records))
+        Ok((Self { path: path.to_owned(), file, records: PhantomData }, records))
     }
 
     /// Appends records. They outlive this process when this returns; a power cut may take the last ones, which costs
     /// sending again what they speak of.
-    pub(crate) fn append(
-        &mut self,
-        key: &DatasetKey,
-        records: &[Record],
-    ) -> Result<(), JournalError> {
+    pub fn append(&mut self, key: &DatasetKey, records: &[R]) -> Result<(), JournalError> {
         let mut out = Vec::new();
         let mut batch = Zeroizing::new(Vec::with_capacity(2 * BATCH_BYTES));
         for record in records {
@@ -156,6 +154,7 @@ fn next_sealed(reader: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
 mod tests {
     use super::*;
     use crate::folder::Stamp;
+    use crate::machine::Record;
     use api::Digest;
 
     fn record(n: u64) -> Record {
@@ -169,20 +168,20 @@ mod tests {
         let path = folder.path().join("journal");
         let key = DatasetKey::generate().unwrap();
         let records: Vec<_> = (0..2000).map(record).collect();
-        let (mut journal, none) = Journal::open(&path, &key).unwrap();
+        let (mut journal, none) = Journal::<Record>::open(&path, &key).unwrap();
         assert!(none.is_empty());
         journal.append(&key, &records).unwrap();
         drop(journal);
         let length = fs::metadata(&path).unwrap().len();
-        assert_eq!(Journal::open(&path, &key).unwrap().1, records);
+        assert_eq!(Journal::<Record>::open(&path, &key).unwrap().1, records);
         // A torn last batch, then new records behind what is whole.
         OpenOptions::new().write(true).open(&path).unwrap().set_len(length - 1).unwrap();
-        let (mut journal, fewer) = Journal::open(&path, &key).unwrap();
+        let (mut journal, fewer) = Journal::<Record>::open(&path, &key).unwrap();
         assert!(!fewer.is_empty() && fewer.len() < records.len());
         assert_eq!(fewer, records[..fewer.len()]);
         journal.append(&key, &[record(7)]).unwrap();
         drop(journal);
-        let again = Journal::open(&path, &key).unwrap().1;
+        let again = Journal::<Record>::open(&path, &key).unwrap().1;
         assert_eq!(again.last(), Some(&record(7)));
         assert_eq!(again.len(), fewer.len() + 1);
     }
@@ -192,7 +191,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let key = DatasetKey::generate().unwrap();
-        let (mut journal, _) = Journal::open(&path, &key).unwrap();
+        let (mut journal, _) = Journal::<Record>::open(&path, &key).unwrap();
         journal.append(&key, &[record(1)]).unwrap();
         drop(journal);
         let bytes = fs::read(&path).unwrap();
@@ -200,6 +199,6 @@ mod tests {
             assert!(!bytes.windows(needle.len()).any(|window| window == needle));
         }
         let other = DatasetKey::generate().unwrap();
-        assert!(Journal::open(&path, &other).unwrap().1.is_empty());
+        assert!(Journal::<Record>::open(&path, &other).unwrap().1.is_empty());
     }
 }

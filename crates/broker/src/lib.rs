@@ -22,7 +22,7 @@ mod uplink;
 pub use card::{PinError, Pins, Standing as CardStanding};
 pub use drive::{BrokerError, Event, Job, Outcome, Resources, send_run};
 pub use folder::{ScanError, Seen, Stamp, is_over, scan};
-pub use journal::JournalError;
+pub use journal::{Journal, JournalError};
 pub use keep::{KeepError, keep_verified};
 pub use machine::{
     Decision, Kept, Machine, Message, NO_COPY_MARK, NO_MARK, Piece, RESTLESS, Reading, Record,
@@ -30,6 +30,3 @@ pub use machine::{
 };
 pub use state::{NewRun, RunState, StateError, runs_in};
 pub use uplink::{HubUplink, Uplink, UplinkError};
-
-#[cfg(doc)]
-use journal::Journal;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use api::{App, AppId, DatasetKind, Digest, ProjectId, RegisterApp};
+use api::{App, AppId, Digest, ProjectId, RegisterApp};
 use clap::Args;
 
 use crate::config::ClientContext;
@@ -26,9 +26,9 @@ pub(crate) async fn register(args: RegisterArgs, ui: Ui) -> CliResult {
     })?;
     let manifest = &front.manifest;
     let name = manifest.full_name();
-    let files = [("package.chorionapp".to_owned(), args.package)];
+    let inside = "package.chorionapp";
     let package =
-        crate::upload::upload(&ctx, ui, DatasetKind::App, args.project, &name, &files).await?;
+        crate::import::package(&ctx, ui, args.project, &name, inside, args.package).await?;
     let app = RegisterApp {
         id: AppId::generate(),
         name: manifest.name.clone(),

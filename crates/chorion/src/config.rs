@@ -181,6 +181,11 @@ impl ClientContext {
         self.home.join("runs")
     }
 
+    /// Where the states of imports lie that are made from here.
+    pub(crate) fn imports(&self) -> PathBuf {
+        self.home.join("imports")
+    }
+
     /// The cards that a person confirmed here.
     pub(crate) fn pins(&self) -> broker::Pins {
         broker::Pins::new(self.home.join("cards"))

@@ -13,8 +13,10 @@ use serde::Serialize;
 
 use crate::config::ClientContext;
 use crate::download::{self, Contents};
+use crate::import;
 use crate::people::confirm;
 use crate::report::{CliError, CliResult, Ui};
+use crate::words::{mapping, word};
 
 /// Which datasets to list.
 #[derive(Debug, Args)]
@@ -62,6 +64,8 @@ pub(crate) enum SampleCommand {
     },
     /// Open its files here.
     Download(DownloadArgs),
+    /// Seal reads or variants that you have and send them as a sample: FASTQ, BAM, CRAM, VCF, BCF, also under Crypt4GH.
+    Import(import::SampleArgs),
     /// Destroy its key, then its data.
     Delete(DeleteArgs),
 }
@@ -79,17 +83,7 @@ pub(crate) enum ResultCommand {
     /// Open its files here.
     Download(DownloadArgs),
     /// Seal files of yours and send them as a result: a reference, what another program made.
-    Import {
-        /// The files.
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-        /// Into which project.
-        #[arg(long)]
-        project: ProjectId,
-        /// What it is called.
-        #[arg(long)]
-        name: String,
-    },
+    Import(import::ResultArgs),
     /// Destroy its key, then its data.
     Delete(DeleteArgs),
 }
@@ -146,13 +140,6 @@ pub(crate) enum Verdict {
     Complete,
     /// Give it up.
     Failed,
-}
-
-/// `NAME=PROJECT`.
-pub(crate) fn mapping(text: &str) -> Result<(String, ProjectId), String> {
-    let (name, project) =
-        text.split_once('=').ok_or("write NAME=PROJECT, with the project's id")?;
-    Ok((name.to_owned(), project.parse().map_err(|e: api::NotAnId| e.to_string())?))
 }
 
 /// A dataset with what it holds.
@@ -216,40 +203,32 @@ pub(crate) async fn run(command: RunCommand, ui: Ui) -> CliResult {
 }
 
 pub(crate) async fn sample(command: SampleCommand, ui: Ui) -> CliResult {
+    let command = match command {
+        SampleCommand::Import(args) => return import::sample(args, ui).await,
+        other => other,
+    };
     let ctx = ClientContext::load(ui)?;
     match command {
         SampleCommand::List(args) => list(&ctx, ui, DatasetKind::Sample, &args).await,
         SampleCommand::Show { dataset } => show(&ctx, ui, dataset).await,
         SampleCommand::Download(args) => fetch(&ctx, ui, args).await,
         SampleCommand::Delete(args) => delete(&ctx, ui, args).await,
+        SampleCommand::Import(_) => Ok(()),
     }
 }
 
 pub(crate) async fn result(command: ResultCommand, ui: Ui) -> CliResult {
+    let command = match command {
+        ResultCommand::Import(args) => return import::result(args, ui).await,
+        other => other,
+    };
     let ctx = ClientContext::load(ui)?;
     match command {
         ResultCommand::List(args) => list(&ctx, ui, DatasetKind::Result, &args).await,
         ResultCommand::Show { dataset } => show(&ctx, ui, dataset).await,
         ResultCommand::Download(args) => fetch(&ctx, ui, args).await,
-        ResultCommand::Import { files, project, name } => {
-            let mut sent = Vec::with_capacity(files.len());
-            for path in files {
-                let inside = path
-                    .file_name()
-                    .and_then(|n| n.to_str())
-                    .map(str::to_owned)
-                    .ok_or_else(|| {
-                        CliError::new(format!("{} has no name to send it under", path.display()))
-                    })?;
-                sent.push((inside, path));
-            }
-            let result =
-                crate::upload::upload(&ctx, ui, DatasetKind::Result, project, &name, &sent).await?;
-            ui.line(format!("result {} holds {} files", result.id, sent.len()));
-            ui.value(&result);
-            Ok(())
-        }
         ResultCommand::Delete(args) => delete(&ctx, ui, args).await,
+        ResultCommand::Import(_) => Ok(()),
     }
 }
 
@@ -260,7 +239,7 @@ async fn list(ctx: &ClientContext, ui: Ui, kind: DatasetKind, args: &ListArgs) -
     if datasets.is_empty() {
         ui.line(match kind {
             DatasetKind::Run => "no runs yet: `chorion run send DIR --project ID` sends one",
-            DatasetKind::Sample => "no samples yet: they appear when a run has been demultiplexed",
+            DatasetKind::Sample => "no samples yet: they appear when a run has been demultiplexed, and `chorion sample import` brings some",
             DatasetKind::Result | DatasetKind::App => {
                 "no results yet: `chorion app launch` makes one, `chorion result import` brings one"
             }
@@ -280,17 +259,6 @@ fn row(d: &Dataset) -> String {
     let reason = d.reason.as_deref().map(|r| format!("  ({r})")).unwrap_or_default();
     let (kib, held) = (d.sealed_bytes >> 10, d.custodian.as_str());
     format!("{}  {:<15} {held:<9} {kib:>9} KiB  {name}{reads}{reason}", d.id, word(d.execution))
-}
-
-pub(crate) const fn word(state: ExecutionState) -> &'static str {
-    match state {
-        ExecutionState::Receiving => "receiving",
-        ExecutionState::Processing => "processing",
-        ExecutionState::Complete => "complete",
-        ExecutionState::NeedsAttention => "needs attention",
-        ExecutionState::Failed => "failed",
-        ExecutionState::Superseded => "superseded",
-    }
 }
 
 async fn show(ctx: &ClientContext, ui: Ui, id: DatasetId) -> CliResult {

@@ -154,19 +154,44 @@ impl Contents {
         let folder = target.parent().unwrap_or_else(|| Path::new("."));
         fs::create_dir_all(folder).map_err(unwritable)?;
         let mut partial = tempfile::NamedTempFile::new_in(folder).map_err(unwritable)?;
+        let write = |bytes: &[u8]| partial.write_all(bytes).map_err(unwritable);
+        self.stream(ahead, file, slices, bar, write).await?;
+        partial.as_file().sync_all().map_err(unwritable)?;
+        partial.persist(target).map_err(|e| unwritable(e.error))?;
+        Ok(())
+    }
+
+    /// Gives a file's bytes in order to `take`; fails at the end if they are not those that were signed.
+    async fn stream(
+        &self,
+        ahead: &mut Ahead,
+        file: &FileEntry,
+        slices: &[Slice],
+        bar: &indicatif::ProgressBar,
+        mut take: impl FnMut(&[u8]) -> CliResult,
+    ) -> CliResult {
         let mut hasher = Hasher::new();
         for slice in slices {
             let opened = ahead.opened(slice).await?;
             let bytes = slice.of(&opened)?;
             hasher.update(bytes);
-            partial.write_all(bytes).map_err(unwritable)?;
+            take(bytes)?;
             bar.inc(bytes.len() as u64);
         }
-        if hasher.finish() != file.sha256 {
-            return Err(self.not_as_signed(&file.path));
+        if hasher.finish() == file.sha256 { Ok(()) } else { Err(self.not_as_signed(&file.path)) }
+    }
+
+    /// Reads everything back and compares it with the hashes that were signed; keeps nothing.
+    pub(crate) async fn verify(&self, ctx: &ClientContext, ui: Ui) -> CliResult {
+        let mut files: Vec<_> =
+            self.index.files.iter().map(|f| (f, dataset::slices(f, 0, u64::MAX))).collect();
+        files.sort_by_key(|(_, slices)| slices.first().map(|first| (first.object, first.offset)));
+        let bar = ui.progress(files.iter().map(|(file, _)| file.bytes).sum(), "reading back");
+        let mut ahead = self.ahead(ctx, files.iter().flat_map(|(_, slices)| slices));
+        for (file, slices) in &files {
+            self.stream(&mut ahead, file, slices, &bar, |_bytes| Ok(())).await?;
         }
-        partial.as_file().sync_all().map_err(unwritable)?;
-        partial.persist(target).map_err(|e| unwritable(e.error))?;
+        bar.finish_and_clear();
         Ok(())
     }
 

@@ -13,6 +13,7 @@ mod demux;
 mod device;
 mod doctor;
 mod download;
+mod import;
 mod offline;
 mod owner;
 mod people;
@@ -22,8 +23,8 @@ mod send;
 mod serve;
 mod session;
 mod store;
-mod upload;
 mod vault;
+mod words;
 
 use std::process::ExitCode;
 
@@ -74,7 +75,7 @@ enum Command {
     /// Runs: send, watch, list, download, demultiplex again.
     #[command(subcommand)]
     Run(data::RunCommand),
-    /// Samples: list, show, download, delete.
+    /// Samples: list, show, download, import, delete.
     #[command(subcommand)]
     Sample(data::SampleCommand),
     /// Results: list, show, download, import, delete.

@@ -21,7 +21,7 @@ use seal::recipient::RecipientSecret;
 use seal::{OpenError, ReadAt, SealError, Workers, WriteAt};
 use serde_json::json;
 
-use self::keys::PassphraseArgs;
+pub(crate) use self::keys::PassphraseArgs;
 use self::output::Output;
 use crate::report::{CliError, CliResult, Ui};
 

@@ -25,8 +25,8 @@ use runfolder::{PlanOptions, RunInfo, SampleSheet, read_small};
 use serde::Serialize;
 
 use crate::config::ClientContext;
-use crate::data::{mapping, word};
 use crate::report::{CliError, CliResult, Ui};
+use crate::words::{mapping, word};
 
 /// The longest `RunInfo.xml` or sample sheet that is read.
 const MAX_SHEET_BYTES: u64 = 64 * 1024 * 1024;

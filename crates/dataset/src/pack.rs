@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use api::{Digest, ObjectRef};
 use proof::{Extent, FileEntry, Hasher, ObjectSet, sha256};
 use seal::{DataKey, ObjectId};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{DatasetError, OpenDataset};
@@ -17,8 +18,8 @@ pub struct Packer {
     open: HashMap<OpenFile, Current>,
     opened: u64,
     closed: Vec<FileEntry>,
-    /// What is known of each object: nothing until it is sealed.
-    commitments: HashMap<ObjectRef, Option<Digest>>,
+    /// Where each pack's plaintext lies sealed, and under which commitment: nothing until it does.
+    places: HashMap<ObjectRef, Option<(ObjectRef, Digest)>>,
     objects: ObjectSet,
 }
 
@@ -62,7 +63,8 @@ pub struct SealedPart {
 }
 
 /// What the index and the manifest need to know of a sealed object once its bytes are sent and let go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SealedFact {
     /// Its id.
     pub object: ObjectRef,
@@ -114,6 +116,16 @@ impl Pack {
         Ok(SealedPart { object, hash, commitment, wrapped_key, sealed })
     }
 
+    /// The object that it becomes.
+    pub const fn object(&self) -> ObjectRef {
+        ObjectRef(*self.object.as_bytes())
+    }
+
+    /// The SHA-256 of its plaintext.
+    pub fn sha256(&self) -> Digest {
+        sha256(&self.plaintext)
+    }
+
     /// How many plaintext bytes.
     pub fn len(&self) -> usize {
         self.plaintext.len()
@@ -135,7 +147,7 @@ impl Packer {
             open: HashMap::new(),
             opened: 0,
             closed: Vec::new(),
-            commitments: HashMap::new(),
+            places: HashMap::new(),
             objects: ObjectSet::default(),
         }
     }
@@ -181,7 +193,7 @@ impl Packer {
                     bytes: take as u64,
                 }),
             }
-            self.commitments.entry(object).or_insert(None);
+            self.places.entry(object).or_insert(None);
             pack.plaintext.extend_from_slice(&bytes[..take]);
             bytes = &bytes[take..];
             if pack.plaintext.len() == self.pack_bytes {
@@ -217,8 +229,15 @@ impl Packer {
 
     /// Records what sealing a pack gave.
     pub fn sealed(&mut self, part: impl Into<SealedFact>) {
-        let SealedFact { object, hash, commitment, sealed_bytes } = part.into();
-        self.commitments.insert(object, Some(commitment));
+        let fact = part.into();
+        self.sealed_before(fact.object, fact);
+    }
+
+    /// Records that the plaintext of `pack` lies in another object, which was sealed and sent before: byte for byte the same,
+    /// as the caller found by [`Pack::sha256`].
+    pub fn sealed_before(&mut self, pack: ObjectRef, fact: SealedFact) {
+        let SealedFact { object, hash, commitment, sealed_bytes } = fact;
+        self.places.insert(pack, Some((object, commitment)));
         self.objects.insert(object, hash, sealed_bytes);
     }
 
@@ -231,9 +250,9 @@ impl Packer {
     pub fn finish(self) -> Result<(Vec<FileEntry>, ObjectSet), DatasetError> {
         let mut files = self.closed;
         for extent in files.iter_mut().flat_map(|f| &mut f.extents) {
-            let commitment = self.commitments.get(&extent.object).copied().flatten();
-            extent.commitment =
-                commitment.ok_or(DatasetError::Unsealed { object: extent.object })?;
+            let place = self.places.get(&extent.object).copied().flatten();
+            (extent.object, extent.commitment) =
+                place.ok_or(DatasetError::Unsealed { object: extent.object })?;
         }
         Ok((files, self.objects))
     }

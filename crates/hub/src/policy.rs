@@ -192,8 +192,8 @@ actions! {
     AppPackageCreate = "app.package.create", Need::Right(Create);
     /// Registers an app whose package it may read.
     AppRegister = "app.register", Need::Right(Write);
-    /// Makes a sample: a vault only.
-    SampleCreate = "sample.create", Never, target;
+    /// Makes a sample: a vault for a run, a person who brings files.
+    SampleCreate = "sample.create", Need::Right(Create), target;
     /// Makes a result: a vault for a run, a person who brings files.
     ResultCreate = "result.create", Need::Right(Create), target;
     /// Sees a dataset: state, counts, name.

@@ -96,6 +96,35 @@ pub fn body(data: &[u8]) {
     }
 }
 
+/// Bytes as a key file of Crypt4GH, and as edits of a file for a known reader, four each as in [`body`].
+///
+/// What opens is what was sealed, or its beginning: the format does not promise more.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn crypt4gh(data: &[u8]) {
+    use crate::crypt4gh::{KeyFile, Reader};
+    use std::io::Read;
+    const FILE: &[u8] = include_bytes!("../../../vectors/crypt4gh/two-blocks.c4gh");
+    const KEY: &str = include_str!("../../../vectors/crypt4gh/bare.sec");
+    if let Ok(text) = str::from_utf8(data) {
+        let _any_answer_will_do = KeyFile::read(text);
+    }
+    let Ok(KeyFile::Bare(key)) = KeyFile::read(KEY) else { panic!("the key is bare") };
+    let open = |file: &[u8]| {
+        let mut plaintext = Vec::new();
+        let read = Reader::new(file, &key).map(|mut reader| reader.read_to_end(&mut plaintext));
+        (read.is_ok_and(|read| read.is_ok()), plaintext)
+    };
+    let (_, whole) = open(FILE);
+    let mut altered = FILE.to_vec();
+    for edit in data.chunks_exact(4) {
+        let place = u32::from_be_bytes([0, edit[0], edit[1], edit[2]]) as usize % altered.len();
+        altered[place] ^= edit[3];
+    }
+    let (opened, plaintext) = open(&altered);
+    assert!(whole.starts_with(&plaintext), "a file gave what was never sealed");
+    assert!(!opened || altered == FILE, "an altered file opened");
+}
+
 fn stream(sealed: &[u8]) -> (Result<u64, OpenError>, Vec<u8>) {
     let mut given = Vec::new();
     let result = Opener::new(&key(), id(), sealed)

@@ -20,6 +20,8 @@
 //! ```
 
 mod cobblestone;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod crypt4gh;
 mod error;
 pub mod file;
 #[cfg(any(test, feature = "fuzzing"))]

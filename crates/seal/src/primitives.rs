@@ -9,6 +9,8 @@ mod portable;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::{Aes256Gcm, fill_random, hkdf_expand_sha512, hmac_sha256, sha256};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use native::{ChaCha20Poly1305, pbkdf2_sha256, x25519_public, x25519_shared};
 #[cfg(target_arch = "wasm32")]
 pub(crate) use portable::{Aes256Gcm, fill_random, hkdf_expand_sha512, hmac_sha256, sha256};
 

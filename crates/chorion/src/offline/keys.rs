@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use seal::crypt4gh::{self, Crypt4ghError, SecretKey};
 use seal::key_file::{KeyFile, KeyFileError};
 use seal::recipient::{BadRecipient, RecipientKey, RecipientSecret};
 use zeroize::Zeroizing;
@@ -59,6 +60,31 @@ impl PassphraseArgs {
         match self.given()? {
             Some(passphrase) => Ok(passphrase),
             None => prompt(text, "identity"),
+        }
+    }
+
+    /// A Crypt4GH secret key, unlocked if it is locked.
+    pub(crate) fn crypt4gh_key(&self, path: &Path) -> CliResult<SecretKey> {
+        let text = read_small(path)?;
+        let name = path.display();
+        let wrong = |error: Crypt4ghError| {
+            let named = CliError::new(format!("{name} gives no Crypt4GH secret key"));
+            let hint = match &error {
+                Crypt4ghError::Passphrase => "try again",
+                Crypt4ghError::Lock(_) => "lock it anew with `crypt4gh-keygen`, which takes scrypt",
+                _ => "name the secret key that `crypt4gh-keygen` wrote, not the public one",
+            };
+            named.caused_by(error).hint(hint)
+        };
+        match crypt4gh::KeyFile::read(&text).map_err(wrong)? {
+            crypt4gh::KeyFile::Bare(key) => Ok(key),
+            crypt4gh::KeyFile::Locked(locked) => {
+                let passphrase = match self.given()? {
+                    Some(passphrase) => passphrase,
+                    None => prompt(&format!("Passphrase for {name}: "), "sample import")?,
+                };
+                locked.unlock(passphrase.as_bytes()).map_err(wrong)
+            }
         }
     }
 

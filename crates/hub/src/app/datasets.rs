@@ -126,6 +126,8 @@ pub(crate) async fn create(
                 "a task makes datasets of the run that it demultiplexes alone; task {task} has another"
             )));
         }
+    } else if let Some(parent) = body.parent {
+        permitted(&mut reader, caller, parent, Action::DatasetSee).await?;
     }
     drop(reader);
     let new = NewDataset {

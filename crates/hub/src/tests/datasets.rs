@@ -1,8 +1,8 @@
 //! Datasets from the first object to the last trace of them.
 
 use api::{
-    Acknowledged, Bytes, Dataset, DatasetId, DatasetKind, Deletion, ErrorCode, Event,
-    ExecutionState, File, HaveAnswer, HaveQuery, ObjectRef, Outcome, Page, QualityState,
+    Acknowledged, Bytes, CreateDataset, Dataset, DatasetId, DatasetKind, Deletion, ErrorCode,
+    Event, ExecutionState, File, HaveAnswer, HaveQuery, ObjectRef, Outcome, Page, QualityState,
     ReleaseRequest, Right, SealedObject,
 };
 use dataset::OpenDataset;
@@ -274,11 +274,46 @@ async fn a_dataset_is_made_under_the_card_in_force_and_once() {
         ErrorCode::KeyRefused
     );
 
+    let instrument = hub.instrument(&ada).await;
     let body = creation(&hub, &fresh, DatasetKind::Sample, "sample", None);
     assert_eq!(
-        hub.call(&ada.key, "POST", "/api/v1/datasets", &body).await.code(),
+        hub.call(&instrument, "POST", "/api/v1/datasets", &body).await.code(),
         ErrorCode::Forbidden
     );
+}
+
+#[tokio::test]
+async fn a_person_who_may_create_brings_samples_and_names_only_a_parent_that_they_may_see() {
+    let (hub, ada, project) = one_project().await;
+    let (bob, eve) = (hub.person(&ada, "Bob").await, hub.person(&ada, "Eve").await);
+    add_member(&hub, &ada, project, &bob, Right::Read).await;
+    let digest = card(&hub, &ada.key, project).await;
+    let fresh = || OpenDataset::create(DatasetId::generate(), project, digest).unwrap();
+    let (theirs, kind) = (fresh(), DatasetKind::Sample);
+    let body = creation(&hub, &theirs, kind, "NA12878", None);
+    let make = async |who: &Person, body: &CreateDataset| {
+        hub.call(&who.key, "POST", "/api/v1/datasets", body).await
+    };
+    assert_eq!(make(&bob, &body).await.code(), ErrorCode::Forbidden);
+    assert_eq!(make(&eve, &body).await.code(), ErrorCode::NotFound);
+    add_member(&hub, &ada, project, &bob, Right::Create).await;
+    let sample: Dataset = make(&bob, &body).await.ok();
+    assert_eq!((sample.kind, sample.owner), (DatasetKind::Sample, bob.account));
+    let part = content(&theirs, &[("NA12878_R1.fastq", READS)]).parts.remove(0);
+    put(&hub, &bob.key, &theirs, &part).await.ok::<Acknowledged>();
+
+    let others = hub.project(&eve, "elsewhere").await;
+    let hidden = sent(&hub, &eve.key, others, DatasetKind::Run, &[("a", READS)]).await;
+    for (parent, known) in [(hidden.dataset(), false), (theirs.dataset(), true)] {
+        let open = fresh();
+        let body = creation(&hub, &open, DatasetKind::Result, "made of it", Some(parent));
+        let answer = make(&bob, &body).await;
+        if known {
+            assert_eq!(answer.ok::<Dataset>().parent, Some(parent));
+        } else {
+            assert_eq!(answer.code(), ErrorCode::NotFound);
+        }
+    }
 }
 
 #[tokio::test]

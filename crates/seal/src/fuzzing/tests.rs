@@ -89,3 +89,13 @@ fn no_edit_of_a_body_is_opened() {
     ];
     run(body, &corpus, 60);
 }
+
+#[test]
+fn no_edit_of_a_crypt4gh_file_is_opened() {
+    let keys = ["bare", "scrypt", "pbkdf2"].map(|name| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors/crypt4gh");
+        std::fs::read(format!("{folder}/{name}.sec")).unwrap()
+    });
+    run(crypt4gh, &keys, 30);
+    run(crypt4gh, &[vec![0, 0, 8, 1], vec![0, 0, 16, 255], vec![1, 0, 80, 4, 1, 0, 80, 4]], 60);
+}

@@ -1,7 +1,11 @@
 //! AWS-LC: AES-256-GCM near 10 GB/s a core where the processor has VAES.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::{digest, hkdf, hmac, rand};
+use std::num::NonZeroU32;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::agreement::{self, UnparsedPublicKey, X25519};
+use aws_lc_rs::{digest, hkdf, hmac, pbkdf2, rand};
+use zeroize::Zeroizing;
 
 use super::{GCM_NONCE_BYTES, GCM_TAG_BYTES, TagMismatch};
 use crate::NoRandomness;
@@ -114,4 +118,58 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
 /// Random bytes from the operating system, through AWS-LC's generator.
 pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), NoRandomness> {
     rand::fill(bytes).map_err(|_| NoRandomness)
+}
+
+/// ChaCha20-Poly1305 under one key, to open what others sealed.
+pub(crate) struct ChaCha20Poly1305(LessSafeKey);
+
+impl ChaCha20Poly1305 {
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
+        let key = UnboundKey::new(&CHACHA20_POLY1305, key)
+            .expect("a 32-byte key is accepted because it has the length ChaCha20 asks for");
+        Self(LessSafeKey::new(key))
+    }
+
+    /// Opens text and tag in place, without associated data; gives the length of the text.
+    pub(crate) fn open_in_place(
+        &self,
+        nonce: [u8; GCM_NONCE_BYTES],
+        sealed: &mut [u8],
+    ) -> Result<usize, TagMismatch> {
+        self.0
+            .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::empty(), sealed)
+            .map(|text| text.len())
+            .map_err(|_| TagMismatch)
+    }
+}
+
+fn x25519_key(secret: &[u8; 32]) -> agreement::PrivateKey {
+    agreement::PrivateKey::from_private_key(&X25519, secret)
+        .expect("32 bytes are a key because X25519 takes any")
+}
+
+/// The public key of an X25519 secret.
+pub(crate) fn x25519_public(secret: &[u8; 32]) -> [u8; 32] {
+    let public = x25519_key(secret)
+        .compute_public_key()
+        .expect("a public key comes out because every X25519 secret has one");
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(public.as_ref());
+    bytes
+}
+
+/// What two X25519 keys share; nothing for a public key of small order.
+pub(crate) fn x25519_shared(secret: &[u8; 32], public: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
+    let theirs = UnparsedPublicKey::new(&X25519, public);
+    agreement::agree(&x25519_key(secret), theirs, (), |shared| {
+        let mut bytes = Zeroizing::new([0; 32]);
+        bytes.copy_from_slice(shared);
+        Ok(bytes)
+    })
+    .ok()
+}
+
+/// PBKDF2 with HMAC-SHA-256 (RFC 8018).
+pub(crate) fn pbkdf2_sha256(rounds: NonZeroU32, salt: &[u8], secret: &[u8], out: &mut [u8; 32]) {
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, secret, out);
 }
