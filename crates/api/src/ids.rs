@@ -68,6 +68,8 @@ ids! {
     InstrumentId,
     /// An offer to transfer a project.
     TransferId,
+    /// A notice for one account.
+    NoticeId,
     /// An event of the audit list.
     EventId,
     /// A block of a key or an address.

@@ -14,6 +14,7 @@ mod device;
 mod doctor;
 mod download;
 mod import;
+mod notice;
 mod offline;
 mod owner;
 mod people;
@@ -87,6 +88,9 @@ enum Command {
     /// App sessions: what was launched, and what it printed.
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// Notices: what happened that you should see.
+    #[command(subcommand)]
+    Notice(notice::NoticeCommand),
     /// The store: how the facilities are, and a scrub.
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -152,6 +156,7 @@ fn run(command: Command, ui: Ui) -> CliResult {
         Command::App(app::AppCommand::Launch(args)) => wait(session::launch(args, ui)),
         Command::App(command) => app::run(command, &ui),
         Command::Session(command) => wait(session::run(command, ui)),
+        Command::Notice(command) => wait(notice::run(command, ui)),
         Command::Store(command) => wait(store::run(command, ui)),
         Command::Block(command) => wait(block::run(command, ui)),
         Command::Why(args) => wait(block::why(args, ui)),

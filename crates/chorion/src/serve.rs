@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
-use hub::{HubConfig, Limits, Ready, StartError};
+use hub::{HubConfig, Limits, Ready, Relay, StartError};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
 
 use crate::report::{CliError, CliResult, Ui};
 
@@ -30,6 +31,19 @@ pub(crate) struct ServeArgs {
     /// A further name of the hub, as HOST or HOST:PORT, once for each.
     #[arg(long = "name", value_name = "HOST")]
     names: Vec<String>,
+    /// An SMTP server that takes mail about notices: smtps://[USER@]HOST[:PORT], or smtp:// for STARTTLS; without TLS only on
+    /// this machine.
+    #[arg(long, value_name = "URL", requires = "smtp_from")]
+    smtp_url: Option<String>,
+    /// From whom that mail comes.
+    #[arg(long, value_name = "ADDRESS", requires = "smtp_url")]
+    smtp_from: Option<String>,
+    /// The password of the user in the URL: the first line of this file.
+    #[arg(long, value_name = "FILE", requires = "smtp_url")]
+    smtp_password_file: Option<PathBuf>,
+    /// Certificates to trust for that server, PEM, instead of the system's.
+    #[arg(long, value_name = "FILE", requires = "smtp_url")]
+    smtp_ca: Option<PathBuf>,
     /// How many tasks may run at once on this machine; 0 runs none here.
     #[arg(long, value_name = "N", default_value_t = 1)]
     vaults: usize,
@@ -111,6 +125,7 @@ async fn serve(args: ServeArgs, ui: Ui) -> CliResult {
         let program = std::env::current_exe();
         Some(program.map_err(|e| CliError::new("the program does not find itself").caused_by(e))?)
     };
+    let relay = relay(&args)?;
     let config = HubConfig {
         data: args.data,
         listen: args.listen,
@@ -120,6 +135,7 @@ async fn serve(args: ServeArgs, ui: Ui) -> CliResult {
         vault_program,
         vaults: args.vaults,
         limits: args.limits.into(),
+        relay,
     };
     let stopped = |e| CliError::new("the program cannot wait for signals").caused_by(e);
     let mut interrupt = signal(SignalKind::interrupt()).map_err(stopped)?;
@@ -141,6 +157,19 @@ async fn serve(args: ServeArgs, ui: Ui) -> CliResult {
     ui.note(format!("{told}: calls under way end, then the hub stops"));
     started.stop.stop();
     serving.await.map_err(refused)
+}
+
+/// The SMTP server that the arguments name.
+fn relay(args: &ServeArgs) -> CliResult<Option<Relay>> {
+    let (Some(url), Some(from)) = (&args.smtp_url, &args.smtp_from) else { return Ok(None) };
+    let password = args.smtp_password_file.as_deref().map(|path| {
+        let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|e| {
+            CliError::new(format!("{} cannot be read", path.display())).caused_by(e)
+        })?;
+        Ok::<_, CliError>(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+    });
+    let relay = Relay::new(url, from, password.transpose()?, args.smtp_ca.as_deref());
+    relay.map(Some).map_err(|e| CliError::new(e.to_string()))
 }
 
 fn say(started: &Ready, ui: &Ui) {

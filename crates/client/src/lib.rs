@@ -14,6 +14,7 @@ mod datasets;
 mod devices;
 mod error;
 mod listing;
+mod notices;
 mod objects;
 mod people;
 mod projects;

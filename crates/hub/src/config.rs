@@ -22,6 +22,8 @@ pub struct HubConfig {
     pub vaults: usize,
     /// What it takes from callers.
     pub limits: crate::Limits,
+    /// What takes mail about notices; no mail is sent if absent.
+    pub relay: Option<crate::Relay>,
 }
 
 impl HubConfig {
@@ -36,6 +38,7 @@ impl HubConfig {
             vault_program: None,
             vaults: 1,
             limits: crate::Limits::default(),
+            relay: None,
         }
     }
 }

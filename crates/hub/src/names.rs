@@ -40,6 +40,15 @@ impl Names {
         }
     }
 
+    /// The authority of the first of the names that were `given`, or of this machine where there is none.
+    pub(crate) fn first_given(&self, given: &[String]) -> &str {
+        let local = LOCAL.len();
+        let at = if given.is_empty() { 0 } else { local };
+        // Port 443 has two spellings of each name, and the shorter comes second.
+        let plain: Vec<&String> = self.authorities.iter().filter(|name| has_port(name)).collect();
+        plain.get(at).or_else(|| plain.first()).map_or("localhost", |name| name.as_str())
+    }
+
     /// Host names and addresses, for the certificate.
     pub(crate) fn hosts(&self) -> &[String] {
         &self.hosts
@@ -54,6 +63,10 @@ impl Names {
     pub(crate) fn is_own(&self, authority: &str) -> bool {
         self.authorities.iter().any(|own| own.eq_ignore_ascii_case(authority))
     }
+}
+
+fn has_port(authority: &str) -> bool {
+    authority.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'))
 }
 
 fn split(name: &str, port: u16) -> Option<(String, u16)> {

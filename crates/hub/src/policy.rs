@@ -150,6 +150,12 @@ actions! {
     KeyAdd = "key.add", Account;
     /// Revokes a key of its own account.
     KeyRevoke = "key.revoke", Account;
+    /// Lists the notices of its own account.
+    NoticeList = "notice.list", Account;
+    /// Marks a notice of its own account as read.
+    NoticeRead = "notice.read", Account;
+    /// Says where mail about notices goes.
+    NoticeMail = "notice.mail", Account;
     /// Lists events: an operator all, others those of projects they own.
     EventList = "event.list", Account;
     /// Asks why a call was refused.

@@ -33,7 +33,7 @@ use crate::names::Names;
 use crate::open::{Opened, open};
 use crate::state::{Hub, Inner};
 use crate::tls::{Authority, Leaf, RENEW_AFTER, server_config};
-use crate::{HubConfig, StartError, app, engine, gate, http};
+use crate::{HubConfig, StartError, app, engine, gate, http, mail};
 
 /// How long the handshake of a connection may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -107,6 +107,7 @@ pub async fn serve(config: HubConfig, ready: oneshot::Sender<Ready>) -> Result<(
     let url = format!("https://localhost:{}", address.port());
     engine::start(&hub, url.clone(), ca_file.clone());
     gate::start(&hub);
+    mail::start(&hub);
     let _nobody_asked = ready.send(Ready {
         address,
         url,
@@ -148,6 +149,9 @@ pub(crate) async fn start(
     })?;
     let authority = Authority::open(&tls, &id, now)?;
     let shown = (authority.file.clone(), authority.fingerprint());
+    let authority_ends = authority.ends();
+    // The first name that the operator gave is the one people know.
+    let url = format!("https://{}", names.first_given(&given));
     let leaf = Leaf::new(authority, names.hosts(), now)?;
     let gate = gate::load(&db, config.limits.clone(), now).await?;
     let hub = Hub::new(Inner {
@@ -162,6 +166,9 @@ pub(crate) async fn start(
         card_key,
         _lock: lock,
         names,
+        url,
+        relay: config.relay.clone(),
+        authority_ends,
         clock,
         gate,
         stopping: CancellationToken::new(),

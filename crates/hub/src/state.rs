@@ -44,6 +44,12 @@ pub(crate) struct Inner {
     pub(crate) nonces: NonceLog,
     /// Rows of objects, written in groups.
     pub(crate) objects: ObjectLog,
+    /// How people reach this hub, for mail.
+    pub(crate) url: String,
+    /// What takes mail; none is sent without.
+    pub(crate) relay: Option<crate::Relay>,
+    /// Until when the certificate authority counts, where its certificate says so.
+    pub(crate) authority_ends: Option<Time>,
     /// The clock; tests bring their own.
     pub(crate) clock: Arc<dyn Fn() -> Time + Send + Sync>,
     /// Who is slowed and who is blocked.

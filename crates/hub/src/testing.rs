@@ -50,11 +50,21 @@ pub(crate) struct TestHub {
 impl TestHub {
     pub(crate) async fn start() -> Self {
         let clock = Arc::new(AtomicI64::new(1_800_000_000));
-        Self::start_in(tempfile::tempdir().unwrap(), clock).await
+        Self::start_in(tempfile::tempdir().unwrap(), clock, None).await
     }
 
-    async fn start_in(directory: tempfile::TempDir, clock: Arc<AtomicI64>) -> Self {
-        let config = HubConfig::new(directory.path().join("data"));
+    /// A hub that hands mail to this relay.
+    pub(crate) async fn with_relay(relay: crate::Relay) -> Self {
+        let clock = Arc::new(AtomicI64::new(1_800_000_000));
+        Self::start_in(tempfile::tempdir().unwrap(), clock, Some(relay)).await
+    }
+
+    async fn start_in(
+        directory: tempfile::TempDir,
+        clock: Arc<AtomicI64>,
+        relay: Option<crate::Relay>,
+    ) -> Self {
+        let config = HubConfig { relay, ..HubConfig::new(directory.path().join("data")) };
         let seconds = Arc::clone(&clock);
         let now = move || Time::from_second(seconds.load(Ordering::SeqCst)).unwrap();
         let (hub, ..) = serve::start(&config, config.listen, Arc::new(now)).await.unwrap();
@@ -72,7 +82,7 @@ impl TestHub {
         hub.store.settle().await;
         hub.db.close().await;
         drop(hub);
-        Self::start_in(directory, clock).await
+        Self::start_in(directory, clock, None).await
     }
 
     /// Lets so many seconds pass, or go back.

@@ -101,6 +101,11 @@ impl Authority {
         pairs.join(":")
     }
 
+    /// Until when its certificate counts.
+    pub(crate) fn ends(&self) -> Option<Time> {
+        not_after(&self.certificate)
+    }
+
     /// A new certificate for these hosts, with a new key.
     fn issue(&self, hosts: &[String], now: Time) -> Result<CertifiedKey, StartError> {
         let mut params = CertificateParams::new(hosts.to_vec()).map_err(certificate)?;
@@ -193,6 +198,38 @@ fn set_validity(params: &mut CertificateParams, now: Time, days: i64) -> Result<
     params.not_before = rcgen::date_time_ymd(year, month, day);
     params.not_after = rcgen::date_time_ymd(last_year, last_month, last_day);
     Ok(())
+}
+
+/// When a certificate ends (RFC 5280, section 4.1): the second moment of the fifth part of what is signed, after its version.
+fn not_after(der: &[u8]) -> Option<Time> {
+    let (certificate, _) = element(der)?;
+    let (mut signed, _) = element(certificate)?;
+    // Version, serial number, algorithm, issuer.
+    for _ in 0..4 {
+        signed = element(signed)?.1;
+    }
+    let (validity, _) = element(signed)?;
+    let (_, rest) = element(validity)?;
+    let text = str::from_utf8(element(rest)?.0).ok()?;
+    let year = match text.len() {
+        13 if text < "5" => format!("20{text}"),
+        13 => format!("19{text}"),
+        _ => text.to_owned(),
+    };
+    let civil = jiff::civil::DateTime::strptime("%Y%m%d%H%M%SZ", &year).ok()?;
+    Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
+}
+
+/// The content of the first DER element, and what follows it.
+fn element(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let [_tag, first, rest @ ..] = der else { return None };
+    let (bytes, rest) = match first {
+        0..=0x7f => (usize::from(*first), rest),
+        0x81 => (usize::from(*rest.first()?), &rest[1..]),
+        0x82 => (usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?])), &rest[2..]),
+        _ => return None,
+    };
+    rest.split_at_checked(bytes)
 }
 
 fn certificate(error: rcgen::Error) -> StartError {

@@ -269,6 +269,7 @@ pub(crate) async fn approve(
                 app,
             };
             data::keys::insert(&mut tx, &key).await.map_err(|e| keys::taken(e, key.id))?;
+            super::notices::key_added(&mut tx, &key).await?;
             (act, object("key", key.id))
         }
     };

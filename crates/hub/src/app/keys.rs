@@ -57,6 +57,7 @@ pub(crate) async fn add(hub: &Hub, caller: &Caller, body: AddKey) -> Result<Key,
     data::keys::insert(&mut tx, &key).await.map_err(|e| taken(e, key.id))?;
     let event = caller.event(Action::KeyAdd.act(), object("key", key.id), None);
     data::events::record(&mut tx, &event).await?;
+    super::notices::key_added(&mut tx, &key).await?;
     tx.commit().await?;
     Ok(key)
 }

@@ -1,8 +1,8 @@
 //! Manifests: what a dataset holds, signed by its writer and compared with what arrived.
 
 use api::{
-    Dataset, DatasetId, DatasetKind, Digest, ErrorCode, ExecutionState, File, KeyId, PutManifest,
-    SignedStatement, TaskKind,
+    Dataset, DatasetId, DatasetKind, Digest, ErrorCode, ExecutionState, File, KeyId, NoticeKind,
+    PutManifest, SignedStatement, TaskKind,
 };
 use proof::{Index, Manifest, ObjectSet, digest_of, open_statement};
 
@@ -12,6 +12,7 @@ use super::objects::writable;
 use super::{Caller, Who, tasks};
 use crate::HubError;
 use crate::data::datasets::Kept;
+use crate::data::notices::NewNotice;
 use crate::data::{self, Connection};
 use crate::policy::Action;
 use crate::state::Hub;
@@ -72,6 +73,17 @@ pub(crate) async fn put(
     if swap.is_none() {
         let state = after_manifest(hub, &mut tx, caller, &kept.dataset, demultiplex).await?;
         data::datasets::set_execution(&mut tx, id, state, None, caller.at).await?;
+        if (kept.dataset.kind, state) == (DatasetKind::Run, ExecutionState::Complete) {
+            let notice = NewNotice {
+                account: kept.dataset.owner,
+                kind: NoticeKind::RunFinished,
+                subject: object("dataset", id),
+                project: Some(kept.dataset.project),
+                once: None,
+                at: caller.at,
+            };
+            data::notices::tell(&mut tx, &notice).await?;
+        }
     }
     let event = caller.event("manifest.put", object("dataset", id), Some(kept.dataset.project));
     data::events::record(&mut tx, &event).await?;

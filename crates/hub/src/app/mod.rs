@@ -14,6 +14,7 @@ pub(crate) mod apps;
 pub(crate) mod blocks;
 pub(crate) mod datasets;
 pub(crate) mod manifests;
+pub(crate) mod notices;
 pub(crate) mod objects;
 pub(crate) mod refusals;
 pub(crate) mod runs;

@@ -1,8 +1,8 @@
 //! Runs: what a person or a broker says about one that grows no more, and demultiplexing it again.
 
 use api::{
-    CloseRun, Dataset, DatasetId, DatasetKind, ExecutionState, Requeue, RunAttention, Task,
-    TaskKind,
+    CloseRun, Dataset, DatasetId, DatasetKind, ExecutionState, NoticeKind, Requeue, RunAttention,
+    Task, TaskKind,
 };
 
 use super::caller::object;
@@ -10,6 +10,7 @@ use super::datasets::{permitted, show};
 use super::{Caller, tasks};
 use crate::HubError;
 use crate::data::datasets::Kept;
+use crate::data::notices::NewNotice;
 use crate::data::{self, Connection};
 use crate::policy::Action;
 use crate::state::Hub;
@@ -59,8 +60,20 @@ pub(crate) async fn attention(
     }
     let state = ExecutionState::NeedsAttention;
     data::datasets::set_execution(&mut tx, id, state, Some(why), caller.at).await?;
-    let event = caller.event("run.attention", object("dataset", id), Some(kept.dataset.project));
+    let project = Some(kept.dataset.project);
+    let event = caller.event("run.attention", object("dataset", id), project);
     data::events::record(&mut tx, &event).await?;
+    if kept.dataset.execution == ExecutionState::Receiving {
+        let notice = NewNotice {
+            account: kept.dataset.owner,
+            kind: NoticeKind::RunNeedsAttention,
+            subject: object("dataset", id),
+            project,
+            once: None,
+            at: caller.at,
+        };
+        data::notices::tell(&mut tx, &notice).await?;
+    }
     tx.commit().await?;
     show(hub, caller, id).await
 }

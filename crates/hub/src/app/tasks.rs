@@ -602,6 +602,7 @@ pub(super) async fn close(
         return Ok(());
     }
     data::keys::remove_vaults(at, id).await?;
+    super::notices::task_ended(at, kept, state, now).await?;
     let complete = state == TaskState::Complete;
     for made in data::datasets::made_by_task(at, id).await? {
         let (state, why) = if complete {

@@ -1,11 +1,14 @@
 //! A project changes hands: offered by its owner, accepted or refused by the other, withdrawn until then.
 
-use api::{OfferTransfer, ProjectId, Transfer, TransferId, TransferState};
+use api::{
+    AccountId, NoticeKind, OfferTransfer, ProjectId, Time, Transfer, TransferId, TransferState,
+};
 
 use crate::HubError;
 use crate::app::caller::{Caller, object};
 use crate::app::projects::standing;
-use crate::data;
+use crate::data::notices::NewNotice;
+use crate::data::{self, Connection};
 use crate::policy::Action;
 use crate::state::Hub;
 
@@ -44,6 +47,7 @@ pub(crate) async fn offer(
     })?;
     let event = caller.event("project.transfer.offer", object("project", project), Some(project));
     data::events::record(&mut tx, &event).await?;
+    tell(&mut tx, &transfer, NoticeKind::TransferOffered, transfer.to, caller.at).await?;
     tx.commit().await?;
     Ok(transfer)
 }
@@ -134,7 +138,29 @@ async fn end(hub: &Hub, caller: &Caller, id: TransferId, end: End) -> Result<Tra
     }
     let event = caller.event(act, object("project", project), Some(project));
     data::events::record(&mut tx, &event).await?;
+    let (giver, now) = (transfer.from, caller.at);
+    match end {
+        End::Accept => {
+            tell(&mut tx, &transfer, NoticeKind::TransferAccepted, giver, now).await?;
+        }
+        End::Refuse => tell(&mut tx, &transfer, NoticeKind::TransferRefused, giver, now).await?,
+        End::Withdraw => {}
+    }
     tx.commit().await?;
     transfer.state = state;
     Ok(transfer)
+}
+
+/// Tells the other side.
+async fn tell(
+    at: &mut Connection,
+    transfer: &Transfer,
+    kind: NoticeKind,
+    account: AccountId,
+    now: Time,
+) -> Result<(), HubError> {
+    let subject = object("transfer", transfer.id);
+    let project = Some(transfer.project);
+    data::notices::tell(at, &NewNotice { account, kind, subject, project, once: None, at: now })
+        .await
 }

@@ -21,6 +21,7 @@ pub(crate) mod manifests;
 pub(crate) mod members;
 pub(crate) mod meta;
 pub(crate) mod nonces;
+pub(crate) mod notices;
 pub(crate) mod objects;
 pub(crate) mod projects;
 pub(crate) mod sessions;

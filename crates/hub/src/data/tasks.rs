@@ -37,6 +37,15 @@ pub(crate) struct Kept {
     pub(crate) heard: Option<Time>,
 }
 
+/// On whose behalf a task runs.
+pub(crate) async fn owner(at: &mut Connection, id: TaskId) -> Result<AccountId, HubError> {
+    let owner: String = sqlx::query_scalar("SELECT owner FROM tasks WHERE id = $1")
+        .bind(id.to_string())
+        .fetch_one(at)
+        .await?;
+    parsed(&owner)
+}
+
 /// A task about to wait.
 #[derive(Debug)]
 pub(crate) struct NewTask<'a> {

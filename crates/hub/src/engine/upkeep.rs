@@ -29,6 +29,9 @@ pub(super) fn start(hub: &Hub) {
             if let Err(error) = bring_to_an_end(&ends).await {
                 tracing::warn!(cause = error.causes(), "something is left undone: {error}");
             }
+            if let Err(error) = app::notices::keep_up(&ends).await {
+                tracing::warn!(cause = error.causes(), "notices were not kept up: {error}");
+            }
             let caught_up = ends.store.catch_up().await;
             if caught_up.written > 0 || caught_up.behind > 0 {
                 tracing::info!(?caught_up, "facilities caught up");

@@ -17,6 +17,7 @@ mod gate;
 mod instruments;
 mod keys;
 mod manifests;
+mod notices;
 mod objects;
 pub(crate) mod open;
 pub(crate) mod page;
@@ -69,6 +70,7 @@ fn nouns() -> OpenApiRouter<Hub> {
         .merge(apps::routes())
         .merge(sessions::routes())
         .merge(tasks::routes())
+        .merge(notices::routes())
         .merge(audit::routes())
         .merge(blocks::routes())
         .merge(refusals::routes())

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use api::{
-    App, AppId, AppSession, Dataset, DatasetId, DatasetKind, Key, KeyLimit, Launch, Page,
+    App, AppId, AppSession, Dataset, DatasetId, DatasetKind, Key, KeyLimit, Launch, Notice, Page,
     RegisterApp, Right, SealedObject, SessionId, SessionInput, Task, Transfer,
 };
 use axum::body::Body;
@@ -86,6 +86,7 @@ struct Things {
     object: api::ObjectRef,
     session: SessionId,
     task: api::TaskId,
+    notice: api::NoticeId,
     card: api::Digest,
     /// A call of somebody else's that was refused.
     refused: api::RequestId,
@@ -109,21 +110,14 @@ impl Things {
         let objects: Page<SealedObject> = hub.get(&ada.key, &objects).await.ok();
         let tasks = format!("/api/v1/tasks?subject={}", run.dataset());
         let tasks: Page<Task> = hub.get(&ada.key, &tasks).await.ok();
-        // Samples are made by vaults alone; what a caller finds depends on the row, not on who made it.
-        let sample = sent(hub, &ada.key, project, DatasetKind::App, reads).await;
+        let sample = sent(hub, &ada.key, project, DatasetKind::Sample, reads).await;
         let package =
             sent(hub, &ada.key, project, DatasetKind::App, &[("package.chorionapp", b"p")]).await;
-        let mut tx = hub.hub.db.write().await.unwrap();
-        let turned = sqlx::query("UPDATE datasets SET kind = 'sample' WHERE id = $1")
-            .bind(sample.dataset().to_string())
-            .execute(&mut *tx)
-            .await
-            .unwrap();
-        assert_eq!(turned.rows_affected(), 1);
-        tx.commit().await.unwrap();
         let card = card(hub, &ada.key, project).await;
         let add = new_key();
         let spare_key: Key = hub.call(&ada.key, "POST", "/api/v1/keys", &add).await.ok();
+        // Adding it is what the notice is about.
+        let notices: Page<Notice> = hub.get(&ada.key, "/api/v1/notices").await.ok();
         let result = OpenDataset::create(DatasetId::generate(), project, card).unwrap();
         let mut this = Self {
             project,
@@ -139,6 +133,7 @@ impl Things {
             object: objects.items[0].object,
             session: SessionId::generate(),
             task: tasks.items[0].id,
+            notice: notices.items[0].id,
             card,
             refused: api::RequestId::generate(),
             block: api::BlockId::generate(),
@@ -214,6 +209,7 @@ impl Things {
             "blocks" => self.block.to_string(),
             "tasks" => self.task.to_string(),
             "instruments" => self.instrument.to_string(),
+            "notices" => self.notice.to_string(),
             other => panic!("`{other}` is a new noun: give `Things` one and its path here"),
         };
         template
@@ -251,6 +247,7 @@ impl Things {
             "POST /device/refuse" => value(json!({"code": self.codes[1]})),
             "POST /instruments" => value(json!({"name": "another sequencer"})),
             "POST /keys" => value(json!(new_key())),
+            "PUT /notices/mail" => value(json!({"address": "ada@example.test"})),
             "POST /projects" => {
                 value(json!(hub.new_project(api::ProjectId::generate(), "another")))
             }

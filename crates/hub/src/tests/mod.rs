@@ -8,6 +8,7 @@ mod devices;
 mod hostile;
 mod keys;
 mod material;
+mod notices;
 mod people;
 mod projects;
 mod refusals;

@@ -1,0 +1,69 @@
+//! Notices: what happened that somebody should see.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{NoticeId, ProjectId, Time};
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeKind {
+    /// Somebody offers a project to you.
+    TransferOffered,
+    /// Your offer was taken: the project is somebody else's now.
+    TransferAccepted,
+    /// Your offer was refused.
+    TransferRefused,
+    /// A run is whole, and demultiplexed where that was asked for.
+    RunFinished,
+    /// A run grows no more, or could not be demultiplexed: a person decides.
+    RunNeedsAttention,
+    /// An app session is complete.
+    SessionFinished,
+    /// An app session has failed.
+    SessionFailed,
+    /// A key was added to your account. If it was not you: revoke it, and the key that added it.
+    KeyAdded,
+    /// A key of your account will not count for long.
+    KeyExpiring,
+    /// The hub's certificate authority will not count for long (operators).
+    CertificateExpiring,
+}
+
+/// A notice for the caller's account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Notice {
+    /// Its id.
+    pub id: NoticeId,
+    /// What happened.
+    pub kind: NoticeKind,
+    /// To which thing, as `kind:id`: `dataset:…`, `session:…`, `transfer:…`, `key:…`.
+    pub subject: String,
+    /// The project that the thing belongs to.
+    pub project: Option<ProjectId>,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Time,
+    /// Since when it counts as read.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub read: Option<Time>,
+}
+
+/// Whether mail says that notices wait, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoticeMail {
+    /// The address; without one no mail is sent.
+    pub address: Option<String>,
+    /// Whether this hub sends mail at all.
+    pub offered: bool,
+}
+
+/// `PUT /notices/mail`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetNoticeMail {
+    /// Where mail goes; `null` for no mail.
+    pub address: Option<String>,
+}

@@ -1,0 +1,153 @@
+//! Notices: told in the transaction of what happened, listed and put away by whom they are for.
+
+use api::{
+    Key, Notice, NoticeId, NoticeKind, NoticeMail, SetNoticeMail, Task, TaskKind, TaskState, Time,
+};
+use jiff::SignedDuration;
+
+use super::Caller;
+use super::caller::object;
+use crate::HubError;
+use crate::data::notices::NewNotice;
+use crate::data::{self, Connection};
+use crate::policy::Action;
+use crate::state::Hub;
+
+/// For how long a notice is kept once it was read.
+const KEPT_READ: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// For how long it is kept at all.
+const KEPT: SignedDuration = SignedDuration::from_hours(365 * 24);
+/// How long before its end the owner of a key hears of it.
+const KEY_NOTICE: SignedDuration = SignedDuration::from_hours(14 * 24);
+/// How long before its end operators hear of the certificate authority.
+const AUTHORITY_NOTICE: SignedDuration = SignedDuration::from_hours(180 * 24);
+
+/// Notices of the caller's account.
+pub(crate) async fn list(
+    hub: &Hub,
+    caller: &Caller,
+    unread: bool,
+    after: &str,
+    rows: i64,
+) -> Result<Vec<Notice>, HubError> {
+    caller.may_here(Action::NoticeList)?;
+    let mut reader = hub.db.read().await?;
+    data::notices::list(&mut reader, caller.account(), unread, after, rows).await
+}
+
+/// Marks one as read.
+pub(crate) async fn read(hub: &Hub, caller: &Caller, id: NoticeId) -> Result<Notice, HubError> {
+    caller.may_here(Action::NoticeRead)?;
+    let mut tx = hub.db.write().await?;
+    let notice = data::notices::set_read(&mut tx, caller.account(), id, caller.at).await?;
+    let notice = notice.ok_or_else(|| HubError::not_found("notice", id))?;
+    tx.commit().await?;
+    Ok(notice)
+}
+
+/// Where mail for the caller goes.
+pub(crate) async fn mail(hub: &Hub, caller: &Caller) -> Result<NoticeMail, HubError> {
+    caller.may_here(Action::NoticeMail)?;
+    let address = data::notices::address(&mut *hub.db.read().await?, caller.account()).await?;
+    Ok(NoticeMail { address, offered: hub.relay.is_some() })
+}
+
+/// Sets where mail for the caller goes.
+pub(crate) async fn set_mail(
+    hub: &Hub,
+    caller: &Caller,
+    body: &SetNoticeMail,
+) -> Result<NoticeMail, HubError> {
+    caller.may_here(Action::NoticeMail)?;
+    if let Some(address) = &body.address
+        && !crate::mail::is_address(address)
+    {
+        return Err(HubError::bad_request("the mail address is none")
+            .hint("write NAME@HOST, in ASCII, without the person's name before it"));
+    }
+    let mut tx = hub.db.write().await?;
+    data::notices::set_address(&mut tx, caller.account(), body.address.as_deref()).await?;
+    let event = caller.event(Action::NoticeMail.act(), object("account", caller.account()), None);
+    data::events::record(&mut tx, &event).await?;
+    tx.commit().await?;
+    Ok(NoticeMail { address: body.address.clone(), offered: hub.relay.is_some() })
+}
+
+/// Tells whose account got a key.
+pub(super) async fn key_added(at: &mut Connection, key: &Key) -> Result<(), HubError> {
+    let notice = NewNotice {
+        account: key.account,
+        kind: NoticeKind::KeyAdded,
+        subject: object("key", key.id),
+        project: None,
+        once: None,
+        at: key.created,
+    };
+    data::notices::tell(at, &notice).await
+}
+
+/// Tells who is behind a task how it ended. A stop by a person tells nothing new.
+pub(super) async fn task_ended(
+    at: &mut Connection,
+    kept: &data::tasks::Kept,
+    state: TaskState,
+    now: Time,
+) -> Result<(), HubError> {
+    let Task { kind, session, subject, id, .. } = kept.task;
+    let (kind, subject) = match (kind, session, state) {
+        (TaskKind::Demultiplex, _, TaskState::Complete) => {
+            (NoticeKind::RunFinished, object("dataset", subject))
+        }
+        (TaskKind::Demultiplex, _, TaskState::Failed) => {
+            (NoticeKind::RunNeedsAttention, object("dataset", subject))
+        }
+        (TaskKind::App, Some(session), TaskState::Complete) => {
+            (NoticeKind::SessionFinished, object("session", session))
+        }
+        (TaskKind::App, Some(session), TaskState::Failed) => {
+            (NoticeKind::SessionFailed, object("session", session))
+        }
+        _ => return Ok(()),
+    };
+    let account = data::tasks::owner(at, id).await?;
+    let project = Some(kept.project);
+    data::notices::tell(at, &NewNotice { account, kind, subject, project, once: None, at: now })
+        .await
+}
+
+/// Tells what comes by itself with time, and forgets what is old.
+pub(crate) async fn keep_up(hub: &Hub) -> Result<(), HubError> {
+    let now = hub.now();
+    let before = |age: SignedDuration| now.checked_sub(age).unwrap_or(Time::UNIX_EPOCH);
+    let mut tx = hub.db.write().await?;
+    data::notices::forget(&mut tx, before(KEPT_READ), before(KEPT)).await?;
+    let soon = now.checked_add(KEY_NOTICE).unwrap_or(now);
+    for (key, account) in data::notices::ending_keys(&mut tx, now, soon).await? {
+        let notice = NewNotice {
+            account,
+            kind: NoticeKind::KeyExpiring,
+            subject: object("key", key),
+            project: None,
+            once: Some(&format!("key:{key}")),
+            at: now,
+        };
+        data::notices::tell(&mut tx, &notice).await?;
+    }
+    if let Some(ends) = hub.authority_ends
+        && ends.duration_since(now) < AUTHORITY_NOTICE
+    {
+        for account in data::notices::operators(&mut tx).await? {
+            let once = format!("certificate:{account}:{ends}");
+            let notice = NewNotice {
+                account,
+                kind: NoticeKind::CertificateExpiring,
+                subject: object("certificate", "authority"),
+                project: None,
+                once: Some(&once),
+                at: now,
+            };
+            data::notices::tell(&mut tx, &notice).await?;
+        }
+    }
+    Ok(tx.commit().await?)
+}
