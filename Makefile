@@ -31,8 +31,9 @@ test: setup-test ## all tests
 faults: setup-test ## the tests that kill programs, cut connections and flip stored bits
 	@testing/run_tests.sh $(FAULTS)
 
-peers: setup-test setup-bench ## other programs as judges: picard, samtools, an independent reader
+peers: setup-test setup-peers setup-bench ## other programs as judges: picard, samtools, sslscan, schemathesis, crypt4gh
 	@$(CARGO) build --locked $(BUILD)
+	@testing/peers/hub.sh target/debug/chorion
 	@testing/peers/demultiplexing.sh target/debug/chorion
 
 bench: setup-bench ## Chorion beside its peers, as ratios, in the release profile

@@ -3,6 +3,7 @@
 #
 #   testing/setup.sh demo     what the demo runs beside Chorion: the sandbox, and programs that judge its results
 #   testing/setup.sh test     what the tests need: the same
+#   testing/setup.sh peers    what judges a running hub: a TLS scanner, and tools from PyPI in a Python environment under target/
 #   testing/setup.sh bench    the peers Chorion is measured against, some of them in a Python environment under target/
 #
 # Only apt and PyPI are asked, and only when something is missing, so a second run does nothing. Without root or a sudo that
@@ -19,6 +20,7 @@ stop() { # stop STATUS SENTENCE HINT
 [ $# -gt 0 ] || set -- demo
 packages=() # "what must be there|the Debian package that brings it"
 python_tools=no
+hub_judges=no
 package_lists=no
 for profile in "$@"; do
     case $profile in
@@ -51,7 +53,15 @@ for profile in "$@"; do
         )
         python_tools=yes
         ;;
-    *) stop 2 "there is no profile '$profile'" "choose among: demo, test, bench" ;;
+    peers)
+        packages+=(
+            "sslscan|sslscan"       # what TLS the hub speaks
+            "openssl|openssl"
+            "nft|nftables"          # reads deploy/nftables.conf
+        )
+        hub_judges=yes
+        ;;
+    *) stop 2 "there is no profile '$profile'" "choose among: demo, test, peers, bench" ;;
     esac
 done
 
@@ -67,7 +77,7 @@ command -v python3 >/dev/null || packages+=("python3|python3-minimal")
 node=$(node --version 2>/dev/null || true)
 [ "${node#v}" ] && [ "$(sed 's/^v\([0-9]*\).*/\1/' <<<"$node")" -ge 20 ] ||
     say "note: Node 20 is not here (found: ${node:-none}); only work on the website needs it"
-if [ "$python_tools" = yes ] && ! [ -x target/venv/bin/python ] && ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+if [ "$python_tools$hub_judges" != nono ] && ! [ -x target/venv/bin/python ] && ! [ -x target/venv-peers/bin/python ] && ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
     packages+=("venv|python3-venv")
 fi
 
@@ -130,5 +140,12 @@ if [ "$python_tools" = yes ] && ! cmp -s testing/requirements-bench.txt target/v
     target/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -r testing/requirements-bench.txt
     # Last, so that an installation that was cut off is taken up again.
     cp testing/requirements-bench.txt target/venv/requirements.txt
+fi
+if [ "$hub_judges" = yes ] && ! cmp -s testing/requirements-peers.txt target/venv-peers/requirements.txt; then
+    say "Python tools in target/venv-peers, about 30 MB from PyPI: $(grep -v '^#' testing/requirements-peers.txt | tr '\n' ' ')"
+    mkdir -p target
+    [ -x target/venv-peers/bin/python ] || python3 -m venv target/venv-peers
+    target/venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-input -r testing/requirements-peers.txt
+    cp testing/requirements-peers.txt target/venv-peers/requirements.txt
 fi
 say "ready for: $*"

@@ -155,7 +155,10 @@ async fn the_owner_of_a_key_hears_once_that_it_ends_soon() {
     keep_up(&hub.hub).await.unwrap();
     let told = notices(&hub, &ada, "").await;
     assert_eq!(told.len(), 2);
-    assert_eq!((told[1].kind, &told[1].subject), (NoticeKind::KeyExpiring, &format!("key:{}", key.id)));
+    assert_eq!(
+        (told[1].kind, &told[1].subject),
+        (NoticeKind::KeyExpiring, &format!("key:{}", key.id))
+    );
 }
 
 #[tokio::test]
