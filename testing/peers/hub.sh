@@ -59,7 +59,7 @@ if grep -q "Ada\|exomes\|spare\|$project" "$work/mails/1"; then echo "error: the
 
 # Every call of the document, with data that fits it and data that does not.
 options=(--config-file "$peers/schemathesis.toml" run "$url/openapi.json" --url "$url" --tls-verify "$ca" --no-color --seed 1 --generation-database none --max-examples "${EXAMPLES:-6}"
-    --request-timeout 30)
+    --request-timeout 30 --request-retries 2)
 export SCHEMATHESIS_HOOKS=schemathesis_hooks PYTHONPATH=$peers
 CHORION_OPEN=$(sed -n 's/^| `[A-Z]* \([^`]*\)`.*/\1/p' spec/unsigned.md | tr '\n' ' ')
 export CHORION_OPEN
