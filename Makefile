@@ -31,13 +31,15 @@ test: setup-test ## all tests
 faults: setup-test ## the tests that kill programs, cut connections and flip stored bits
 	@testing/run_tests.sh $(FAULTS)
 
-peers: setup-test setup-peers setup-bench ## other programs as judges: picard, samtools, sslscan, schemathesis, crypt4gh
+peers: setup-test setup-bench setup-peers ## other programs as judges: picard, samtools, MultiQC, Illumina's library, sslscan, schemathesis
 	@$(CARGO) build --locked $(BUILD)
 	@testing/peers/hub.sh target/debug/chorion
 	@testing/peers/demultiplexing.sh target/debug/chorion
+	@CHORION_TEST_PYTHON=$(CURDIR)/target/venv/bin/python testing/run_tests.sh multiqc illumina_s_library the_library
 
 bench: setup-bench ## Chorion beside its peers, as ratios, in the release profile
 	@$(CARGO) build --locked --release --package chorion
+	@$(CARGO) build --locked --release --package runfolder --example member_ceiling
 	@testing/run_benches.sh
 
 fuzz: ## every fuzz target for SECONDS_EACH=60 seconds

@@ -2,9 +2,9 @@
 # Sets a machine up for one or more profiles, and says beforehand what that costs:
 #
 #   testing/setup.sh demo     what the demo runs beside Chorion: the sandbox, and programs that judge its results
-#   testing/setup.sh test     what the tests need: the same
-#   testing/setup.sh peers    what judges a running hub: a TLS scanner, and tools from PyPI in a Python environment under target/
+#   testing/setup.sh test     what the tests need: the same, and an Ethereum library in a Python environment under target/
 #   testing/setup.sh bench    the peers Chorion is measured against, some of them in a Python environment under target/
+#   testing/setup.sh peers    judges of a running hub and of run folders: a TLS scanner, and tools in the same Python environment
 #
 # Only apt and PyPI are asked, and only when something is missing, so a second run does nothing. Without root or a sudo that
 # asks nothing it names what is missing and stops with status 3. Rust and Node are looked at, never installed.
@@ -19,8 +19,7 @@ stop() { # stop STATUS SENTENCE HINT
 
 [ $# -gt 0 ] || set -- demo
 packages=() # "what must be there|the Debian package that brings it"
-python_tools=no
-hub_judges=no
+python_tools=() # lists of what PyPI is asked for
 package_lists=no
 for profile in "$@"; do
     case $profile in
@@ -40,6 +39,7 @@ for profile in "$@"; do
             "/etc/ssl/certs/ca-certificates.crt|ca-certificates"
         )
         package_lists=yes # `chorion app pack` fetches packages with apt-get download
+        [ "$profile" = demo ] || python_tools+=(test) # an Ethereum library that judges signatures
         ;;
     bench)
         packages+=(
@@ -51,7 +51,7 @@ for profile in "$@"; do
             "/usr/share/java/commons-lang.jar|libcommons-lang-java" # and the jar its CBCL reader lacks
             "java|default-jre-headless"
         )
-        python_tools=yes
+        python_tools+=(bench)
         ;;
     peers)
         packages+=(
@@ -59,9 +59,9 @@ for profile in "$@"; do
             "openssl|openssl"
             "nft|nftables"          # reads deploy/nftables.conf
         )
-        hub_judges=yes
+        python_tools+=(runs hub)
         ;;
-    *) stop 2 "there is no profile '$profile'" "choose among: demo, test, peers, bench" ;;
+    *) stop 2 "there is no profile '$profile'" "choose among: demo, test, bench, peers" ;;
     esac
 done
 
@@ -77,7 +77,7 @@ command -v python3 >/dev/null || packages+=("python3|python3-minimal")
 node=$(node --version 2>/dev/null || true)
 [ "${node#v}" ] && [ "$(sed 's/^v\([0-9]*\).*/\1/' <<<"$node")" -ge 20 ] ||
     say "note: Node 20 is not here (found: ${node:-none}); only work on the website needs it"
-if [ "$python_tools$hub_judges" != nono ] && ! [ -x target/venv/bin/python ] && ! [ -x target/venv-peers/bin/python ] && ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+if [ ${#python_tools[@]} -gt 0 ] && ! [ -x target/venv/bin/python ] && ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
     packages+=("venv|python3-venv")
 fi
 
@@ -133,19 +133,14 @@ if [ ${#missing[@]} -gt 0 ]; then
     say "installed: ${missing[*]}"
 fi
 
-if [ "$python_tools" = yes ] && ! cmp -s testing/requirements-bench.txt target/venv/requirements.txt; then
-    say "Python tools in target/venv, about 25 MB from PyPI: $(grep -v '^#' testing/requirements-bench.txt | tr '\n' ' ')"
+for list in ${python_tools[@]+"${python_tools[@]}"}; do
+    wanted=testing/requirements-$list.txt done=target/venv/requirements-$list.txt
+    cmp -s "$wanted" "$done" && continue
+    say "Python tools in target/venv, from PyPI: $(grep -v '^#' "$wanted" | tr '\n' ' ')"
     mkdir -p target
     [ -x target/venv/bin/python ] || python3 -m venv target/venv
-    target/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -r testing/requirements-bench.txt
+    target/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -r "$wanted"
     # Last, so that an installation that was cut off is taken up again.
-    cp testing/requirements-bench.txt target/venv/requirements.txt
-fi
-if [ "$hub_judges" = yes ] && ! cmp -s testing/requirements-peers.txt target/venv-peers/requirements.txt; then
-    say "Python tools in target/venv-peers, about 30 MB from PyPI: $(grep -v '^#' testing/requirements-peers.txt | tr '\n' ' ')"
-    mkdir -p target
-    [ -x target/venv-peers/bin/python ] || python3 -m venv target/venv-peers
-    target/venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-input -r testing/requirements-peers.txt
-    cp testing/requirements-peers.txt target/venv-peers/requirements.txt
-fi
+    cp "$wanted" "$done"
+done
 say "ready for: $*"

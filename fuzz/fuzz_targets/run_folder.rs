@@ -5,11 +5,12 @@ use runfolder::fuzz;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((which, bytes)) = data.split_first() else { return };
-    match which % 5 {
+    match which % 6 {
         0 => fuzz::run_info(bytes),
         1 => fuzz::sheet(bytes),
         2 => fuzz::cbcl(bytes),
         3 => fuzz::places(bytes),
-        _ => fuzz::gzip(bytes),
+        4 => fuzz::gzip(bytes),
+        _ => fuzz::interop(bytes),
     }
 });

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 chorion=$PWD/${1:-target/debug/chorion}
 peers=$PWD/testing/peers
-bin=$PWD/target/venv-peers/bin
+bin=$PWD/target/venv/bin
 work=$(mktemp -d)
 export CHORION_HOME=$work/ada
 jobs=()
@@ -25,7 +25,7 @@ mail=$(free_port)
 mkdir "$work/mails"
 "$bin/python" "$peers/mail_server.py" "$mail" "$work/mails" &
 jobs+=($!)
-"$chorion" --json serve --data "$work/hub" --listen 127.0.0.1:0 --vaults 0 --limit-address 1000 \
+"$chorion" --json serve --data "$work/hub" --listen 127.0.0.1:0 --vaults 0 \
     --smtp-url "smtp://127.0.0.1:$mail" --smtp-from hub@chorion.example >"$work/started.json" 2>"$work/hub.log" &
 jobs+=($!)
 until_there field "$work/started.json" url

@@ -32,6 +32,12 @@ pub(crate) struct DemuxArgs {
     /// Accept a result in which nearly no read matches a sample.
     #[arg(long)]
     accept_undetermined: bool,
+    /// Go on without what is missing or damaged: its calls become N, tiles are left out, and every report says so.
+    #[arg(long)]
+    ignore_missing: bool,
+    /// Also write Stats/Stats.json as bcl2fastq does.
+    #[arg(long)]
+    stats_json: bool,
     /// The sample sheet; SampleSheet.csv of the run folder if not given.
     #[arg(long, value_name = "CSV")]
     sample_sheet: Option<PathBuf>,
@@ -111,8 +117,17 @@ pub(crate) fn run(args: &DemuxArgs, ui: &Ui) -> CliResult {
     let run_info = run_info(&source, &args.run)?;
     let sheet_path = args.sample_sheet.clone().unwrap_or_else(|| args.run.join("SampleSheet.csv"));
     let sheet = sheet(&sheet_path)?;
-    let options = PlanOptions { with_failed_reads: args.with_failed_reads, ..args.how.options() };
-    let plan = plan(run_info, &sheet, options).map_err(plan_error)?;
+    let options = PlanOptions {
+        with_failed_reads: args.with_failed_reads,
+        ignore_missing: args.ignore_missing,
+        stats_json: args.stats_json,
+        ..args.how.options()
+    };
+    let plan = plan(run_info.clone(), &sheet, options.clone())
+        .map_err(|error| plan_error(error, || safe_mismatches(&run_info, &sheet, &options)))?;
+    if !args.accept_undetermined {
+        look_ahead(&source, &plan, ui)?;
+    }
     if !is_complete(&source) {
         ui.note("warning: the run folder has no completion mark; it may still be growing");
     }
@@ -128,7 +143,10 @@ pub(crate) fn run(args: &DemuxArgs, ui: &Ui) -> CliResult {
     let report = demultiplex(&source, &plan, &mut sink, &progress).map_err(|error| {
         CliError::new(format!("run {} was not demultiplexed", args.run.display()))
             .caused_by(error)
-            .hint("no file was left behind; restore what is missing from the instrument and start again")
+            .hint(
+                "no file was left behind; restore what is missing from the instrument and start again, or go on without it \
+                 with `--ignore-missing`",
+            )
     })?;
     sink.finish().map_err(|cause| {
         CliError::new(format!("outputs in {} did not get their names", args.output.display()))
@@ -137,6 +155,15 @@ pub(crate) fn run(args: &DemuxArgs, ui: &Ui) -> CliResult {
     bar.finish_and_clear();
     for warning in &report.warnings {
         ui.note(format_args!("warning: {warning}"));
+    }
+    if report.is_incomplete() {
+        let sum =
+            |part: fn(&runfolder::LaneReport) -> u64| report.lanes.iter().map(part).sum::<u64>();
+        ui.note(format_args!(
+            "warning: the result is incomplete: {} tiles were left out and {} cycles of tiles are N; Reports/Missing.csv lists them",
+            sum(|lane| lane.missing_tiles),
+            sum(|lane| lane.missing_cycles),
+        ));
     }
     ui.value(&Summary::of(&report, &args.output));
     table(&report, ui);
@@ -154,9 +181,10 @@ pub(crate) fn run_sheet(command: &SheetCommand, ui: &Ui) -> CliResult {
         _ => sheet.assumed_run(),
     };
     let options = args.how.options();
-    let plan = draft(run.clone(), &sheet, options.clone()).map_err(plan_error)?;
-    let collisions = plan.collisions().map_err(plan_error)?;
     let safe = safe_mismatches(&run, &sheet, &options);
+    let plan_error = |error| plan_error(error, || safe);
+    let plan = draft(run, &sheet, options).map_err(plan_error)?;
+    let collisions = plan.collisions().map_err(plan_error)?;
     let tried = match &source {
         Some(source) if collisions.is_empty() => {
             Some(survey(source, &plan, TRIED_CLUSTERS).map_err(|error| {
@@ -204,29 +232,50 @@ fn is_complete(source: &DirSource) -> bool {
         .any(|mark| source.read_at(mark, 0, &mut []).is_ok())
 }
 
-fn plan_error(error: PlanError) -> CliError {
+/// The error of a plan, with the largest mismatches that work for the whole sheet where samples collide.
+fn plan_error(error: PlanError, safe: impl FnOnce() -> Option<[u8; 2]>) -> CliError {
     let said = CliError::new(error.to_string());
     match &error {
-        PlanError::Collisions(collisions) => match collisions[0].safe {
+        PlanError::Collisions(_) => match safe() {
             Some([i7, i5]) => said.hint(format!(
-                "`--mismatches {i7},{i5}` tells these two apart; `chorion sheet check` finds what is safe for the whole sheet"
+                "`--mismatches {i7},{i5}` is the most that tells all samples of the sheet apart"
             )),
-            None => said.hint("their indexes are the same as far as they are compared: correct the sheet"),
+            None => said
+                .hint("their indexes are the same as far as they are compared: correct the sheet"),
         },
         _ => said,
     }
 }
 
-/// An error if nearly everything is undetermined, with what would help if that can be told.
+/// Tries the sheet on the first clusters, before hours are spent on it: where its indexes are turned or swapped, that is an
+/// error now; where nearly nothing matches for another reason, a warning.
+fn look_ahead(source: &DirSource, plan: &Plan, ui: &Ui) -> CliResult {
+    // What is missing or damaged is told by the work itself, with what can be done about it.
+    let Ok(tried) = survey(source, plan, TRIED_CLUSTERS) else { return Ok(()) };
+    let Err(error) = verdict(plan, &tried) else { return Ok(()) };
+    if tried.better_orientation(plan).is_some() {
+        return Err(error);
+    }
+    ui.note(format_args!("warning: of the first clusters of each lane, {}", error.sentence()));
+    Ok(())
+}
+
+/// An error if nearly everything is undetermined, in the run or in one lane, with what would help if that can be told.
 fn verdict(plan: &Plan, report: &Report) -> CliResult {
+    let suspect =
+        |reads: u64, undetermined: u64| reads > 0 && undetermined * 100 >= reads * SUSPECT_PERCENT;
     let reads: u64 = report.lanes.iter().map(runfolder::LaneReport::reads).sum();
     let undetermined: u64 = report.lanes.iter().map(runfolder::LaneReport::undetermined).sum();
-    if reads == 0 || undetermined * 100 < reads * SUSPECT_PERCENT {
-        return Ok(());
-    }
+    let bad: Vec<&runfolder::LaneReport> =
+        report.lanes.iter().filter(|lane| suspect(lane.reads(), lane.undetermined())).collect();
+    let (reads, undetermined, place) = match bad[..] {
+        _ if suspect(reads, undetermined) => (reads, undetermined, String::new()),
+        [] => return Ok(()),
+        [lane, ..] => (lane.reads(), lane.undetermined(), format!(" of lane {}", lane.lane)),
+    };
     let percent = undetermined as f64 * 100.0 / reads as f64;
     let error = CliError::new(format!(
-        "{percent:.1} % of {} reads match no sample of the sheet",
+        "{percent:.1} % of {} reads{place} match no sample of the sheet",
         grouped(reads)
     ));
     Err(match report.better_orientation(plan) {
@@ -234,7 +283,7 @@ fn verdict(plan: &Plan, report: &Report) -> CliResult {
             error.hint(format!("{} of them would match if you {}", grouped(won), way.change()))
         }
         None => {
-            let most = report.lanes.iter().flat_map(|lane| &lane.unknown).max_by_key(|b| b.reads);
+            let most = bad.iter().flat_map(|lane| &lane.unknown).max_by_key(|b| b.reads);
             let most = most.map_or_else(String::new, |barcode| {
                 let joined = joined(&barcode.index, &barcode.index2);
                 format!(
@@ -301,7 +350,7 @@ fn percent(part: u64, whole: u64) -> String {
 }
 
 /// Digits in threes, with thin spaces.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -14,6 +14,7 @@ mod device;
 mod doctor;
 mod download;
 mod import;
+mod metrics;
 mod notice;
 mod offline;
 mod owner;
@@ -108,6 +109,7 @@ enum Command {
     Demux(demux::DemuxArgs),
     #[command(subcommand)]
     Sheet(demux::SheetCommand),
+    Metrics(metrics::MetricsArgs),
     Keygen(offline::KeygenArgs),
     Seal(offline::SealArgs),
     Open(offline::OpenArgs),
@@ -164,6 +166,7 @@ fn run(command: Command, ui: Ui) -> CliResult {
         Command::Attest(command) => attest::run(&command, &ui),
         Command::Demux(args) => demux::run(&args, &ui),
         Command::Sheet(command) => demux::run_sheet(&command, &ui),
+        Command::Metrics(args) => metrics::run(&args, &ui),
         Command::Keygen(args) => offline::keygen(args, &ui),
         Command::Seal(args) => offline::seal(args, &ui),
         Command::Open(args) => offline::open(args, &ui),

@@ -114,10 +114,12 @@ mod demux {
             "error: 100.0 % of 4 reads match no sample of the sheet\n\nhint: 3 of them would match if you replace every i5 \
              index by its reverse complement\n"
         );
-        assert!(out.path().join("Undetermined_S0_L001_R1_001.fastq.gz").is_file());
+        // Said before anything was written.
+        assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0);
         let accepted = [&words[..], &["--accept-undetermined"]].concat();
         let output = chorion(&accepted, &[run.path(), out.path(), &sheet]);
         assert!(output.status.success());
+        assert!(out.path().join("Undetermined_S0_L001_R1_001.fastq.gz").is_file());
         let output = chorion(&["sheet", "check", "$1", "--run", "$0"], &[run.path(), &sheet]);
         assert_eq!(output.status.code(), Some(1));
         let (stdout, _) = said(&output);
@@ -146,6 +148,90 @@ mod demux {
     }
 
     #[test]
+    fn nearly_nothing_that_matches_is_an_error_although_files_were_written() {
+        let (run, out) = (two_samples(), tempfile::tempdir().unwrap());
+        let sheet = sheet(&run, "A,TTTT,TTTT,P\n");
+        let words = ["demux", "$0", "-o", "$1", "--sample-sheet", "$2"];
+        let output = chorion(&words, &[run.path(), out.path(), &sheet]);
+        assert_eq!(output.status.code(), Some(1));
+        let (_, stderr) = said(&output);
+        assert!(
+            stderr.starts_with(
+                "warning: of the first clusters of each lane, 100.0 % of 4 reads match"
+            ),
+            "{stderr}"
+        );
+        assert!(
+            stderr.ends_with(
+                "error: 100.0 % of 4 reads match no sample of the sheet\n\nhint: the most frequent barcode is ACGT+TTGG with 2 \
+                 reads; see Reports/Top_Unknown_Barcodes.csv, or pass `--accept-undetermined` if this is meant\n"
+            ),
+            "{stderr}"
+        );
+        assert!(out.path().join("Reports/Top_Unknown_Barcodes.csv").is_file());
+    }
+
+    #[test]
+    fn what_is_missing_can_be_gone_without_and_is_marked() {
+        let (run, out) = (two_samples(), tempfile::tempdir().unwrap());
+        let sheet = sheet(&run, ROWS);
+        let file = "Data/Intensities/BaseCalls/L001/C2.1/s_1_1101.bcl";
+        std::fs::remove_file(run.path().join(file)).unwrap();
+        let words = ["demux", "$0", "-o", "$1", "--sample-sheet", "$2"];
+        let output = chorion(&words, &[run.path(), out.path(), &sheet]);
+        assert_eq!(output.status.code(), Some(1));
+        let (_, stderr) = said(&output);
+        assert!(stderr.contains(&format!("cycle 2: {file} is missing")), "{stderr}");
+        assert!(stderr.contains("`--ignore-missing`"), "{stderr}");
+        let on = [&words[..], &["--ignore-missing", "--stats-json"]].concat();
+        let output = chorion(&on, &[run.path(), out.path(), &sheet]);
+        let (_, stderr) = said(&output);
+        assert!(output.status.success(), "{stderr}");
+        assert!(stderr.contains("0 tiles were left out and 1 cycles of tiles are N"), "{stderr}");
+        for report in ["Reports/Missing.csv", "Stats/Stats.json"] {
+            assert!(out.path().join(report).is_file(), "{report}");
+        }
+        let stats =
+            std::fs::read_to_string(out.path().join("Reports/Demultiplex_Stats.csv")).unwrap();
+        assert!(stats.lines().next().unwrap().ends_with(",Incomplete"), "{stats}");
+    }
+
+    #[test]
+    fn metrics_are_told_with_what_could_not_be_used() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(
+            folder.path().join("RunInfo.xml"),
+            "<RunInfo><Run><Reads><Read Number='1' NumCycles='5' IsIndexedRead='N'/></Reads></Run></RunInfo>",
+        )
+        .unwrap();
+        let output = chorion(&["metrics", "$0"], &[folder.path()]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).1.contains("has no metrics that can be read"));
+        std::fs::create_dir(folder.path().join("InterOp")).unwrap();
+        let record = |passing: f32| {
+            [&[1, 0, 77, 4, 0, 0, b't'][..], &2000f32.to_le_bytes(), &passing.to_le_bytes()]
+                .concat()
+        };
+        let tiles =
+            [&[3, 15][..], &2f32.to_le_bytes(), &record(1500.0), &record(1000.0)[..9]].concat();
+        std::fs::write(folder.path().join("InterOp/TileMetricsOut.bin"), tiles).unwrap();
+        let output = chorion(&["metrics", "$0", "--json"], &[folder.path()]);
+        let (stdout, stderr) = said(&output);
+        assert!(output.status.success(), "{stderr}");
+        assert!(stderr.contains("TileMetricsOut.bin ends inside a record"), "{stderr}");
+        let found: Value = serde_json::from_str(&stdout).unwrap();
+        let lane = &found["reads"][0]["lanes"][0];
+        assert_eq!(
+            (&lane["tiles"], &lane["figures"]["passing_percent"]),
+            (&1.into(), &75.0.into())
+        );
+        assert_eq!(lane["figures"]["density"], 1000.0);
+        assert_eq!(lane["figures"]["q30_percent"], Value::Null);
+        let output = chorion(&["metrics", "$0"], &[folder.path()]);
+        assert!(said(&output).0.contains("75.00"), "{}", said(&output).0);
+    }
+
+    #[test]
     fn a_check_tells_samples_lengths_and_the_tolerance_that_is_safe() {
         let run = two_samples();
         let sheet = sheet(&run, "A,ACGT,TTGG,P\nB,ACCA,TTGG,Q\n");
@@ -158,7 +244,12 @@ mod demux {
              collision: samples A (ACGT+TTGG) and B (ACCA+TTGG) cannot be told apart with 1 and 1 mismatches in i7 and i5\n\
              mismatches that are safe: up to 0 in i7 and 2 in i5\n"
         );
-        assert!(stderr.contains("hint: `--mismatches 0,1` tells these two apart"), "{stderr}");
+        assert!(
+            stderr.contains(
+                "hint: `--mismatches 0,2` is the most that tells all samples of the sheet apart"
+            ),
+            "{stderr}"
+        );
         let output = chorion(&["sheet", "check", "$0", "--mismatches", "0,1", "--json"], &[&sheet]);
         assert!(output.status.success());
         let found: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -22,6 +22,8 @@ pub struct NoSuchKey;
 pub(crate) enum Role {
     Card,
     Sealing,
+    OpenPgpSign,
+    OpenPgpDecrypt,
     X509Client,
     Ssh,
 }
@@ -31,6 +33,8 @@ impl Role {
         match self {
             Self::Card => 0,
             Self::Sealing => 1,
+            Self::OpenPgpSign => 2,
+            Self::OpenPgpDecrypt => 3,
             Self::X509Client => 4,
             Self::Ssh => 5,
         }
@@ -40,6 +44,8 @@ impl Role {
         match self {
             Self::Card => "card",
             Self::Sealing => "sealing",
+            Self::OpenPgpSign => "openpgp-sign",
+            Self::OpenPgpDecrypt => "openpgp-decrypt",
             Self::X509Client => "x509-client",
             Self::Ssh => "ssh",
         }

@@ -19,7 +19,10 @@ mod derive;
 mod device;
 mod ethereum;
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod memory;
+pub mod openpgp;
 mod person;
 mod ssh;
 mod words;

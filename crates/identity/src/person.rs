@@ -8,6 +8,7 @@ use seal::recipient::RecipientSecret;
 use crate::derive::{NoSuchKey, Role, ethereum_secret};
 use crate::ethereum::EthereumAccount;
 use crate::memory::{NoSecretMemory, Secret, SecretMemory};
+use crate::openpgp::OpenPgpKeys;
 use crate::ssh::SshKey;
 use crate::words::{SEED_BYTES, Words};
 use crate::x509::ClientCertificate;
@@ -80,6 +81,13 @@ impl Identity {
     /// These words have none, which befalls one seed in 2^127.
     pub fn ethereum(&self) -> Result<EthereumAccount, NoSuchKey> {
         EthereumAccount::from_secret(&ethereum_secret(self.seed.expose())?)
+    }
+
+    /// The OpenPGP keys. Another user id than the usual one changes the certificate, not its fingerprint.
+    #[must_use]
+    pub fn openpgp(&self, user_id: Option<&str>) -> OpenPgpKeys {
+        let decrypt = Role::OpenPgpDecrypt.secret(self.seed.expose());
+        OpenPgpKeys::new(self.ed25519(Role::OpenPgpSign), &decrypt, user_id)
     }
 
     /// The certificate for mutual TLS.

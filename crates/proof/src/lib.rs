@@ -17,6 +17,7 @@ mod manifest;
 mod phrase;
 mod receipt;
 mod statement;
+mod typed_data;
 
 pub use call::{
     Call, CallError, CallSignature, MAX_SKEW_SECONDS, ParsedCall, content_digest,
@@ -33,3 +34,4 @@ pub use manifest::{Extent, FileEntry, Index, IndexError, Manifest, ObjectSet};
 pub use phrase::phrase;
 pub use receipt::{Receipt, ReceiptOutput, Released};
 pub use statement::{Statement, StatementError, digest_of, open_statement, sign_statement};
+pub use typed_data::{BadTypedData, TypedData};

@@ -4,6 +4,7 @@
 //! per tile follows. Two bits are the base, two the quality bin; a nibble of zero is a no-call. A nibble of 1 to 3 is a base
 //! of the lowest bin and stays a base (`spec/demultiplexing.md` section 3).
 
+use crate::fields::Fields;
 use crate::inflate::Damage;
 use crate::limits;
 
@@ -118,33 +119,6 @@ impl Header {
 
 fn header(what: &'static str, found: u64, why: &'static str) -> Damage {
     Damage::Header { what, found, why }
-}
-
-/// Little-endian fields, front to back.
-pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
-
-impl Fields<'_> {
-    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Damage> {
-        let (array, rest) = self.0.split_first_chunk::<N>().ok_or(Damage::Truncated)?;
-        self.0 = rest;
-        Ok(*array)
-    }
-
-    pub(crate) fn u8(&mut self) -> Result<u8, Damage> {
-        Ok(self.array::<1>()?[0])
-    }
-
-    pub(crate) fn u32(&mut self) -> Result<u32, Damage> {
-        Ok(u32::from_le_bytes(self.array()?))
-    }
-
-    pub(crate) fn u64(&mut self) -> Result<u64, Damage> {
-        Ok(u64::from_le_bytes(self.array()?))
-    }
-
-    pub(crate) fn f32(&mut self) -> Result<f32, Damage> {
-        Ok(f32::from_le_bytes(self.array()?))
-    }
 }
 
 #[cfg(test)]

@@ -38,6 +38,9 @@ pub(crate) struct CycleReader {
     /// Where the CBCL block should end, and whether it is the last of its file.
     block_end: (u64, bool),
     raw: Vec<u8>,
+    /// Whether damage makes N of a tile's calls rather than an end of the work.
+    ignore: bool,
+    lost: Option<Damage>,
     /// The calls of the kept clusters of the strip.
     pub(crate) calls: Vec<u8>,
 }
@@ -56,7 +59,7 @@ enum Form {
 }
 
 impl CycleReader {
-    pub(crate) fn new(at: usize, cycle: u32) -> Self {
+    pub(crate) fn new(at: usize, cycle: u32, ignore: bool) -> Self {
         Self {
             at,
             cycle,
@@ -66,7 +69,25 @@ impl CycleReader {
             form: Form::Empty,
             block_end: (0, false),
             raw: Vec::new(),
+            ignore,
+            lost: None,
             calls: Vec::new(),
+        }
+    }
+
+    /// What made N of calls of the tile in work.
+    pub(crate) fn lost(&self) -> Option<&Damage> {
+        self.lost.as_ref()
+    }
+
+    /// Takes damage as what it is, or as the reason for N from here to the end of the tile.
+    fn or_lose<T>(&mut self, result: Result<T, Damage>, instead: T) -> Result<T, Damage> {
+        match result {
+            Err(damage) if self.ignore => {
+                self.lost = Some(damage);
+                Ok(instead)
+            }
+            other => other,
         }
     }
 
@@ -77,6 +98,12 @@ impl CycleReader {
 
     /// Begins a lane: opens the stream of a cycle that holds all tiles.
     pub(crate) fn begin_lane(&mut self, lane: &Lane, reading: &Reading<'_>) -> Result<(), Damage> {
+        self.lost = None;
+        let begun = self.open_lane(lane, reading);
+        self.or_lose(begun, ())
+    }
+
+    fn open_lane(&mut self, lane: &Lane, reading: &Reading<'_>) -> Result<(), Damage> {
         if let Calls::Bgzf { clusters } = lane.calls {
             self.path = Arc::from(lane.cycle_path(self.cycle));
             self.form = Form::Byte;
@@ -86,13 +113,30 @@ impl CycleReader {
         Ok(())
     }
 
-    /// Begins a tile of which `passing` clusters pass the filter.
+    /// Begins a tile of which `passing` clusters pass the filter. With `scratch` its calls are inflated at once.
     pub(crate) fn begin_tile(
         &mut self,
         lane: &Lane,
         tile: &Tile,
         passing: u32,
         reading: &Reading<'_>,
+        scratch: Option<&mut Vec<u8>>,
+    ) -> Result<(), Damage> {
+        // A stream of all tiles that was lost stays lost.
+        if !matches!(lane.calls, Calls::Bgzf { .. }) {
+            self.lost = None;
+        }
+        let begun = self.open_tile(lane, tile, passing, reading, scratch);
+        self.or_lose(begun, ())
+    }
+
+    fn open_tile(
+        &mut self,
+        lane: &Lane,
+        tile: &Tile,
+        passing: u32,
+        reading: &Reading<'_>,
+        scratch: Option<&mut Vec<u8>>,
     ) -> Result<(), Damage> {
         match &lane.calls {
             Calls::Bgzf { .. } => Ok(()),
@@ -100,13 +144,18 @@ impl CycleReader {
                 self.path = Arc::from(lane.tile_path(tile.number, self.cycle, *gzip));
                 self.form = Form::Byte;
                 self.turn_to(*gzip, 0, u64::MAX);
+                if *gzip {
+                    let plain = tile.clusters as usize + 4;
+                    self.hold(reading, (0, u64::MAX), None, plain, scratch)?;
+                }
                 self.expect_count(reading, tile.clusters.into())
             }
             Calls::Cbcl(cycles) => {
                 let cycle = &cycles[self.at];
-                if let Some((path, ..)) = cycle.files.first() {
-                    self.path = Arc::clone(path);
-                }
+                self.path = match cycle.files.first() {
+                    Some((path, ..)) => Arc::clone(path),
+                    None => Arc::from(lane.cycle_folder(self.cycle)),
+                };
                 let (path, bytes, header, block) =
                     cycle.block(tile.number).ok_or(Damage::NoTile)?;
                 self.path = Arc::clone(path);
@@ -125,7 +174,12 @@ impl CycleReader {
                 let last = header.blocks.last() == Some(&block);
                 let end = block.offset + u64::from(block.compressed);
                 self.block_end = (end, last);
-                self.turn_to(true, block.offset, if last { bytes } else { end });
+                let range = (block.offset, if last { bytes } else { end });
+                self.turn_to(true, range.0, range.1);
+                if block.clusters > 0 {
+                    let plain = block.clusters.div_ceil(2) as usize;
+                    self.hold(reading, range, Some(block.compressed as usize), plain, scratch)?;
+                }
                 Ok(())
             }
         }
@@ -133,6 +187,18 @@ impl CycleReader {
 
     /// Reads the calls of the next strip into [`Self::calls`].
     pub(crate) fn strip(&mut self, strip: &Strip, reading: &Reading<'_>) -> Result<(), Damage> {
+        if self.lost.is_none() {
+            let read = self.read_strip(strip, reading);
+            self.or_lose(read, ())?;
+        }
+        if self.lost.is_some() {
+            self.calls.clear();
+            self.calls.resize(strip.kept.len(), 0);
+        }
+        Ok(())
+    }
+
+    fn read_strip(&mut self, strip: &Strip, reading: &Reading<'_>) -> Result<(), Damage> {
         let kept = strip.kept.len();
         self.calls.clear();
         let Some(stream) = &mut self.stream else { return Err(Damage::Truncated) };
@@ -185,6 +251,18 @@ impl CycleReader {
         lane: &Lane,
         reading: &Reading<'_>,
     ) -> Result<Option<BlockLength>, Damage> {
+        if self.lost.is_some() {
+            return Ok(None);
+        }
+        let ended = self.close_tile(lane, reading);
+        self.or_lose(ended, None)
+    }
+
+    fn close_tile(
+        &mut self,
+        lane: &Lane,
+        reading: &Reading<'_>,
+    ) -> Result<Option<BlockLength>, Damage> {
         let Some(stream) = &mut self.stream else { return Err(Damage::Truncated) };
         match &lane.calls {
             Calls::Bgzf { .. } => Ok(None),
@@ -206,8 +284,33 @@ impl CycleReader {
 
     /// Ends a lane: sees that nothing follows the last tile.
     pub(crate) fn end_lane(&mut self, lane: &Lane, reading: &Reading<'_>) -> Result<(), Damage> {
-        if let (Calls::Bgzf { .. }, Some(stream)) = (&lane.calls, &mut self.stream) {
-            stream.finish(reading)?;
+        if let (Calls::Bgzf { .. }, Some(stream), None) =
+            (&lane.calls, &mut self.stream, &self.lost)
+        {
+            let ended = stream.finish(reading).map(drop);
+            return self.or_lose(ended, ());
+        }
+        Ok(())
+    }
+
+    /// Inflates a tile at once where there is memory for it. Where there is not and damage is no end, it is seen to be sound
+    /// first: its checksum comes last, when calls of it would have been given already.
+    fn hold(
+        &mut self,
+        reading: &Reading<'_>,
+        (offset, end): (u64, u64),
+        packed: Option<usize>,
+        plain: usize,
+        scratch: Option<&mut Vec<u8>>,
+    ) -> Result<(), Damage> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let held = match scratch {
+            Some(scratch) => stream.hold(reading, packed, plain, scratch)?,
+            None => false,
+        };
+        if !held && self.ignore {
+            stream.check(reading, plain)?;
+            stream.turn_to(&self.path, offset, end);
         }
         Ok(())
     }

@@ -6,125 +6,23 @@
 //! tile or run (`spec/demultiplexing.md` section 6), and the output is the same for any number of threads.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
 use std::io;
 
-use crate::barcode::{self, Candidate, Matcher, Meaning, Words};
+use crate::barcode::{Candidate, Matcher, Meaning, Words};
 use crate::cycle::{CycleReader, Strip};
+use crate::error::{DemuxError, Missing, MissingList, Place};
 use crate::fastq::{self, Members, Name};
+use crate::index_metrics::IndexMetrics;
 use crate::inflate::{Damage, Reading};
 use crate::lane::{Lane, Listing, Positions, Tile};
 use crate::limits;
 use crate::places::{self, Position};
 use crate::plan::{DEFAULT_LAYOUT, Plan};
-use crate::report::{self, HoppedPair, LaneReport, ReadMetrics, Report, SampleReport};
+use crate::report::{LaneReport, ReadMetrics, Report};
 use crate::source::{FastqName, Sink, Source, read_small};
 use crate::transpose::transpose;
-use crate::unknown::UnknownCounts;
+use crate::work::{LaneWork, OutFile, Slot, new_report};
 use crate::workers::share;
-
-/// A place in a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// The lane.
-    pub lane: u32,
-    /// The tile, where it is one tile's matter.
-    pub tile: Option<u32>,
-    /// The cycle, where it is one cycle's matter, counted from 1 over all reads.
-    pub cycle: Option<u32>,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(tile) = self.tile {
-            write!(f, "tile {tile} of ")?;
-        }
-        write!(f, "lane {}", self.lane)?;
-        self.cycle.map_or(Ok(()), |cycle| write!(f, ", cycle {cycle}"))
-    }
-}
-
-/// Why a run could not be demultiplexed. Nothing is ever filled in for what is missing.
-#[derive(Debug, thiserror::Error)]
-pub enum DemuxError {
-    /// The folder cannot be listed.
-    #[error("the run folder cannot be listed")]
-    List(#[source] io::Error),
-    /// More files than any run has.
-    #[error("the run folder has {0} files, more than a run has")]
-    TooManyFiles(usize),
-    /// No lane to work on.
-    #[error(
-        "the run folder has no lane to demultiplex: there is nothing under Data/Intensities/BaseCalls"
-    )]
-    NoLanes,
-    /// A lane that is not there.
-    #[error("lane {0} has no base calls in the run folder")]
-    NoLane(u32),
-    /// A lane without the files of its first cycle.
-    #[error("lane {lane} has no base calls of cycle {cycle} in a format that is known")]
-    NoCalls {
-        /// The lane.
-        lane: u32,
-        /// The cycle.
-        cycle: u32,
-    },
-    /// A tile that RunInfo lists and the folder lacks.
-    #[error(
-        "tile {tile} of lane {lane} is listed in RunInfo.xml, but the run folder does not have it"
-    )]
-    NoTile {
-        /// The lane.
-        lane: u32,
-        /// The tile.
-        tile: u32,
-    },
-    /// More tiles than a lane has.
-    #[error("lane {lane} has {tiles} tiles, more than a lane has")]
-    TooManyTiles {
-        /// The lane.
-        lane: u32,
-        /// Its tiles.
-        tiles: usize,
-    },
-    /// A tile without positions.
-    #[error(
-        "tile {tile} of lane {lane} has no positions: there is no s.locs, .locs or .clocs for it"
-    )]
-    NoPositions {
-        /// The lane.
-        lane: u32,
-        /// The tile.
-        tile: u32,
-    },
-    /// A file that is not there.
-    #[error("{place}: {path} is missing")]
-    Missing {
-        /// What it is needed for.
-        place: Place,
-        /// The file.
-        path: String,
-    },
-    /// A file that is not whole.
-    #[error("{place}: {path} cannot be used: {damage}")]
-    Damaged {
-        /// Where the damage shows.
-        place: Place,
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        damage: Damage,
-    },
-    /// An output that could not be written.
-    #[error("{path} cannot be written")]
-    Output {
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
-}
 
 /// How far the work is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,14 +39,14 @@ pub struct Progress {
 
 /// Calls of one strip: 12 MiB of them, so that with text and members a strip stays below 64 MiB.
 const STRIP_BYTES: usize = 12 << 20;
+/// Calls of a tile that are inflated at once: those of 800,000 clusters in 318 cycles of a CBCL.
+const HELD_BYTES: u64 = 128 << 20;
 /// Clusters that are transposed and matched as one item: their rows stay in the second-level cache.
 const BLOCK_CLUSTERS: usize = 128;
 /// Clusters that are spelled as one item.
 const SPELLED_CLUSTERS: usize = 256;
 /// Text that waits in all files together for members to fill.
 const WAITING_BYTES: usize = 64 << 20;
-/// Unknown barcodes that are told.
-const TOLD_UNKNOWN: usize = 1000;
 
 /// Reads every lane of the plan, hands every read to the sink, and ends with the reports.
 ///
@@ -195,22 +93,8 @@ struct Worker {
     matcher: Matcher,
     members: Members,
     name: Name,
-}
-
-/// A FASTQ file in progress.
-struct OutFile {
-    name: FastqName,
-    /// Text that is not in a member yet.
-    waiting: Vec<u8>,
-}
-
-/// A sample of the lane in work, or its undetermined reads.
-struct Slot {
-    report: SampleReport,
-    /// One file per output read of its layout.
-    files: Vec<usize>,
-    /// Kept clusters of the strip that are its reads.
-    clusters: Vec<u32>,
+    /// Packed bytes on their way to be inflated.
+    packed: Vec<u8>,
 }
 
 /// One item of spelling: some clusters of one slot.
@@ -236,6 +120,8 @@ struct Engine<'a> {
     member_bytes: usize,
     strip_clusters: usize,
     warnings: Vec<String>,
+    missing: MissingList,
+    index_metrics: IndexMetrics,
     // Buffers of a strip.
     rows: Vec<u8>,
     meanings: Vec<(Meaning, Words)>,
@@ -263,8 +149,12 @@ impl<'a> Engine<'a> {
         let outputs: usize =
             plan.layouts.iter().map(|layout| layout.outputs.len()).max().unwrap_or(0);
         let files = ((plan.samples.len() + 1) * outputs).max(1);
-        let worker =
-            |_| Worker { matcher: Matcher::new(), members: Members::new(), name: Name::default() };
+        let worker = |_| Worker {
+            matcher: Matcher::new(),
+            members: Members::new(),
+            name: Name::default(),
+            packed: Vec::new(),
+        };
         Ok(Self {
             plan,
             reading: Reading::new(source),
@@ -277,13 +167,15 @@ impl<'a> Engine<'a> {
                 .used
                 .iter()
                 .enumerate()
-                .map(|(at, used)| CycleReader::new(at, used.cycle))
+                .map(|(at, used)| CycleReader::new(at, used.cycle, plan.options.ignore_missing))
                 .collect(),
             files: Vec::new(),
             file_at: HashMap::new(),
             member_bytes: (WAITING_BYTES / files).clamp(4096, fastq::MEMBER_BYTES),
             strip_clusters,
             warnings: plan.warnings.clone(),
+            missing: MissingList::default(),
+            index_metrics: IndexMetrics::new(),
             rows: Vec::new(),
             meanings: Vec::new(),
             positions: Vec::new(),
@@ -306,7 +198,14 @@ impl<'a> Engine<'a> {
             }
         }
         self.finish_files(sink)?;
-        Ok(Report { lanes, warnings: self.warnings })
+        if self.index_metrics.is_cut() {
+            self.warnings.push(
+                "IndexMetricsOut.bin holds the first tiles only, as it would be too large with all of them".to_owned(),
+            );
+        }
+        let (missing, more_missing) = self.missing.into_parts();
+        let index_metrics = self.index_metrics.into_bytes();
+        Ok(Report { lanes, warnings: self.warnings, missing, more_missing, index_metrics })
     }
 
     fn lane(
@@ -317,37 +216,30 @@ impl<'a> Engine<'a> {
     ) -> Result<LaneReport, DemuxError> {
         let lane =
             Lane::discover(number, self.plan, &self.listing, &self.reading, &mut self.warnings)?;
-        let candidates = self.plan.candidates(Some(number));
-        let mut work = LaneWork {
-            hopping: barcode::unique_pairs(&candidates),
-            slots: Vec::new(),
-            slot_of_row: HashMap::new(),
-            undetermined: None,
-            unknown: UnknownCounts::of(self.plan),
-            hopped: HashMap::new(),
-            clusters: 0,
-            passing: 0,
-            candidates,
-        };
+        let mut work = LaneWork::new(self.plan, number);
+        work.missing[0] += lane.left_out;
+        for missing in &lane.missing {
+            self.missing.add(missing.clone());
+        }
         self.slots(number, &mut work);
         for worker in &mut self.workers {
             worker.matcher.forget();
         }
-        self.each_cycle(&lane, None, |reader, reading| reader.begin_lane(&lane, reading))?;
+        self.each_cycle(&lane, None, |reader, reading, _| reader.begin_lane(&lane, reading))?;
         for tile in &lane.tiles {
             self.tile(&lane, tile, &mut work, sink, progress)?;
             if self.enough.is_some_and(|enough| work.clusters >= enough as u64) {
                 return Ok(work.report(number, self.plan));
             }
         }
-        self.each_cycle(&lane, None, |reader, reading| reader.end_lane(&lane, reading))?;
+        self.each_cycle(&lane, None, |reader, reading, _| reader.end_lane(&lane, reading))?;
         Ok(work.report(number, self.plan))
     }
 
     /// Opens a place for every sample of a lane, and for reads that match none where that can happen.
     fn slots(&mut self, lane: u32, work: &mut LaneWork) {
         let mut of_sample: HashMap<u32, usize> = HashMap::new();
-        for candidate in &work.candidates {
+        for candidate in work.candidates.clone() {
             let row = &self.plan.rows[candidate.row as usize];
             let slot = *of_sample.entry(candidate.sample).or_insert_with(|| {
                 let names = self.plan.files(Some(row.sample), row.layout, Some(lane));
@@ -362,8 +254,7 @@ impl<'a> Engine<'a> {
                 }
                 slot
             });
-            work.slots[slot].report.indexes.push((row.index.clone(), row.index2.clone()));
-            work.slot_of_row.insert(candidate.row, slot);
+            work.assign(candidate.row, row, slot);
         }
         let takes_all = |c: &Candidate| c.patterns.iter().all(|pattern| pattern.is_empty());
         if !work.candidates.iter().any(takes_all) {
@@ -394,20 +285,29 @@ impl<'a> Engine<'a> {
             .exact(&tile.filter, tile.filter_offset, &mut filter)
             .map_err(|damage| damaged(&tile.filter, damage))?;
         let passing = filter.iter().filter(|mark| **mark & 1 == 1).count();
-        work.clusters += u64::from(tile.clusters);
-        work.passing += passing as u64;
         let clocs = match &tile.positions {
             Positions::Clocs { path } => {
                 let bytes = read_small(self.reading.source, path, limits::MAX_CLOCS_BYTES)
                     .map_err(Damage::Read)
                     .and_then(|bytes| places::clocs(&bytes, Some(tile.clusters)));
-                bytes.map_err(|damage| damaged(path, damage))?
+                match bytes {
+                    Ok(positions) => positions,
+                    Err(damage) if self.plan.options.ignore_missing => {
+                        work.missing[0] += 1;
+                        self.missing.add(Missing::of(place, path, &damage));
+                        return Ok(());
+                    }
+                    Err(damage) => return Err(damaged(path, damage)),
+                }
             }
             Positions::Locs { .. } => Vec::new(),
         };
+        work.clusters += u64::from(tile.clusters);
+        work.passing += passing as u64;
         let passing = u32::try_from(passing).expect("no more pass than there are");
-        self.each_cycle(lane, Some(tile.number), |reader, reading| {
-            reader.begin_tile(lane, tile, passing, reading)
+        let held = self.readers.len() as u64 * lane.tile_bytes(tile) <= HELD_BYTES;
+        self.each_cycle(lane, Some(tile.number), |reader, reading, packed| {
+            reader.begin_tile(lane, tile, passing, reading, held.then_some(packed))
         })?;
         let start = {
             let run = &self.plan.run;
@@ -417,7 +317,7 @@ impl<'a> Engine<'a> {
         while first < filter.len() {
             let end = (first + self.strip_clusters).min(filter.len());
             let strip = self.strip_of(&filter[first..end]);
-            self.each_cycle(lane, Some(tile.number), |reader, reading| {
+            self.each_cycle(lane, Some(tile.number), |reader, reading, _| {
                 reader.strip(&strip, reading)
             })?;
             self.positions.clear();
@@ -449,7 +349,9 @@ impl<'a> Engine<'a> {
                 return Ok(());
             }
         }
-        self.end_tile(lane, tile)
+        self.end_tile(lane, tile, work)?;
+        work.end_tile(lane.number, tile.number, self.plan, &mut self.index_metrics);
+        Ok(())
     }
 
     /// Which clusters of a strip are kept.
@@ -466,7 +368,12 @@ impl<'a> Engine<'a> {
         Strip { clusters: filter.len(), passing, kept }
     }
 
-    fn end_tile(&mut self, lane: &Lane, tile: &Tile) -> Result<(), DemuxError> {
+    fn end_tile(
+        &mut self,
+        lane: &Lane,
+        tile: &Tile,
+        work: &mut LaneWork,
+    ) -> Result<(), DemuxError> {
         let mut remarks = vec![None; self.readers.len()];
         let reading = &self.reading;
         let items = self.readers.iter_mut().zip(&mut remarks);
@@ -476,6 +383,14 @@ impl<'a> Engine<'a> {
                 .map_err(|damage| cycle_damaged(lane, Some(tile.number), reader, damage))?;
             Ok(())
         })?;
+        for reader in &self.readers {
+            if let Some(damage) = reader.lost() {
+                let place =
+                    Place { lane: lane.number, tile: Some(tile.number), cycle: Some(reader.cycle) };
+                work.missing[1] += 1;
+                self.missing.add(Missing::of(place, reader.path(), damage));
+            }
+        }
         let mut odd =
             self.readers.iter().zip(remarks).filter_map(|(reader, remark)| {
                 remark.map(|remark| (reader.path().to_owned(), remark))
@@ -496,11 +411,12 @@ impl<'a> Engine<'a> {
         &mut self,
         lane: &Lane,
         tile: Option<u32>,
-        act: impl Fn(&mut CycleReader, &Reading<'_>) -> Result<(), Damage> + Sync,
+        act: impl Fn(&mut CycleReader, &Reading<'_>, &mut Vec<u8>) -> Result<(), Damage> + Sync,
     ) -> Result<(), DemuxError> {
         let reading = &self.reading;
-        share(&mut self.workers, self.readers.iter_mut(), |_, reader| {
-            act(reader, reading).map_err(|damage| cycle_damaged(lane, tile, reader, damage))
+        share(&mut self.workers, self.readers.iter_mut(), |worker, reader| {
+            act(reader, reading, &mut worker.packed)
+                .map_err(|damage| cycle_damaged(lane, tile, reader, damage))
         })
     }
 
@@ -637,87 +553,6 @@ impl<'a> Engine<'a> {
     }
 }
 
-/// What is known of the lane in work.
-struct LaneWork {
-    candidates: Vec<Candidate>,
-    hopping: bool,
-    slots: Vec<Slot>,
-    slot_of_row: HashMap<u32, usize>,
-    undetermined: Option<usize>,
-    unknown: UnknownCounts,
-    hopped: HashMap<(u32, u32), u64>,
-    clusters: u64,
-    passing: u64,
-}
-
-impl LaneWork {
-    /// Sorts the clusters of a strip to their samples and counts them.
-    fn sort(&mut self, meanings: &[(Meaning, Words)]) {
-        for slot in &mut self.slots {
-            slot.clusters.clear();
-        }
-        for (at, (meaning, words)) in (0u32..).zip(meanings) {
-            let (slot, mismatches) = match meaning {
-                Meaning::Sample { row, mismatches } => (Some(self.slot_of_row[row]), *mismatches),
-                Meaning::Hopped { i7, i5 } => {
-                    *self.hopped.entry((*i7, *i5)).or_default() += 1;
-                    (self.undetermined, 0)
-                }
-                Meaning::Unknown => (self.undetermined, 0),
-            };
-            let slot = slot.expect(
-                "a lane without a place for undetermined reads has a sample that takes all",
-            );
-            if Some(slot) == self.undetermined {
-                self.unknown.add(*words);
-            }
-            let slot = &mut self.slots[slot];
-            slot.clusters.push(at);
-            slot.report.reads += 1;
-            slot.report.by_mismatches[usize::from(mismatches.min(2))] += 1;
-        }
-    }
-
-    fn report(self, lane: u32, plan: &Plan) -> LaneReport {
-        let mut hopped: Vec<HoppedPair> = self
-            .hopped
-            .into_iter()
-            .map(|((i7, i5), reads)| HoppedPair {
-                index: plan.rows[i7 as usize].index.clone(),
-                index2: plan.rows[i5 as usize].index2.clone(),
-                reads,
-            })
-            .collect();
-        hopped.sort_by(|a, b| {
-            b.reads.cmp(&a.reads).then_with(|| (&a.index, &a.index2).cmp(&(&b.index, &b.index2)))
-        });
-        let unknown_is_lower_bound = self.unknown.is_lower_bound();
-        LaneReport {
-            lane,
-            clusters: self.clusters,
-            passing: self.passing,
-            samples: self.slots.into_iter().map(|slot| slot.report).collect(),
-            unknown: self.unknown.most_frequent(TOLD_UNKNOWN),
-            unknown_is_lower_bound,
-            hopped,
-        }
-    }
-}
-
-impl Slot {
-    /// Adds sums of its output reads; those of index reads do not count.
-    fn add(&mut self, sums: &[ReadMetrics], files: &[OutFile]) {
-        let counted =
-            self.files.iter().zip(sums).filter(|(file, _)| report::counts(files[**file].name.kind));
-        for ((_, sum), total) in counted.zip(&mut self.report.metrics) {
-            total.bases += sum.bases;
-            total.q30_bases += sum.q30_bases;
-            total.quality_sum += sum.quality_sum;
-            total.adapter_bases += sum.adapter_bases;
-        }
-    }
-}
-
 /// The lanes to work on: those of the sheet, else all that RunInfo or the folder knows; of these, the chosen ones.
 fn lanes(plan: &Plan, listing: &Listing) -> Vec<u32> {
     let mut lanes = plan.named_lanes();
@@ -728,27 +563,6 @@ fn lanes(plan: &Plan, listing: &Listing) -> Vec<u32> {
         lanes.retain(|lane| chosen.contains(lane));
     }
     lanes.into_iter().collect()
-}
-
-fn new_report(
-    sample: Option<usize>,
-    sample_id: &str,
-    sample_project: Option<String>,
-    names: &[FastqName],
-) -> SampleReport {
-    let counted = || names.iter().filter(|name| report::counts(name.kind));
-    SampleReport {
-        sample,
-        sample_id: sample_id.to_owned(),
-        sample_project,
-        indexes: Vec::new(),
-        reads: 0,
-        by_mismatches: [0; 3],
-        metrics: counted()
-            .map(|name| ReadMetrics { number: name.number, ..ReadMetrics::default() })
-            .collect(),
-        files: counted().map(FastqName::path).collect(),
-    }
 }
 
 /// The file of that name, begun if it is new.

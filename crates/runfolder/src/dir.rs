@@ -83,7 +83,7 @@ impl Source for DirSource {
 }
 
 /// Files that are held open at once; more than that are closed and opened again to append.
-const OPEN_FILES: usize = 256;
+const OPEN_FILES: usize = 48;
 
 /// Writes samples and reports under a folder.
 ///

@@ -40,9 +40,22 @@ pub fn places(bytes: &[u8]) {
     let _refused_or_read = places::cycle_bci(bytes, bytes.len() as u64);
 }
 
+/// Every file of run metrics: the decoders themselves, and the summary over a file of each name.
+pub fn interop(bytes: &[u8]) {
+    crate::interop::decode_any(bytes);
+    let reads = [(30, false), (8, true), (30, false)];
+    let run = RunInfo::assumed(reads.into_iter());
+    for name in
+        ["TileMetrics", "QMetrics", "ErrorMetrics", "EmpiricalPhasingMetrics", "IndexMetrics"]
+    {
+        let path = format!("InterOp/{name}Out.bin");
+        let _refused_or_read = crate::interop::summarize(&One { path: &path, bytes }, &run);
+    }
+}
+
 /// A chain of gzip members, of which at most 1 MiB is inflated.
 pub fn gzip(bytes: &[u8]) {
-    let source = One(bytes);
+    let source = One { path: "f", bytes };
     let reading = Reading::new(&source);
     let mut stream = Stream::new(true);
     stream.turn_to(&Arc::from("f"), 0, bytes.len() as u64);
@@ -56,16 +69,22 @@ pub fn gzip(bytes: &[u8]) {
 }
 
 /// A folder with one file.
-struct One<'a>(&'a [u8]);
+struct One<'a> {
+    path: &'a str,
+    bytes: &'a [u8],
+}
 
 impl Source for One<'_> {
     fn list(&self) -> io::Result<Vec<Entry>> {
-        Ok(vec![Entry { path: "f".to_owned(), bytes: self.0.len() as u64 }])
+        Ok(vec![Entry { path: self.path.to_owned(), bytes: self.bytes.len() as u64 }])
     }
 
-    fn read_at(&self, _: &str, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
-        let rest = &self.0[start..];
+    fn read_at(&self, path: &str, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        if path != self.path {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
+        let rest = &self.bytes[start..];
         let read = rest.len().min(into.len());
         into[..read].copy_from_slice(&rest[..read]);
         Ok(read)

@@ -1,16 +1,18 @@
 //! Bytes of a cycle, a strip at a time.
 //!
-//! A tile of a large flow cell holds four million clusters, and all its cycles together over half a gigabyte, so no cycle is
-//! ever inflated whole. Each cycle keeps an inflate state (about 50 KB) and a window of its file, and gives the next so many
-//! bytes when asked; memory then depends on the number of cycles alone, not on the size of tile or run. That is why this is
-//! zlib-rs, which can stop and go on, and not libdeflate, which is faster and cannot. All framings are the same reader: a
-//! `.bcl.gz` is one gzip member, a block of a CBCL another, a `.bcl.bgzf` a chain of them. Every checksum is checked.
+//! A tile of a large flow cell holds four million clusters, and all its cycles together over half a gigabyte, so no cycle of
+//! such a tile is ever inflated whole. Each cycle keeps an inflate state (about 50 KB) and a window of its file, and gives the
+//! next so many bytes when asked; memory then depends on the number of cycles alone, not on the size of tile or run. That is
+//! zlib-rs, which can stop and go on. libdeflate cannot, but takes half the time, so it is used wherever a whole member is small
+//! enough to be held: every block of a BGZF file, and the blocks of tiles of ordinary size. Either way all framings are the same
+//! reader: a `.bcl.gz` is one gzip member, a block of a CBCL another, a `.bcl.bgzf` a chain of them. Every checksum is checked.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::{Decompress, FlushDecompress, Status};
+use libdeflater::Decompressor;
 
 use crate::source::Source;
 
@@ -121,6 +123,24 @@ impl Window {
         self.at = 0;
     }
 
+    /// At least so many bytes, unless the part of the file has fewer left: then all of those.
+    fn at_least(&mut self, reading: &Reading<'_>, bytes: usize) -> Result<&[u8], Damage> {
+        if self.held.len() - self.at < bytes {
+            self.held.drain(..self.at);
+            self.at = 0;
+            let held = self.held.len();
+            let more = WINDOW_BYTES.max((bytes - held) as u64).min(self.end - self.offset);
+            self.held.resize(held + usize::try_from(more).expect("a window fits in memory"), 0);
+            let read = reading.some(&self.path, self.offset, &mut self.held[held..])?;
+            self.held.truncate(held + read);
+            self.offset += read as u64;
+            if (read as u64) < more {
+                self.end = self.offset;
+            }
+        }
+        Ok(&self.held[self.at..])
+    }
+
     /// The next bytes; none only at the end.
     fn ahead(&mut self, reading: &Reading<'_>) -> Result<&[u8], Damage> {
         if self.at == self.held.len() {
@@ -165,20 +185,29 @@ pub(crate) struct Stream {
 }
 
 struct Inflate {
-    state: Decompress,
+    /// Made when the first member needs it.
+    state: Option<Decompress>,
     inside: bool,
     checksum: crc32fast::Hasher,
     member_bytes: u64,
+    /// For members that are held whole.
+    whole: Decompressor,
+    /// The member that is held, and how much of it was given.
+    member: Vec<u8>,
+    given: usize,
 }
 
 impl Stream {
     /// A stream of plain bytes, or of gzip members.
     pub(crate) fn new(gzip: bool) -> Self {
         let inflate = gzip.then(|| Inflate {
-            state: Decompress::new(false),
+            state: None,
             inside: false,
             checksum: crc32fast::Hasher::new(),
             member_bytes: 0,
+            whole: Decompressor::new(),
+            member: Vec::new(),
+            given: 0,
         });
         Self { window: Window::new(), inflate }
     }
@@ -188,7 +217,49 @@ impl Stream {
         self.window.turn_to(path, offset, end);
         if let Some(inflate) = &mut self.inflate {
             inflate.inside = false;
+            inflate.member.clear();
+            inflate.given = 0;
         }
+    }
+
+    /// Takes the member of `plain` bytes that lies in the next `packed` bytes, or in all that is left of the file where it is not
+    /// known how long it is. If it is not sound nothing is taken, which is told, and reading on says what is wrong with it.
+    ///
+    /// Only right after [`Stream::turn_to`]. `scratch` is any memory, for the packed bytes.
+    pub(crate) fn hold(
+        &mut self,
+        reading: &Reading<'_>,
+        packed: Option<usize>,
+        plain: usize,
+        scratch: &mut Vec<u8>,
+    ) -> Result<bool, Damage> {
+        let Some(inflate) = &mut self.inflate else { return Ok(false) };
+        // What does not compress becomes longer by some bytes in every 64 KiB.
+        let most = plain + plain / 1024 + 4096;
+        let room = packed.unwrap_or(most);
+        if room > most {
+            return Ok(false);
+        }
+        scratch.resize(room, 0);
+        let read = reading.some(&self.window.path, self.window.offset, scratch)?;
+        let all = if packed.is_some() { read == room } else { read < room };
+        let held = all && inflate.hold(&scratch[..read], plain);
+        if held {
+            self.window.offset += read as u64;
+        }
+        Ok(held)
+    }
+
+    /// Reads a member of `plain` bytes to its end, for nothing but its checksum.
+    pub(crate) fn check(&mut self, reading: &Reading<'_>, plain: usize) -> Result<(), Damage> {
+        let mut piece = vec![0; plain.min(1 << 16)];
+        let mut left = plain;
+        while left > 0 {
+            let now = left.min(piece.len());
+            self.exact(reading, &mut piece[..now])?;
+            left -= now;
+        }
+        self.finish_member(reading).map(drop)
     }
 
     /// The next `into.len()` bytes.
@@ -213,6 +284,9 @@ impl Stream {
 
     /// Closes the member that is open, whatever follows it, and gives the position in the file after it.
     pub(crate) fn finish_member(&mut self, reading: &Reading<'_>) -> Result<u64, Damage> {
+        if self.inflate.as_ref().is_some_and(|inflate| inflate.given < inflate.member.len()) {
+            return Err(Damage::TooLong);
+        }
         let mut beyond = [0u8; 1];
         while self.inflate.as_ref().is_some_and(|inflate| inflate.inside) {
             if self.some(reading, &mut beyond)?.unwrap_or(0) > 0 {
@@ -234,25 +308,42 @@ impl Stream {
             self.window.consume(take);
             return Ok(Some(take));
         };
+        if inflate.given < inflate.member.len() {
+            let rest = &inflate.member[inflate.given..];
+            let take = rest.len().min(into.len());
+            into[..take].copy_from_slice(&rest[..take]);
+            inflate.given += take;
+            return Ok(Some(take));
+        }
         if !inflate.inside {
             if self.window.is_at_end(reading)? {
                 return Ok(None);
             }
+            // A block that says how long it is, is taken at once; should it not be sound, reading on finds out why.
+            if let Some(packed) = bgzf_block(self.window.at_least(reading, BGZF_HEADER_BYTES)?) {
+                let ahead = self.window.at_least(reading, packed)?;
+                let block = ahead.get(..packed);
+                if block
+                    .is_some_and(|block| inflate.hold(block, plain_bytes(block).min(BGZF_BYTES)))
+                {
+                    self.window.consume(packed);
+                    return Ok(Some(0));
+                }
+            }
             member_header(&mut self.window, reading)?;
-            inflate.state.reset(false);
+            inflate.state.get_or_insert_with(|| Decompress::new(false)).reset(false);
             inflate.checksum = crc32fast::Hasher::new();
             inflate.member_bytes = 0;
             inflate.inside = true;
         }
         let ahead = self.window.ahead(reading)?;
-        let (taken, given) = (inflate.state.total_in(), inflate.state.total_out());
-        let status = inflate
-            .state
-            .decompress(ahead, into, FlushDecompress::None)
-            .map_err(|_| Damage::Deflate)?;
-        let taken = usize::try_from(inflate.state.total_in() - taken)
+        let state = inflate.state.get_or_insert_with(|| Decompress::new(false));
+        let (taken, given) = (state.total_in(), state.total_out());
+        let status =
+            state.decompress(ahead, into, FlushDecompress::None).map_err(|_| Damage::Deflate)?;
+        let taken = usize::try_from(state.total_in() - taken)
             .expect("no more is taken than is in the window");
-        let given = usize::try_from(inflate.state.total_out() - given)
+        let given = usize::try_from(state.total_out() - given)
             .expect("no more is given than was asked for");
         let at_end = ahead.is_empty();
         self.window.consume(taken);
@@ -276,6 +367,60 @@ impl Stream {
         }
         Ok(Some(given))
     }
+}
+
+impl Inflate {
+    /// Inflates a whole member of `plain` bytes; false, with nothing held, where it is not one or not sound.
+    fn hold(&mut self, member: &[u8], plain: usize) -> bool {
+        self.given = 0;
+        self.member.clear();
+        let Some((body, trailer)) =
+            header_bytes(member).and_then(|header| member[header..].split_last_chunk::<8>())
+        else {
+            return false;
+        };
+        let [a, b, c, d, ..] = *trailer;
+        if plain_bytes(member) != plain {
+            return false;
+        }
+        self.member.resize(plain, 0);
+        let sound = self.whole.deflate_decompress(body, &mut self.member) == Ok(plain)
+            && libdeflater::crc32(&self.member) == u32::from_le_bytes([a, b, c, d]);
+        if !sound {
+            self.member.clear();
+        }
+        sound
+    }
+}
+
+/// The length of a gzip header without names and comments; `None` for any other.
+fn header_bytes(member: &[u8]) -> Option<usize> {
+    let fixed = member.first_chunk::<10>()?;
+    match (fixed, fixed[3]) {
+        ([0x1f, 0x8b, 8, ..], 0) => Some(10),
+        ([0x1f, 0x8b, 8, ..], 4) => {
+            let extra = u16::from_le_bytes(*member[10..].first_chunk()?);
+            Some(12 + usize::from(extra)).filter(|header| *header <= member.len())
+        }
+        _ => None,
+    }
+}
+
+/// The length that a member's last four bytes state.
+fn plain_bytes(member: &[u8]) -> usize {
+    member.last_chunk().map_or(0, |stated| u32::from_le_bytes(*stated) as usize)
+}
+
+/// Bytes of the header of a BGZF block as every writer makes it.
+const BGZF_HEADER_BYTES: usize = 18;
+/// The most text in a BGZF block.
+const BGZF_BYTES: usize = 1 << 16;
+
+/// The length of the BGZF block that begins here (hts-specs, SAM 4.1), if one does whose text is of a block's length.
+fn bgzf_block(ahead: &[u8]) -> Option<usize> {
+    let header = ahead.first_chunk::<BGZF_HEADER_BYTES>()?;
+    let is_block = header[..4] == [0x1f, 0x8b, 8, 4] && header[10..16] == [6, 0, b'B', b'C', 2, 0];
+    is_block.then(|| usize::from(u16::from_le_bytes([header[16], header[17]])) + 1)
 }
 
 /// Passes over the header of a gzip member (RFC 1952).
@@ -374,9 +519,60 @@ pub(crate) mod tests {
         }
     }
 
+    /// A BGZF block.
+    fn block(bytes: &[u8]) -> Vec<u8> {
+        let member = gzip(bytes);
+        let size = u16::try_from(member.len() + 8 - 1).unwrap().to_le_bytes();
+        let head = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 6, 0, b'B', b'C', 2, 0];
+        [&head[..], &size, &member[10..]].concat()
+    }
+
+    #[test]
+    fn blocks_and_other_members_mix_and_every_way_of_reading_gives_the_same() {
+        let plain = noise(150_000);
+        let file = [
+            block(&plain[..40_000]),
+            block(b""),
+            gzip(&plain[40_000..90_000]),
+            block(&plain[90_000..]),
+            block(b""),
+        ]
+        .concat();
+        for pieces in [1, 1000, 65_536, 150_000] {
+            assert_eq!(take_all(&file, pieces, plain.len()).unwrap(), plain);
+        }
+        // Held whole or streamed, with the length known or not, a member is the same; a broken one is named either way.
+        let member = gzip(&plain);
+        let held = |file: &[u8], packed: Option<usize>| -> Result<Vec<u8>, Damage> {
+            let source = MemorySource(BTreeMap::from([("f".to_owned(), file.to_vec())]));
+            let reading = Reading::new(&source);
+            let mut stream = Stream::new(true);
+            stream.turn_to(&Arc::from("f"), 0, file.len() as u64);
+            stream.hold(&reading, packed, plain.len(), &mut Vec::new())?;
+            let mut out = vec![0; plain.len()];
+            stream.exact(&reading, &mut out)?;
+            assert_eq!(stream.finish_member(&reading)?, member.len() as u64);
+            Ok(out)
+        };
+        for packed in [None, Some(member.len()), Some(member.len() - 1)] {
+            assert_eq!(held(&member, packed).unwrap(), plain, "{packed:?}");
+        }
+        let longer = [&member[..], &[0; 3]].concat();
+        assert_eq!(held(&longer, Some(longer.len())).unwrap(), plain);
+        let mut broken = member.clone();
+        *broken.iter_mut().rev().nth(5).unwrap() ^= 1;
+        assert!(matches!(held(&broken, Some(member.len())), Err(Damage::Checksum)));
+        assert!(matches!(held(&member[..member.len() - 9], None), Err(Damage::Truncated)));
+    }
+
     #[test]
     fn a_file_cut_anywhere_does_not_pass() {
         let plain = noise(3000);
+        let blocks = [block(&plain[..1000]), block(&plain[1000..])].concat();
+        for end in 0..blocks.len() {
+            let error = take_all(&blocks[..end], 1000, plain.len()).unwrap_err();
+            assert!(matches!(error, Damage::Truncated), "cut at {end}: {error}");
+        }
         let file = gzip(&plain);
         for end in 0..file.len() {
             let error = take_all(&file[..end], 1000, plain.len()).unwrap_err();
@@ -395,6 +591,15 @@ pub(crate) mod tests {
             if let Ok(read) = take_all(&broken, 512, plain.len()) {
                 assert_eq!(read, plain, "flipped at {at}");
                 assert!(at < 10, "flipped at {at}");
+            }
+        }
+        let file = block(&plain);
+        for at in 0..file.len() {
+            let mut broken = file.clone();
+            broken[at] ^= 1 << (at % 8);
+            if let Ok(read) = take_all(&broken, 512, plain.len()) {
+                assert_eq!(read, plain, "flipped at {at} of a block");
+                assert!(at < 18, "flipped at {at} of a block");
             }
         }
     }

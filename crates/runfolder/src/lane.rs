@@ -4,11 +4,12 @@
 //! RunInfo's list. A tile that RunInfo lists and the folder lacks is an error; one that the folder has and RunInfo does not
 //! list comes last, with a warning, because its reads were sequenced all the same. Nothing is derived from a tile's number.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::cbcl::{self, Block, Header};
-use crate::demux::DemuxError;
+use crate::error::{DemuxError, Missing, Place};
 use crate::inflate::{Damage, Reading};
 use crate::limits;
 use crate::places::{self, HEADER_BYTES};
@@ -115,6 +116,10 @@ pub(crate) struct Lane {
     pub(crate) number: u32,
     pub(crate) calls: Calls,
     pub(crate) tiles: Vec<Tile>,
+    /// Tiles that are not among these because something of theirs is missing.
+    pub(crate) left_out: u64,
+    /// What is missing, where going on was asked for.
+    pub(crate) missing: Vec<Missing>,
 }
 
 impl Lane {
@@ -126,12 +131,27 @@ impl Lane {
         reading: &Reading<'_>,
         warnings: &mut Vec<String>,
     ) -> Result<Self, DemuxError> {
-        Finder { number, plan, listing, reading, folder: folder(number) }.lane(warnings)
+        let missing = RefCell::default();
+        let finder = Finder { number, plan, listing, reading, folder: folder(number), missing };
+        finder.lane(warnings)
+    }
+
+    /// Bytes of a tile's calls in one cycle, inflated.
+    pub(crate) fn tile_bytes(&self, tile: &Tile) -> u64 {
+        match self.calls {
+            Calls::Cbcl(_) => u64::from(tile.clusters).div_ceil(2),
+            Calls::Bcl { .. } | Calls::Bgzf { .. } => u64::from(tile.clusters),
+        }
     }
 
     /// The file of a tile's calls in a format that has one for each.
     pub(crate) fn tile_path(&self, tile: u32, cycle: u32, gzip: bool) -> String {
         tile_path(&folder(self.number), self.number, tile, cycle, gzip)
+    }
+
+    /// The folder of a cycle's files.
+    pub(crate) fn cycle_folder(&self, cycle: u32) -> String {
+        format!("{}C{cycle}.1/", folder(self.number))
     }
 
     /// The file of a cycle in a format that has one for all tiles.
@@ -150,26 +170,32 @@ struct Finder<'a> {
     listing: &'a Listing,
     reading: &'a Reading<'a>,
     folder: String,
+    /// What was passed over because going on was asked for.
+    missing: RefCell<Vec<Missing>>,
 }
 
 impl Finder<'_> {
-    fn lane(&self, warnings: &mut Vec<String>) -> Result<Lane, DemuxError> {
+    fn lane(self, warnings: &mut Vec<String>) -> Result<Lane, DemuxError> {
         let first = self.plan.used.first().map_or(1, |used| used.cycle);
-        let cycle_folder = format!("{}C{first}.1/", self.folder);
-        let has =
-            |suffix: &str| self.listing.names(&cycle_folder).any(|name| name.ends_with(suffix));
+        let has = |suffix: &str| self.names_of_calls(suffix).next().is_some();
         let (calls, tiles) = if has(".cbcl") {
             let cycles = self.cbcl_cycles()?;
-            let listed = cycles[0].files.iter().flat_map(|(_, _, header)| &header.blocks);
-            let tiles = self.in_order(listed.map(|block| block.tile).collect(), warnings)?;
+            let (mut listed, mut seen) = (Vec::new(), HashSet::new());
+            for cycle in cycles.iter().take(self.looked_at()) {
+                let blocks = cycle.files.iter().flat_map(|(_, _, header)| &header.blocks);
+                listed.extend(blocks.map(|block| block.tile).filter(|tile| seen.insert(*tile)));
+            }
+            let tiles = self.in_order(listed, warnings)?;
             (Calls::Cbcl(cycles), self.with_filters(tiles)?)
         } else if has(".bcl") || has(".bcl.gz") {
             let gzip = has(".bcl.gz");
-            let tiles = self.in_order(self.bcl_tiles(&cycle_folder, gzip), warnings)?;
-            for used in &self.plan.used {
-                for tile in &tiles {
-                    let path = tile_path(&self.folder, self.number, *tile, used.cycle, gzip);
-                    self.there(&path, Some(*tile), Some(used.cycle))?;
+            let tiles = self.in_order(self.bcl_tiles(gzip), warnings)?;
+            if !self.plan.options.ignore_missing {
+                for used in &self.plan.used {
+                    for tile in &tiles {
+                        let path = tile_path(&self.folder, self.number, *tile, used.cycle, gzip);
+                        self.there(&path, Some(*tile), Some(used.cycle))?;
+                    }
                 }
             }
             (Calls::Bcl { gzip }, self.with_filters(tiles)?)
@@ -182,24 +208,65 @@ impl Finder<'_> {
         } else {
             return Err(DemuxError::NoCalls { lane: self.number, cycle: first });
         };
-        Ok(Lane { number: self.number, calls, tiles })
+        let missing = self.missing.into_inner();
+        let left_out = missing.iter().filter(|m| m.place.tile.is_some() && m.place.cycle.is_none());
+        Ok(Lane { number: self.number, calls, tiles, left_out: left_out.count() as u64, missing })
+    }
+
+    /// Cycles that are looked at to see what a lane has: the first, or all of them where some may be missing.
+    fn looked_at(&self) -> usize {
+        if self.plan.options.ignore_missing { usize::MAX } else { 1 }
+    }
+
+    /// The names of a lane's files of calls, in the folders of cycles that are looked at.
+    fn names_of_calls(&self, suffix: &str) -> impl Iterator<Item = String> {
+        let mut names = BTreeSet::new();
+        let first = [self.plan.used.first().map_or(1, |used| used.cycle)];
+        let cycles = self.plan.used.iter().map(|used| used.cycle).take(self.looked_at());
+        for cycle in first.into_iter().chain(cycles.skip(1)) {
+            let folder = format!("{}C{cycle}.1/", self.folder);
+            let found = self.listing.names(&folder).filter(|name| name.ends_with(suffix));
+            names.extend(found.map(str::to_owned));
+        }
+        names.into_iter()
+    }
+
+    /// Takes a missing or damaged part as an error, or, where going on was asked for, as `None` with a note.
+    fn or_note<T>(&self, found: Result<T, DemuxError>) -> Result<Option<T>, DemuxError> {
+        let missing = match found {
+            Ok(found) => return Ok(Some(found)),
+            Err(error) if !self.plan.options.ignore_missing => return Err(error),
+            Err(DemuxError::Missing { place, path }) => {
+                Missing { place, path, reason: "it is missing".to_owned() }
+            }
+            Err(DemuxError::Damaged { place, path, damage }) => Missing::of(place, &path, &damage),
+            Err(DemuxError::NoPositions { lane, tile } | DemuxError::NoTile { lane, tile }) => {
+                Missing {
+                    place: Place { lane, tile: Some(tile), cycle: None },
+                    path: String::new(),
+                    reason: "the run folder does not have it".to_owned(),
+                }
+            }
+            Err(other) => return Err(other),
+        };
+        self.missing.borrow_mut().push(missing);
+        Ok(None)
     }
 
     /// The header of every CBCL file of every cycle in use.
     fn cbcl_cycles(&self) -> Result<Vec<CbclCycle>, DemuxError> {
-        let first = self.plan.used.first().map_or(1, |used| used.cycle);
-        let first_folder = format!("{}C{first}.1/", self.folder);
-        let names: Vec<&str> =
-            self.listing.names(&first_folder).filter(|name| name.ends_with(".cbcl")).collect();
+        let names: Vec<String> = self.names_of_calls(".cbcl").collect();
         let mut cycles = Vec::with_capacity(self.plan.used.len());
         for used in &self.plan.used {
             let mut cycle = CbclCycle { files: Vec::new(), places: HashMap::new() };
             for name in &names {
                 let path = format!("{}C{}.1/{name}", self.folder, used.cycle);
-                let bytes = self.there(&path, None, Some(used.cycle))?;
-                let header = self
-                    .cbcl_header(&path, bytes)
-                    .map_err(|damage| self.damaged(None, Some(used.cycle), &path, damage))?;
+                let read = self.there(&path, None, Some(used.cycle)).and_then(|bytes| {
+                    let header = self.cbcl_header(&path, bytes);
+                    let damaged = |damage| self.damaged(None, Some(used.cycle), &path, damage);
+                    Ok((bytes, header.map_err(damaged)?))
+                });
+                let Some((bytes, header)) = self.or_note(read)? else { continue };
                 let file = cycle.files.len();
                 for (at, block) in header.blocks.iter().enumerate() {
                     cycle.places.insert(block.tile, (file, at));
@@ -223,11 +290,11 @@ impl Finder<'_> {
         Header::parse(&bytes, file_bytes)
     }
 
-    fn bcl_tiles(&self, cycle_folder: &str, gzip: bool) -> Vec<u32> {
+    fn bcl_tiles(&self, gzip: bool) -> Vec<u32> {
         let suffix = if gzip { ".bcl.gz" } else { ".bcl" };
         let prefix = format!("s_{}_", self.number);
-        let number = |name: &str| name.strip_prefix(&prefix)?.strip_suffix(suffix)?.parse().ok();
-        let mut tiles: Vec<u32> = self.listing.names(cycle_folder).filter_map(number).collect();
+        let number = |name: String| name.strip_prefix(&prefix)?.strip_suffix(suffix)?.parse().ok();
+        let mut tiles: Vec<u32> = self.names_of_calls(suffix).filter_map(number).collect();
         tiles.sort_unstable();
         tiles
     }
@@ -246,7 +313,8 @@ impl Finder<'_> {
         let mut order = Vec::with_capacity(found.len());
         for tile in self.plan.run.tiles_of(self.number) {
             if !there.contains(&tile) {
-                return Err(DemuxError::NoTile { lane: self.number, tile });
+                self.or_note::<()>(Err(DemuxError::NoTile { lane: self.number, tile }))?;
+                continue;
             }
             if taken.insert(tile) {
                 order.push(tile);
@@ -281,15 +349,16 @@ impl Finder<'_> {
                 true => beside,
                 false => inside,
             };
-            let clusters = self.filter(&path, Some(number))?;
-            let tile = Tile {
-                number,
-                clusters,
-                filter: Arc::from(path),
-                filter_offset: HEADER_BYTES as u64,
-                positions: self.positions(number, clusters, None)?,
-            };
-            found.push(tile);
+            let tile = self.filter(&path, Some(number)).and_then(|clusters| {
+                Ok(Tile {
+                    number,
+                    clusters,
+                    filter: Arc::from(path.as_str()),
+                    filter_offset: HEADER_BYTES as u64,
+                    positions: self.positions(number, clusters, None)?,
+                })
+            });
+            found.extend(self.or_note(tile)?);
         }
         Ok(found)
     }
@@ -380,11 +449,14 @@ impl Finder<'_> {
         }
         for used in &self.plan.used {
             let calls = format!("{}{:04}.bcl.bgzf", self.folder, used.cycle);
-            let calls_bytes = self.there(&calls, None, Some(used.cycle))?;
+            let there = self.there(&calls, None, Some(used.cycle));
+            let Some(calls_bytes) = self.or_note(there)? else { continue };
             let index = format!("{calls}.bci");
             if self.listing.bytes(&index).is_some() {
-                self.cycle_index(&index, calls_bytes, listed.len())
-                    .map_err(|damage| self.damaged(None, Some(used.cycle), &index, damage))?;
+                let read = self.cycle_index(&index, calls_bytes, listed.len());
+                self.or_note(
+                    read.map_err(|damage| self.damaged(None, Some(used.cycle), &index, damage)),
+                )?;
             }
         }
         let filter: Arc<str> = Arc::from(filter_path);
@@ -419,7 +491,7 @@ impl Finder<'_> {
     /// The length of a file that must be there.
     fn there(&self, path: &str, tile: Option<u32>, cycle: Option<u32>) -> Result<u64, DemuxError> {
         self.listing.bytes(path).ok_or_else(|| DemuxError::Missing {
-            place: crate::demux::Place { lane: self.number, tile, cycle },
+            place: Place { lane: self.number, tile, cycle },
             path: path.to_owned(),
         })
     }
@@ -431,7 +503,7 @@ impl Finder<'_> {
         path: &str,
         damage: Damage,
     ) -> DemuxError {
-        let place = crate::demux::Place { lane: self.number, tile, cycle };
+        let place = Place { lane: self.number, tile, cycle };
         DemuxError::Damaged { place, path: path.to_owned(), damage }
     }
 }

@@ -32,3 +32,7 @@ pub const MAX_CLOCS_BYTES: u64 = 256 << 20;
 pub const MAX_ADAPTERS: usize = 64;
 /// Bases of one adapter.
 pub const MAX_ADAPTER_BASES: usize = 1000;
+/// A file of run metrics, in bytes.
+pub const MAX_INTEROP_BYTES: u64 = 512 << 20;
+/// Image channels of a run.
+pub const MAX_CHANNELS: usize = 16;

@@ -3,7 +3,7 @@
 //! Filters and positions of fixed width are read by range, a strip at a time. Only `.clocs`, whose width varies, is read
 //! whole.
 
-use crate::cbcl::Fields;
+use crate::fields::Fields;
 use crate::inflate::Damage;
 use crate::limits;
 

@@ -28,6 +28,10 @@ pub struct PlanOptions {
     pub with_failed_reads: bool,
     /// Leave adapters where they are, also where the sheet asks for them to be trimmed or masked.
     pub without_trimming: bool,
+    /// Go on without what is missing or damaged: calls become N, tiles are left out, and every report says so.
+    pub ignore_missing: bool,
+    /// Also write bcl2fastq's `Stats/Stats.json`.
+    pub stats_json: bool,
     /// Only these lanes.
     pub lanes: Option<BTreeSet<u32>>,
 }
@@ -39,6 +43,8 @@ impl Default for PlanOptions {
             mismatches: None,
             with_failed_reads: false,
             without_trimming: false,
+            ignore_missing: false,
+            stats_json: false,
             lanes: None,
         }
     }

@@ -6,8 +6,10 @@
 use std::fmt::Write;
 
 use crate::barcode::reverse_complement;
+use crate::error::Missing;
 use crate::plan::Plan;
 use crate::source::ReadKind;
+use crate::stats_json::stats_json;
 
 /// Sums over one read of one sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,6 +37,8 @@ pub struct SampleReport {
     pub sample_project: Option<String>,
     /// Its index pairs as in the sheet.
     pub indexes: Vec<(String, String)>,
+    /// For each of them its reads with no, one, and two or more mismatches.
+    pub by_index: Vec<[u64; 3]>,
     /// Reads, counted as clusters.
     pub reads: u64,
     /// Of these, with no, one, and two or more index mismatches.
@@ -84,6 +88,10 @@ pub struct LaneReport {
     pub unknown_is_lower_bound: bool,
     /// Hopped pairs, most frequent first.
     pub hopped: Vec<HoppedPair>,
+    /// Tiles that were left out, where going on was asked for.
+    pub missing_tiles: u64,
+    /// Cycles of tiles whose calls became N, where going on was asked for.
+    pub missing_cycles: u64,
 }
 
 /// What came out of a run.
@@ -93,12 +101,23 @@ pub struct Report {
     pub lanes: Vec<LaneReport>,
     /// What was otherwise than expected and did not stop the work.
     pub warnings: Vec<String>,
+    /// What was left out or became N, the first ten thousand of them.
+    pub missing: Vec<Missing>,
+    /// How many others there were.
+    pub more_missing: u64,
+    /// `IndexMetricsOut.bin`.
+    pub(crate) index_metrics: Vec<u8>,
 }
 
 impl LaneReport {
     /// Reads of the lane.
     pub fn reads(&self) -> u64 {
         self.samples.iter().map(|sample| sample.reads).sum()
+    }
+
+    /// Whether something of the lane was left out or became N.
+    pub fn is_incomplete(&self) -> bool {
+        self.missing_tiles > 0 || self.missing_cycles > 0
     }
 
     /// Reads that match no sample.
@@ -149,17 +168,78 @@ impl Report {
 
     /// Writes every report file, in a fixed order, as path and content.
     pub fn files(&self, plan: &Plan) -> Vec<(String, Vec<u8>)> {
-        let text = |name: &str, body: String| (format!("Reports/{name}"), body.into_bytes());
-        vec![
-            text("Demultiplex_Stats.csv", self.demultiplex_stats()),
-            text("Quality_Metrics.csv", self.quality_metrics()),
-            text("Adapter_Metrics.csv", self.adapter_metrics()),
-            text("Top_Unknown_Barcodes.csv", self.top_unknown()),
-            text("Index_Hopping_Counts.csv", self.hopping()),
-            text("fastq_list.csv", self.fastq_list(plan)),
+        let text = |name: &str, lane_column: usize, body: String| {
+            (format!("Reports/{name}"), self.marked(body, lane_column).into_bytes())
+        };
+        let mut files = vec![
+            text("Demultiplex_Stats.csv", 0, self.demultiplex_stats()),
+            text("Quality_Metrics.csv", 0, self.quality_metrics()),
+            text("Adapter_Metrics.csv", 0, self.adapter_metrics()),
+            text("Top_Unknown_Barcodes.csv", 0, self.top_unknown()),
+            text("Index_Hopping_Counts.csv", 0, self.hopping()),
+            text("fastq_list.csv", 3, self.fastq_list(plan)),
+            ("Reports/IndexMetricsOut.bin".to_owned(), self.index_metrics.clone()),
             ("Reports/RunInfo.xml".to_owned(), plan.run.text().to_vec()),
             ("Reports/SampleSheet.csv".to_owned(), plan.sheet_text.clone()),
-        ]
+        ];
+        if plan.options.stats_json {
+            files.push(("Stats/Stats.json".to_owned(), stats_json(self, plan).into_bytes()));
+        }
+        if self.is_incomplete() {
+            files.push(("Reports/Missing.csv".to_owned(), self.missing_list().into_bytes()));
+        }
+        files
+    }
+
+    /// Whether something was left out or became N.
+    pub fn is_incomplete(&self) -> bool {
+        self.lanes.iter().any(LaneReport::is_incomplete) || !self.missing.is_empty()
+    }
+
+    /// A table with a column that says for each lane what is missing, where anything is.
+    fn marked(&self, table: String, lane_column: usize) -> String {
+        if !self.is_incomplete() {
+            return table;
+        }
+        let mut out = String::with_capacity(table.len() * 2);
+        for (at, row) in table.lines().enumerate() {
+            let number = row.split(',').nth(lane_column).and_then(|lane| lane.parse().ok());
+            let lane = self.lanes.iter().find(|lane| Some(lane.lane) == number);
+            match (at, lane) {
+                (0, _) => line(&mut out, format_args!("{row},Incomplete")),
+                (_, Some(lane)) if lane.is_incomplete() => line(
+                    &mut out,
+                    format_args!(
+                        "{row},{} tiles left out and {} cycles of tiles are N",
+                        lane.missing_tiles, lane.missing_cycles
+                    ),
+                ),
+                _ => line(&mut out, format_args!("{row},")),
+            }
+        }
+        out
+    }
+
+    fn missing_list(&self) -> String {
+        let mut out = String::from("Lane,Tile,Cycle,File,Reason\n");
+        let number = |number: Option<u32>| number.map_or_else(String::new, |n| n.to_string());
+        for missing in &self.missing {
+            let (place, path) = (&missing.place, &missing.path);
+            line(
+                &mut out,
+                format_args!(
+                    "{},{},{},{path},\"{}\"",
+                    place.lane,
+                    number(place.tile),
+                    number(place.cycle),
+                    missing.reason.replace('"', "'"),
+                ),
+            );
+        }
+        if self.more_missing > 0 {
+            line(&mut out, format_args!(",,,,\"and {} more\"", self.more_missing));
+        }
+        out
     }
 
     fn demultiplex_stats(&self) -> String {

@@ -52,6 +52,8 @@ pub struct RunInfo {
     pub lane_count: Option<u32>,
     /// The tiles in the file's order; empty on MiSeq and HiSeq.
     pub tiles: Vec<ListedTile>,
+    /// The image channels' names; older instruments name none.
+    pub channels: Vec<String>,
     text: Vec<u8>,
 }
 
@@ -124,22 +126,30 @@ impl RunInfo {
             reads: Vec::new(),
             lane_count: None,
             tiles: Vec::new(),
+            channels: Vec::new(),
             text: bytes.to_vec(),
         };
         let mut reader = quick_xml::Reader::from_str(text);
         let mut within: Option<Wanted> = None;
+        let mut in_channels = false;
         let mut content = String::new();
         loop {
             match reader.read_event().map_err(RunInfoError::NotXml)? {
                 Event::Start(element) => {
                     found.element(&element)?;
-                    within = Wanted::named(element.local_name().into_inner());
+                    let name = element.local_name().into_inner();
+                    in_channels |= name == "ImageChannels";
+                    within = match name {
+                        "Name" if in_channels => Some(Wanted::Channel),
+                        other => Wanted::named(other),
+                    };
                     content.clear();
                 }
                 Event::Empty(element) => found.element(&element)?,
                 Event::Text(text) if within.is_some() => content.push_str(&text.xml10_content()),
                 Event::CData(text) if within.is_some() => content.push_str(&text),
-                Event::End(_) => {
+                Event::End(element) => {
+                    in_channels &= element.local_name().into_inner() != "ImageChannels";
                     if let Some(wanted) = within.take() {
                         found.content(wanted, content.trim())?;
                     }
@@ -168,6 +178,7 @@ impl RunInfo {
             reads: (1..).zip(reads).map(read).collect(),
             lane_count: None,
             tiles: Vec::new(),
+            channels: Vec::new(),
             text: Vec::new(),
         }
     }
@@ -252,6 +263,11 @@ impl RunInfo {
             Wanted::Flowcell => content.clone_into(&mut self.flowcell),
             Wanted::Instrument => content.clone_into(&mut self.instrument),
             Wanted::Date => content.clone_into(&mut self.date),
+            Wanted::Channel => {
+                if self.channels.len() < limits::MAX_CHANNELS {
+                    self.channels.push(content.chars().take(40).collect());
+                }
+            }
             Wanted::Tile => {
                 let bad = || RunInfoError::BadTile(content.chars().take(40).collect());
                 let (lane, tile) = content.split_once('_').ok_or_else(bad)?;
@@ -298,6 +314,7 @@ enum Wanted {
     Instrument,
     Date,
     Tile,
+    Channel,
 }
 
 impl Wanted {
@@ -356,8 +373,10 @@ mod tests {
     #[test]
     fn tiles_keep_the_order_of_the_file() {
         let text = "<RunInfo><Run><Reads><Read Number='1' NumCycles='5' IsIndexedRead='N'/></Reads>\
-            <Tiles><Tile>1_11101</Tile><Tile>1_21101</Tile><Tile>2_11101</Tile><Tile>1_11102</Tile></Tiles></Run></RunInfo>";
+            <Tiles><Tile>1_11101</Tile><Tile>1_21101</Tile><Tile>2_11101</Tile><Tile>1_11102</Tile></Tiles>\
+            <ImageChannels><Name>Red</Name><Name>Green</Name></ImageChannels><Name>other</Name></Run></RunInfo>";
         let run = RunInfo::parse(text.as_bytes()).unwrap();
+        assert_eq!(run.channels, ["Red", "Green"]);
         assert_eq!(run.tiles_of(1).collect::<Vec<_>>(), [11101, 21101, 11102]);
         assert_eq!(run.lanes(), [1, 2]);
     }

@@ -1,10 +1,11 @@
-//! `chorion identity show`: the public halves of a person's keys.
+//! `chorion identity`, and of it `show`: the public halves of a person's keys.
 
 use clap::{Args, Subcommand, ValueEnum};
-use data_encoding::{BASE64, HEXLOWER};
+use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
 use identity::Identity;
 use serde_json::{Value, json};
 
+use super::messages::{self, OpenArgs, SignArgs};
 use super::{PersonArgs, protect_process};
 use crate::report::{CliError, CliResult, Ui};
 
@@ -12,6 +13,8 @@ use crate::report::{CliError, CliResult, Ui};
 #[derive(Debug, Subcommand)]
 pub(crate) enum IdentityCommand {
     Show(ShowArgs),
+    Sign(SignArgs),
+    Open(OpenArgs),
 }
 
 /// Show the public half of a key, in the form that others read
@@ -22,6 +25,9 @@ pub(crate) struct ShowArgs {
     /// Which key, in which form.
     #[arg(long, value_enum, default_value_t = Format::Json)]
     format: Format,
+    /// The name in the `OpenPGP` certificate, as `Anna Muster <anna@example.org>`; the fingerprint is the same with any.
+    #[arg(long, value_name = "NAME")]
+    user_id: Option<String>,
     #[command(flatten)]
     person: PersonArgs,
 }
@@ -32,6 +38,9 @@ enum Format {
     Card,
     /// The address of the Ethereum account.
     Ethereum,
+    /// The `OpenPGP` certificate in armor, as `gpg --import` takes it.
+    #[value(name = "openpgp")]
+    OpenPgp,
     /// The certificate for mutual TLS, PEM.
     X509,
     /// A line for `authorized_keys` or `allowed_signers`.
@@ -45,6 +54,8 @@ pub(crate) fn identity(command: IdentityCommand, ui: &Ui) -> CliResult {
     protect_process()?;
     match command {
         IdentityCommand::Show(args) => show(&args, *ui),
+        IdentityCommand::Sign(args) => messages::sign(&args, ui),
+        IdentityCommand::Open(args) => messages::open(&args, ui),
     }
 }
 
@@ -61,6 +72,10 @@ fn show(args: &ShowArgs, ui: Ui) -> CliResult {
             ui.line(format_args!("sealing: {}", person.sealing().public()));
         }
         Format::Ethereum => ui.line(ethereum(&person)?.address()),
+        Format::OpenPgp => {
+            let keys = person.openpgp(args.user_id.as_deref());
+            ui.line(keys.armored_certificate().trim_end());
+        }
         Format::X509 => ui.line(person.client_certificate().pem().trim_end()),
         Format::Ssh => ui.line(person.ssh().public_line()),
         Format::Json => {}
@@ -76,11 +91,12 @@ pub(super) fn public_halves(person: &Identity) -> CliResult<Value> {
         "sealing": sealing.to_string(),
         "sealing_fingerprint": HEXLOWER.encode(&sealing.fingerprint()),
         "ethereum": ethereum(person)?.address().to_string(),
+        "openpgp": HEXUPPER.encode(&person.openpgp(None).fingerprint()),
         "x509": BASE64.encode(person.client_certificate().der()),
         "ssh": person.ssh().public_line(),
     }))
 }
 
-fn ethereum(person: &Identity) -> CliResult<identity::EthereumAccount> {
+pub(super) fn ethereum(person: &Identity) -> CliResult<identity::EthereumAccount> {
     person.ethereum().map_err(|error| CliError::new("there is no account").caused_by(error))
 }

@@ -5,6 +5,7 @@
 
 mod keys;
 mod memory;
+mod messages;
 mod terminal;
 mod words;
 

@@ -39,18 +39,28 @@ pub(super) fn read_line() -> CliResult<Option<Zeroizing<String>>> {
     }
 }
 
+/// Words that were typed, and how many rows of the screen they take.
+pub(super) struct Typed {
+    pub(super) text: Zeroizing<String>,
+    pub(super) rows: usize,
+}
+
 /// Reads lines until they hold `words` words or end.
-pub(super) fn read_words(words: usize) -> CliResult<Zeroizing<String>> {
+pub(super) fn read_words(words: usize) -> CliResult<Typed> {
+    let columns = terminal_size::terminal_size_of(io::stderr())
+        .map_or(80, |(width, _height)| usize::from(width.0).max(1));
     let mut all = Zeroizing::new(String::with_capacity(MOST_TYPED_BYTES));
+    let mut rows = 0;
     while all.split_whitespace().count() < words {
         let Some(line) = read_line()? else { break };
         if all.len() + line.len() >= MOST_TYPED_BYTES {
             return Err(CliError::new("what was typed is too long to be twelve words"));
         }
+        rows += line.chars().count().div_ceil(columns).max(1);
         all.push_str(&line);
         all.push(' ');
     }
-    Ok(all)
+    Ok(Typed { text: all, rows })
 }
 
 /// Writes to standard output, past the buffer of the standard library.

@@ -120,7 +120,7 @@ fn print_words(person: &Identity, path: &Path, ui: &Ui) -> CliResult {
 }
 
 fn type_back_once(person: &Identity) -> CliResult {
-    let typed = terminal::read_words(WORD_COUNT)?;
+    let typed = terminal::read_words(WORD_COUNT)?.text;
     match wrong_place(&typed, person.words()) {
         None => Ok(()),
         Some(wrong) => Err(CliError::new(format!("{wrong}, so nothing was kept"))
@@ -148,11 +148,11 @@ fn show_and_type_back(person: &Identity, ui: &Ui) -> CliResult<bool> {
     terminal::wipe_lines(words.len() / 3 + 2)?;
     terminal::write_screen("Now type all twelve, from the paper:\n")?;
     let typed = terminal::read_words(WORD_COUNT)?;
-    if typed.is_empty() {
+    if typed.text.is_empty() {
         return Err(nobody_answers());
     }
-    terminal::wipe_lines(2)?;
-    match wrong_place(&typed, person.words()) {
+    terminal::wipe_lines(1 + typed.rows)?;
+    match wrong_place(&typed.text, person.words()) {
         None => Ok(true),
         Some(wrong) => {
             ui.note(format_args!("{wrong}. Here they are again: correct the paper."));
@@ -239,9 +239,10 @@ fn typed_words() -> CliResult<Words> {
     }
     let typed = terminal::read_words(WORD_COUNT)?;
     if person_is_there {
-        terminal::wipe_lines(2)?;
+        terminal::wipe_lines(1 + typed.rows)?;
     }
-    Words::parse(&typed, &Locked).map_err(|error| refused(&error, &typed, person_is_there))
+    Words::parse(&typed.text, &Locked)
+        .map_err(|error| refused(&error, &typed.text, person_is_there))
 }
 
 /// What is wrong with typed words. The words of the list that are near are said to a person at a terminal, never into a pipe or log.

@@ -20,6 +20,43 @@ pub(crate) fn test_data() -> Option<PathBuf> {
     found
 }
 
+/// A generator of bytes that is the same every time.
+pub(crate) struct Seeded(pub(crate) u64);
+
+impl Seeded {
+    pub(crate) fn next(&mut self) -> u64 {
+        // Xorshift64 (Marsaglia 2003).
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit.max(1) as u64).unwrap()
+    }
+
+    /// A copy with some bytes changed, cut out, put in or repeated.
+    pub(crate) fn mutated(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut out = bytes.to_vec();
+        for _ in 0..=self.below(4) {
+            let at = self.below(out.len());
+            match self.below(5) {
+                0 if !out.is_empty() => out[at] = self.next().to_le_bytes()[0],
+                1 if !out.is_empty() => out[at] ^= 1 << self.below(8),
+                2 => out.truncate(at),
+                3 => out.splice(at..at, self.next().to_le_bytes()).for_each(drop),
+                _ => {
+                    let end = (at + self.below(64)).min(out.len());
+                    let piece = out[at..end].to_vec();
+                    out.splice(at..at, piece).for_each(drop);
+                }
+            }
+        }
+        out
+    }
+}
+
 /// A run folder in memory.
 #[derive(Default, Clone)]
 pub(crate) struct MemorySource(pub(crate) BTreeMap<String, Vec<u8>>);

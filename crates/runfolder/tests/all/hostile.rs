@@ -3,44 +3,7 @@
 use runfolder::dir::{DirSink, DirSource};
 use runfolder::{FastqName, ReadKind, Sink, Source, fuzz};
 
-use crate::common::{Made, run, threads};
-
-/// A generator of bytes that is the same every time.
-struct Seeded(u64);
-
-impl Seeded {
-    fn next(&mut self) -> u64 {
-        // Xorshift64 (Marsaglia 2003).
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit.max(1) as u64).unwrap()
-    }
-
-    /// A copy with some bytes changed, cut out, put in or repeated.
-    fn mutated(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut out = bytes.to_vec();
-        for _ in 0..=self.below(4) {
-            let at = self.below(out.len());
-            match self.below(5) {
-                0 if !out.is_empty() => out[at] = self.next().to_le_bytes()[0],
-                1 if !out.is_empty() => out[at] ^= 1 << self.below(8),
-                2 => out.truncate(at),
-                3 => out.splice(at..at, self.next().to_le_bytes()).for_each(drop),
-                _ => {
-                    let end = (at + self.below(64)).min(out.len());
-                    let piece = out[at..end].to_vec();
-                    out.splice(at..at, piece).for_each(drop);
-                }
-            }
-        }
-        out
-    }
-}
+use crate::common::{Made, Seeded, run, threads};
 
 fn made() -> Made {
     Made {
@@ -65,7 +28,7 @@ fn every_decoder_returns_for_mutations_of_a_small_corpus() {
     let bci = [0u32, 1, 4 << 16 | 4, 0].map(u32::to_le_bytes).concat();
     let gzip = file(".cbcl").split_off(80);
     type Decoder = fn(&[u8]);
-    let corpus: [(Decoder, Vec<u8>); 9] = [
+    let corpus: [(Decoder, Vec<u8>); 12] = [
         (fuzz::run_info, made().run_info()),
         (fuzz::sheet, SHEET.to_vec()),
         (fuzz::sheet, b"sample\tbarcode_1\rA\tACGT\r".to_vec()),
@@ -75,6 +38,16 @@ fn every_decoder_returns_for_mutations_of_a_small_corpus() {
         (fuzz::places, clocs),
         (fuzz::places, bci),
         (fuzz::gzip, gzip),
+        (fuzz::interop, [&[3, 15, 0, 0, 128, 63, 1, 0, 77, 4, 0, 0, b't'][..], &[1; 8]].concat()),
+        (
+            fuzz::interop,
+            [&[7, 20, 1, 3, 2, 17, 11, 18, 29, 25, 30, 40, 37, 1, 0][..], &[1; 18]].concat(),
+        ),
+        (
+            fuzz::interop,
+            [&[2, 1, 0, 77, 4, 0, 0, 1, 0, 3, 0][..], b"ACG", &[9; 8], b"\x01\x00A\x01\x00P"]
+                .concat(),
+        ),
     ];
     let mut seeded = Seeded(0x5eed_0fc0_ffee);
     for (decode, bytes) in corpus {

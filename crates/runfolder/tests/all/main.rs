@@ -8,5 +8,6 @@ mod folders;
 mod generated;
 #[cfg(test)]
 mod hostile;
+mod interop;
 #[cfg(test)]
 mod rules;

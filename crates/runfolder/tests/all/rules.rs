@@ -342,6 +342,332 @@ fn what_is_missing_or_broken_is_named_with_lane_tile_cycle_and_file() {
     }
 }
 
+/// What a run becomes, with something done to it, when going on was asked for.
+fn gone_without(
+    made: &Made,
+    change: impl Fn(&mut MemorySource),
+) -> (MemorySink, runfolder::Report) {
+    let mut source = made.source();
+    change(&mut source);
+    let mut outputs: Vec<_> = [1, 3]
+        .into_iter()
+        .map(|count| {
+            let options = PlanOptions { ignore_missing: true, stats_json: true, ..threads(count) };
+            run(&source, &planned(&made.run_info(), SHEET.as_bytes(), options)).unwrap()
+        })
+        .collect();
+    assert_eq!(outputs[0], outputs[1], "threads change the output");
+    outputs.remove(0)
+}
+
+#[test]
+fn what_is_missing_becomes_n_only_when_asked_for_and_is_marked_in_every_report() {
+    const CYCLE: &str = "Data/Intensities/BaseCalls/L001/C2.1/L001_1.cbcl";
+    let made = two_samples();
+    type Change<'a> = &'a dyn Fn(&mut MemorySource);
+    let broken: [Change<'_>; 4] = [
+        &|source| drop(source.0.remove(CYCLE)),
+        &|source| source.0.get_mut(CYCLE).unwrap().truncate(70),
+        &|source| *source.0.get_mut(CYCLE).unwrap().iter_mut().rev().nth(5).unwrap() ^= 1,
+        &|source| source.put(CYCLE, b"no header".to_vec()),
+    ];
+    for change in broken {
+        let (sink, report) = gone_without(&made, change);
+        assert_eq!(
+            sink.text("P/A_S1_L001_R1_001.fastq.gz"),
+            "@A1:7:FC:1:1101:1010:1005 1:N:0:ACGT+TTTT\nANAC\n+\nF#FF\n\
+             @A1:7:FC:1:1101:1020:1005 1:N:0:ACGA+ATTT\nANAG\n+\nF#FF\n"
+        );
+        let lane = &report.lanes[0];
+        assert_eq!((lane.missing_tiles, lane.missing_cycles), (0, 1));
+        for name in [
+            "Demultiplex_Stats.csv",
+            "Quality_Metrics.csv",
+            "Adapter_Metrics.csv",
+            "Top_Unknown_Barcodes.csv",
+            "Index_Hopping_Counts.csv",
+            "fastq_list.csv",
+        ] {
+            let table = sink.report_text(name);
+            let mut lines = table.lines();
+            assert!(lines.next().unwrap().ends_with(",Incomplete"), "{table}");
+            assert!(
+                lines.all(|line| line.ends_with(",0 tiles left out and 1 cycles of tiles are N")),
+                "{table}"
+            );
+        }
+        let list = sink.report_text("Missing.csv");
+        assert!(
+            list.contains(&format!("\n1,1101,2,{CYCLE},\"")) || list.contains("\n1,1101,2,"),
+            "{list}"
+        );
+        let json = std::str::from_utf8(&sink.reports["Stats/Stats.json"]).unwrap();
+        assert!(json.contains("\"Incomplete\":{\"TilesLeftOut\":0,\"TileCyclesAsN\":1}"), "{json}");
+    }
+    let (sink, report) =
+        gone_without(&made, |source| source.0.retain(|path, _| !path.ends_with(".filter")));
+    assert_eq!((report.lanes[0].missing_tiles, report.lanes[0].reads()), (1, 0));
+    assert!(sink.text("P/A_S1_L001_R1_001.fastq.gz").is_empty());
+    assert!(
+        sink.report_text("Missing.csv")
+            .contains("1,1101,,Data/Intensities/BaseCalls/L001/s_1_1101.filter,\"it is missing\"")
+    );
+    // Nothing missing, no mark.
+    let (sink, report) = gone_without(&made, |_| ());
+    assert!(!report.is_incomplete() && !sink.report_text("fastq_list.csv").contains("Incomplete"));
+    assert!(!sink.reports.contains_key("Reports/Missing.csv"));
+}
+
+#[test]
+fn index_metrics_are_those_of_an_instrument_and_stats_json_those_of_bcl2fastq() {
+    let made = dual(vec![
+        (1, 1101, vec![(true, "AAACACGTTTTTCCCA"), (true, "AAATGGCCAACCCCCT")]),
+        (
+            1,
+            1102,
+            vec![
+                (true, "AAACACGTTTTACCCA"),
+                (true, "CAACACGTTTTTCCCA"),
+                (true, "GGGGGGGGGGGGGGGG"),
+            ],
+        ),
+    ]);
+    let options = PlanOptions { stats_json: true, ..threads(2) };
+    let plan = planned(&made.run_info(), SHEET.as_bytes(), options);
+    let (sink, _) = run(&made.source(), &plan).unwrap();
+    let mut folder = MemorySource::default();
+    folder.put("InterOp/IndexMetricsOut.bin", sink.reports["Reports/IndexMetricsOut.bin"].clone());
+    let metrics =
+        runfolder::interop::summarize(&folder, &RunInfo::parse(&made.run_info()).unwrap()).unwrap();
+    let told: Vec<_> = metrics.indexes[0]
+        .samples
+        .iter()
+        .map(|s| (s.sample.as_str(), s.project.as_str(), s.index.as_str(), s.clusters))
+        .collect();
+    assert_eq!(told, [("A", "P", "ACGT-TTTT", 3), ("B", "Q", "GGCC-AACC", 1)]);
+    let json: serde_json::Value =
+        serde_json::from_slice(&sink.reports["Stats/Stats.json"]).unwrap();
+    assert_eq!((&json["Flowcell"], &json["RunNumber"]), (&"FC".into(), &7.into()));
+    assert_eq!(
+        json["ReadInfosForLanes"][0]["ReadInfos"][1],
+        serde_json::json!({"Number": 2, "NumCycles": 4, "IsIndexedRead": true})
+    );
+    let lane = &json["ConversionResults"][0];
+    assert_eq!((&lane["TotalClustersRaw"], &lane["Yield"]), (&5.into(), &40.into()));
+    assert_eq!(
+        lane["DemuxResults"][0]["IndexMetrics"],
+        serde_json::json!([{"IndexSequence": "ACGT+TTTT", "MismatchCounts": {"0": 2, "1": 1, "2": 0}}])
+    );
+    assert_eq!(lane["DemuxResults"][0]["ReadMetrics"][1]["QualityScoreSum"], 3 * 4 * 37);
+    assert_eq!(lane["Undetermined"]["NumberReads"], 1);
+    assert_eq!(
+        json["UnknownBarcodes"][0],
+        serde_json::json!({"Lane": 1, "Barcodes": {"GGGG+GGGG": 1}})
+    );
+    // Every key of bcl2fastq's own file is there.
+    let Some(data) = crate::common::test_data() else { return };
+    let theirs: serde_json::Value = serde_json::from_slice(
+        &std::fs::read(data.join("runs/reports/bcl2fastq/Stats.json")).unwrap(),
+    )
+    .unwrap();
+    same_keys(&theirs, &json, "");
+}
+
+/// Sees that every object of one has the keys of the first like object of the other.
+fn same_keys(theirs: &serde_json::Value, ours: &serde_json::Value, place: &str) {
+    if place.ends_with("/Barcodes") || place.ends_with("/MismatchCounts") {
+        return;
+    }
+    match (theirs, ours) {
+        (serde_json::Value::Object(theirs), serde_json::Value::Object(ours)) => {
+            for (key, value) in theirs {
+                assert!(ours.contains_key(key), "{place}/{key}");
+                same_keys(value, &ours[key], &format!("{place}/{key}"));
+            }
+        }
+        (serde_json::Value::Array(theirs), serde_json::Value::Array(ours)) => {
+            same_keys(&theirs[0], &ours[0], place);
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn multiqc_reads_the_reports() {
+    let python = std::env::var("CHORION_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let there = std::process::Command::new(&python).args(["-c", "import multiqc"]).output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        println!("skipped: not here ({python} has no multiqc)");
+        return;
+    }
+    let options = PlanOptions { stats_json: true, ..threads(2) };
+    let info =
+        String::from_utf8(two_samples().run_info()).unwrap().replace("<Run ", "<Run Id='run7' ");
+    let plan = planned(info.as_bytes(), SHEET.as_bytes(), options);
+    let (sink, _) = run(&two_samples().source(), &plan).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (path, bytes) in &sink.reports {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    let said = std::process::Command::new(&python)
+        .args([
+            "-m",
+            "multiqc",
+            "--no-version-check",
+            "--no-report",
+            "--data-format",
+            "json",
+            "-m",
+            "bclconvert",
+            "-m",
+            "bcl2fastq",
+        ])
+        .arg("--outdir")
+        .arg(folder.path())
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.status.success(), "{words}");
+    let read = |name: &str| -> serde_json::Value {
+        let path = folder.path().join("multiqc_data").join(name);
+        let bytes = std::fs::read(&path)
+            .unwrap_or_else(|_| panic!("{} is missing: {words}", path.display()));
+        serde_json::from_slice(&bytes).unwrap()
+    };
+    let sources = read("multiqc_data.json")["report_data_sources"].clone();
+    for (module, file) in
+        [("bclconvert", "Reports/Demultiplex_Stats.csv"), ("bcl2fastq", "Stats/Stats.json")]
+    {
+        let found = sources[module].to_string();
+        assert!(found.contains(file), "{module}: {found}");
+    }
+    let sample = read("bclconvert-sample-stats-table.json")["A (L1)"].clone();
+    assert_eq!(
+        (&sample["Perfect index"], &sample["Index"]),
+        (&50.0.into(), &"ACGT-TTTT".into()),
+        "{sample}"
+    );
+    assert_eq!(sample["Mean quality score"], 37.0, "{sample}");
+}
+
+/// A run made at random, with what must come of it computed in the plainest way: one cluster after another, one base after
+/// another.
+#[test]
+fn any_run_gives_its_truth_with_any_threads_in_any_order_of_the_folder() {
+    let mut seeded = crate::common::Seeded(0xc0ff_ee11);
+    for round in 0..60 {
+        let cycles = [1 + seeded.below(12), 4, 4, seeded.below(9)];
+        let clusters = |seeded: &mut crate::common::Seeded| -> Vec<(bool, &'static str)> {
+            (0..seeded.below(300))
+                .map(|_| {
+                    let mut bases: String =
+                        (0..cycles[0]).map(|_| b"ACGTN"[seeded.below(5)] as char).collect();
+                    for index in [["ACGT", "GGCC"], ["TTTT", "AACC"]] {
+                        let mut index = index[seeded.below(2)].as_bytes().to_vec();
+                        for _ in 0..seeded.below(3) {
+                            index[seeded.below(4)] = b"ACGTN"[seeded.below(5)];
+                        }
+                        bases.push_str(std::str::from_utf8(&index).unwrap());
+                    }
+                    bases.extend((0..cycles[3]).map(|_| b"ACGTN"[seeded.below(5)] as char));
+                    // As long as the test program runs, like the literals of other tests.
+                    (seeded.below(4) > 0, &*bases.leak())
+                })
+                .collect()
+        };
+        let places = [(1, 2101), (1, 1101), (2, 1102)];
+        let tiles = places.into_iter().take(1 + seeded.below(3));
+        let tiles: Vec<MadeTile> =
+            tiles.map(|(lane, tile)| (lane, tile, clusters(&mut seeded))).collect();
+        let reads = [(cycles[0], 'N'), (4, 'Y'), (4, 'Y'), (cycles[3], 'N')];
+        let made = Made {
+            reads: reads.iter().map(|(cycles, index)| (*cycles, *index, 'N')).collect(),
+            tiles,
+        };
+        let tolerance = [seeded.below(3), seeded.below(3)].map(|n| u8::try_from(n).unwrap());
+        let mut expected: std::collections::BTreeMap<String, String> =
+            std::collections::BTreeMap::new();
+        for (lane, tile, clusters) in &made.tiles {
+            for (at, (passes, bases)) in clusters.iter().enumerate() {
+                let (first, rest) = bases.split_at(cycles[0]);
+                let (i7, i5, second) = (&rest[..4], &rest[4..8], &rest[8..]);
+                let near = |read: &str, wanted: &str, most: u8| {
+                    read.bytes().zip(wanted.bytes()).filter(|(a, b)| a != b).count()
+                        <= usize::from(most)
+                };
+                let is = |a: &str, b: &str| near(i7, a, tolerance[0]) && near(i5, b, tolerance[1]);
+                let stem = match (is("ACGT", "TTTT"), is("GGCC", "AACC")) {
+                    (true, _) => "P/A_S1",
+                    (_, true) => "Q/B_S2",
+                    _ => "Undetermined_S0",
+                };
+                for (number, sequence) in [(1, first), (2, second)] {
+                    if sequence.is_empty() {
+                        continue;
+                    }
+                    let text = expected
+                        .entry(format!("{stem}_L{lane:03}_R{number}_001.fastq.gz"))
+                        .or_default();
+                    if *passes {
+                        let quality: String = sequence
+                            .chars()
+                            .map(|base| if base == 'N' { '#' } else { 'F' })
+                            .collect();
+                        text.push_str(&format!(
+                            "@A1:7:FC:{lane}:{tile}:{}:1005 {number}:N:0:{i7}+{i5}\n{sequence}\n+\n{quality}\n",
+                            1000 + 10 * at
+                        ));
+                    }
+                }
+            }
+        }
+        let mut outputs = Vec::new();
+        for count in [1, 1 + seeded.below(9)] {
+            let options = PlanOptions { mismatches: Some(tolerance), ..threads(count) };
+            let sheet = SampleSheet::parse(SHEET.as_bytes()).unwrap();
+            // With two mismatches of four bases the two samples could be one: no plan, and that is right too.
+            let Ok(plan) = plan(RunInfo::parse(&made.run_info()).unwrap(), &sheet, options) else {
+                break;
+            };
+            outputs.push(run(&Shuffled(made.source(), seeded.next()), &plan).unwrap());
+        }
+        let [one, many] = &outputs[..] else {
+            assert!(tolerance[0] + tolerance[1] > 2, "round {round}");
+            continue;
+        };
+        assert_eq!(one, many, "round {round}: threads change the output");
+        for (path, text) in &expected {
+            assert_eq!(&one.0.text(path), text, "round {round}: {path}");
+        }
+        let reads: usize = expected.values().map(|text| text.lines().count()).sum();
+        let found: usize = one.0.files.keys().map(|path| one.0.text(path).lines().count()).sum();
+        assert_eq!(found, reads, "round {round}");
+    }
+}
+
+/// A folder whose files are listed in another order.
+struct Shuffled(MemorySource, u64);
+
+impl runfolder::Source for Shuffled {
+    fn list(&self) -> std::io::Result<Vec<runfolder::Entry>> {
+        let mut entries = self.0.list()?;
+        entries.sort_by_key(|entry| {
+            entry
+                .path
+                .bytes()
+                .fold(self.1, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
+        });
+        Ok(entries)
+    }
+
+    fn read_at(&self, path: &str, offset: u64, into: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read_at(path, offset, into)
+    }
+}
+
 #[test]
 fn a_tile_that_run_info_lists_must_be_there_and_one_more_is_kept_with_a_warning() {
     let made = two_samples();
