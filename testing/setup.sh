@@ -3,6 +3,7 @@
 #
 #   testing/setup.sh demo     what the demo runs beside Chorion: the sandbox, and programs that judge its results
 #   testing/setup.sh test     what the tests need: the same, and an Ethereum library in a Python environment under target/
+#   testing/setup.sh browser  what tests in a real browser need: Chromium, and npm packages under target/browser
 #   testing/setup.sh bench    the peers Chorion is measured against, some of them in a Python environment under target/
 #   testing/setup.sh peers    judges of a running hub and of run folders: a TLS scanner, and tools in the same Python environment
 #
@@ -20,6 +21,7 @@ stop() { # stop STATUS SENTENCE HINT
 [ $# -gt 0 ] || set -- demo
 packages=() # "what must be there|the Debian package that brings it"
 python_tools=() # lists of what PyPI is asked for
+browser_packages=no
 package_lists=no
 for profile in "$@"; do
     case $profile in
@@ -41,6 +43,14 @@ for profile in "$@"; do
         package_lists=yes # `chorion app pack` fetches packages with apt-get download
         [ "$profile" = demo ] || python_tools+=(test) # an Ethereum library that judges signatures
         ;;
+    browser)
+        packages+=(
+            "chromium|chromium"
+            "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf|fonts-dejavu-core"
+            "curl|curl"
+        )
+        browser_packages=yes
+        ;;
     bench)
         packages+=(
             "age|age"               # peers in sealing
@@ -61,7 +71,7 @@ for profile in "$@"; do
         )
         python_tools+=(runs hub)
         ;;
-    *) stop 2 "there is no profile '$profile'" "choose among: demo, test, bench, peers" ;;
+    *) stop 2 "there is no profile '$profile'" "choose among: demo, test, browser, peers, bench" ;;
     esac
 done
 
@@ -143,4 +153,13 @@ for list in ${python_tools[@]+"${python_tools[@]}"}; do
     # Last, so that an installation that was cut off is taken up again.
     cp "$wanted" "$done"
 done
+if [ "$browser_packages" = yes ] && ! cmp -s testing/browser/package.json target/browser/installed; then
+    command -v npm >/dev/null || stop 3 "npm is not here, and the tests in a browser need it" "install Node 20 or newer"
+    say "npm packages in target/browser, about 21 MB: $(sed -n 's/^    "\([a-z-]*\)": "\(.*\)".*/\1 \2/p' testing/browser/package.json | tr '\n' ' ')"
+    mkdir -p target/browser
+    cp testing/browser/package.json target/browser/package.json
+    (cd target/browser && npm install --silent --no-audit --no-fund --ignore-scripts </dev/null)
+    # Last, so that an installation that was cut off is taken up again.
+    cp testing/browser/package.json target/browser/installed
+fi
 say "ready for: $*"

@@ -15,6 +15,7 @@ mod ids;
 mod notice;
 mod people;
 mod project;
+mod secret;
 mod session;
 
 pub use app::*;
@@ -28,6 +29,7 @@ pub use ids::*;
 pub use notice::*;
 pub use people::*;
 pub use project::*;
+pub use secret::*;
 pub use session::*;
 
 /// The prefix under which every call is signed.

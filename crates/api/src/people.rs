@@ -130,6 +130,16 @@ pub struct AddKey {
     pub limit: Option<KeyLimit>,
 }
 
+/// `PUT /account/password`: by which name and password the caller's account signs in with a browser.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetPassword {
+    /// The name: 2 to 64 letters, digits and `. _ @ + -`; small and capital letters are one.
+    pub sign_in_name: String,
+    /// The password: at least 12 characters, of any kind.
+    pub password: crate::Secret,
+}
+
 /// `GET /whoami`.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -18,6 +18,7 @@ mod metrics;
 mod notice;
 mod offline;
 mod owner;
+mod password;
 mod people;
 mod project;
 mod report;
@@ -59,7 +60,7 @@ enum Command {
     Whoami,
     /// Look at this machine and the hub, and say what to do.
     Doctor(doctor::DoctorArgs),
-    /// Invite, list and disable accounts.
+    /// Invite, list and disable accounts; set your password for the website.
     #[command(subcommand)]
     Account(people::AccountCommand),
     /// Add, list and revoke keys.

@@ -48,7 +48,7 @@ pub(crate) struct LoginArgs {
     force: bool,
 }
 
-/// What can be done about accounts; operators only.
+/// What can be done about accounts: your own password; the rest for operators only.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountCommand {
     /// Make an account and a one-time code for its first key.
@@ -66,6 +66,8 @@ pub(crate) enum AccountCommand {
         /// Its id.
         account: AccountId,
     },
+    /// Set by which name and password you sign in with a browser.
+    Password(crate::password::PasswordArgs),
 }
 
 /// What can be done about your keys.
@@ -297,6 +299,7 @@ pub(crate) async fn whoami(ui: Ui) -> CliResult {
 pub(crate) async fn account(command: AccountCommand, ui: Ui) -> CliResult {
     let ctx = ClientContext::load(ui)?;
     match command {
+        AccountCommand::Password(args) => crate::password::set(args, ui).await?,
         AccountCommand::Invite { name, operator } => {
             let invitation = ctx.client.invite(&Invite { name, operator }).await?;
             ui.line(format!("account: {} ({})", invitation.account.name, invitation.account.id));

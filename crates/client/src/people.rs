@@ -1,6 +1,6 @@
 //! Accounts and keys.
 
-use api::{Account, AccountId, AddKey, Enrol, Invitation, Invite, Key, KeyId, Whoami};
+use api::{Account, AccountId, AddKey, Enrol, Invitation, Invite, Key, KeyId, SetPassword, Whoami};
 use reqwest::Method;
 
 use crate::connection::Request;
@@ -31,6 +31,11 @@ impl Client {
     pub async fn disable_account(&self, account: AccountId) -> Result<(), ClientError> {
         let path = format!("/accounts/{account}/disable");
         self.call_empty(Request::bare(Method::POST, path).repeatable()).await
+    }
+
+    /// Sets by which name and password the caller's account signs in with a browser.
+    pub async fn set_password(&self, body: &SetPassword) -> Result<(), ClientError> {
+        self.call_empty(Request::bare(Method::PUT, "/account/password").json(body)).await
     }
 
     /// The caller's keys.

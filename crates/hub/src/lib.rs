@@ -1,7 +1,8 @@
 //! The operator's server: accounts, projects, datasets and tasks behind one signed HTTP API.
 //!
 //! It points one way. `http` parses a call and chooses the status code, one file per noun; `app` does what the call asks,
-//! one file per noun; `policy` says who may do what, in one table; `data` is the SQL. Nothing here parses a genomic file,
+//! one file per noun; `policy` says who may do what, in one table; `data` is the SQL. `site` is the website, and uses `app` as
+//! `http` does. Nothing here parses a genomic file,
 //! and nothing here opens a dataset key by itself: keys come and go through the custodian, objects stay sealed.
 //!
 //! [`serve`] opens everything that lasts (database, store, key store, certificate authority, platform key file), answers
@@ -21,6 +22,7 @@ mod names;
 mod open;
 mod policy;
 mod serve;
+mod site;
 mod state;
 #[cfg(test)]
 mod testing;

@@ -156,6 +156,12 @@ actions! {
     NoticeRead = "notice.read", Account;
     /// Says where mail about notices goes.
     NoticeMail = "notice.mail", Account;
+    /// Sets by which name and password its account signs in with a browser.
+    PasswordSet = "account.password", Account;
+    /// Adds a passkey that signs its account in with a browser.
+    PasskeyAdd = "account.passkey.add", Account;
+    /// Removes one.
+    PasskeyRemove = "account.passkey.remove", Account;
     /// Lists events: an operator all, others those of projects they own.
     EventList = "event.list", Account;
     /// Asks why a call was refused.

@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 
+use crate::app::sign_in::SlowDown;
+use crate::app::sign_in::work::Work;
 use crate::data::nonces::NonceLog;
 use crate::data::objects::ObjectLog;
 use crate::engine::Engine;
@@ -33,7 +35,7 @@ use crate::names::Names;
 use crate::open::{Opened, open};
 use crate::state::{Hub, Inner};
 use crate::tls::{Authority, Leaf, RENEW_AFTER, server_config};
-use crate::{HubConfig, StartError, app, engine, gate, http, mail};
+use crate::{HubConfig, StartError, app, engine, gate, http, mail, site};
 
 /// How long the handshake of a connection may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -117,7 +119,13 @@ pub async fn serve(config: HubConfig, ready: oneshot::Sender<Ready>) -> Result<(
         code: code.map(|code| (code.code, code.expires)),
         stop: StopHandle(hub.stopping.clone()),
     });
-    accept(&hub, listener, TlsAcceptor::from(Arc::new(tls)), http::service(hub.clone())).await;
+    accept(
+        &hub,
+        listener,
+        TlsAcceptor::from(Arc::new(tls)),
+        http::service(hub.clone(), site::pages(&hub)),
+    )
+    .await;
 
     hub.background.close();
     if tokio::time::timeout(LAST_WORK, hub.background.wait()).await.is_err() {
@@ -173,6 +181,8 @@ pub(crate) async fn start(
         gate,
         stopping: CancellationToken::new(),
         background: TaskTracker::new(),
+        passwords: Work::new(),
+        slow_down: SlowDown::default(),
         engine: Engine::new(config.vault_program.clone(), config.vaults),
     });
     Ok((hub, leaf, shown))

@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::HubError;
+use crate::app::sign_in::SlowDown;
+use crate::app::sign_in::work::Work;
 use crate::data::{Db, nonces::NonceLog, objects::ObjectLog};
 use crate::gate::Gate;
 use crate::names::Names;
@@ -58,6 +60,10 @@ pub(crate) struct Inner {
     pub(crate) stopping: CancellationToken,
     /// Work that goes on behind the calls; the hub waits for it when it stops.
     pub(crate) background: TaskTracker,
+    /// Where passwords are computed.
+    pub(crate) passwords: Work,
+    /// Failed sign-ins, which make the next try wait.
+    pub(crate) slow_down: SlowDown,
     /// How vaults are started.
     pub(crate) engine: crate::engine::Engine,
 }

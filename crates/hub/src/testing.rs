@@ -19,7 +19,7 @@ use tower::ServiceExt;
 
 use crate::app::projects::own_context;
 use crate::state::Hub;
-use crate::{HubConfig, app, http, serve};
+use crate::{HubConfig, app, http, serve, site};
 
 /// The name by which tests call the hub.
 pub(crate) const AUTHORITY: &str = "localhost:8470";
@@ -70,7 +70,7 @@ impl TestHub {
         let (hub, ..) = serve::start(&config, config.listen, Arc::new(now)).await.unwrap();
         let code = app::accounts::first_code(&hub).await.unwrap().map(|code| code.code);
         app::projects::finish_deletions(&hub).await.unwrap();
-        Self { router: http::service(hub.clone()), hub, code, clock, directory }
+        Self { router: http::service(hub.clone(), site::pages(&hub)), hub, code, clock, directory }
     }
 
     /// Stops the hub and starts it again on the same data.

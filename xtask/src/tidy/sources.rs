@@ -6,7 +6,8 @@ use super::{Complaint, Page};
 const LONGEST: usize = 900;
 
 /// Crates that take bytes, time and randomness as arguments.
-const PURE_CRATES: &[&str] = &["api", "attest", "dataset", "identity", "proof", "seal"];
+const PURE_CRATES: &[&str] =
+    &["api", "attest", "credential", "dataset", "identity", "proof", "seal"];
 
 /// What opens a file, a socket or a clock.
 const WORLD: &[&str] = &[

@@ -141,6 +141,7 @@ pub(crate) fn whoami(hub: &Hub, caller: &Caller) -> Result<Whoami, HubError> {
         Who::Account { account, key } | Who::Instrument { account, key, .. } => {
             Ok(Whoami { account: account.clone(), key: key.clone(), hub: hub.info() })
         }
+        Who::Browser { .. } => Err(HubError::bad_request("a browser has no key to tell of")),
         Who::Vault { task, .. } => Err(HubError::not_found("account of the vault of task", task)),
     }
 }
@@ -197,6 +198,7 @@ pub(crate) async fn disable(
     if data::accounts::disable(&mut tx, id, caller.at).await? {
         account.disabled = Some(caller.at);
         data::codes::remove_for(&mut tx, id).await?;
+        data::browsers::end_all(&mut tx, id).await?;
         let event = caller.event(Action::AccountDisable.act(), object("account", id), None);
         data::events::record(&mut tx, &event).await?;
     }

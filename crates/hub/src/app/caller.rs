@@ -7,6 +7,7 @@ use api::{
     Time,
 };
 use proof::PublicKey;
+use uuid::Uuid;
 
 use crate::HubError;
 use crate::data::events::NewEvent;
@@ -33,6 +34,13 @@ pub(crate) enum Who {
         key: Key,
         /// Who is signed on there now.
         technician: Option<AccountId>,
+    },
+    /// A person in a signed-in browser: no key, and everything that a person's key may.
+    Browser {
+        /// The account.
+        account: api::Account,
+        /// The session, as pages call it.
+        browser: Uuid,
     },
     /// The receipt key of a vault, known for its task alone.
     Vault {
@@ -66,9 +74,9 @@ impl Caller {
     /// technician's at an instrument. Where nobody is signed on it is the instrument's, which finds no project.
     pub(crate) const fn account(&self) -> AccountId {
         match &self.who {
-            Who::Account { account, .. } | Who::Instrument { account, technician: None, .. } => {
-                account.id
-            }
+            Who::Account { account, .. }
+            | Who::Browser { account, .. }
+            | Who::Instrument { account, technician: None, .. } => account.id,
             Who::Instrument { technician: Some(technician), .. } => *technician,
             Who::Vault { owner, .. } => *owner,
         }
@@ -77,7 +85,7 @@ impl Caller {
     /// The vault's task, if a vault calls.
     pub(crate) const fn task(&self) -> Option<TaskId> {
         match &self.who {
-            Who::Account { .. } | Who::Instrument { .. } => None,
+            Who::Account { .. } | Who::Browser { .. } | Who::Instrument { .. } => None,
             Who::Vault { task, .. } => Some(*task),
         }
     }
@@ -91,7 +99,9 @@ impl Caller {
             Who::Account { key: Key { limit: Some(limit), .. }, .. } => {
                 Actor::Limited { scope: limit.scope }
             }
-            Who::Account { account, .. } => Actor::Person { operator: account.operator },
+            Who::Account { account, .. } | Who::Browser { account, .. } => {
+                Actor::Person { operator: account.operator }
+            }
             Who::Instrument { .. } => Actor::Instrument,
             Who::Vault { .. } => Actor::Vault,
         }
@@ -103,7 +113,7 @@ impl Caller {
             Who::Account { key, .. } => {
                 key.limit.as_ref().and_then(|limit| limit.projects.as_ref()).map(|_| key.id)
             }
-            Who::Instrument { .. } | Who::Vault { .. } => None,
+            Who::Browser { .. } | Who::Instrument { .. } | Who::Vault { .. } => None,
         };
         Viewer { account: self.account(), key }
     }
@@ -116,7 +126,7 @@ impl Caller {
                 .as_ref()
                 .and_then(|limit| limit.projects.as_ref())
                 .is_none_or(|projects| projects.contains(&project)),
-            Who::Instrument { .. } | Who::Vault { .. } => true,
+            Who::Browser { .. } | Who::Instrument { .. } | Who::Vault { .. } => true,
         }
     }
 
@@ -131,7 +141,9 @@ impl Caller {
     /// How events name this caller.
     pub(crate) fn name(&self) -> String {
         match &self.who {
-            Who::Account { account, .. } => object("account", account.id),
+            Who::Account { account, .. } | Who::Browser { account, .. } => {
+                object("account", account.id)
+            }
             Who::Instrument { id, .. } => object("instrument", id),
             Who::Vault { task, .. } => object("vault", task),
         }

@@ -41,7 +41,7 @@ pub(crate) async fn standing(
     dataset: &Dataset,
 ) -> Result<Standing, HubError> {
     match &caller.who {
-        Who::Account { account, .. } => {
+        Who::Account { account, .. } | Who::Browser { account, .. } => {
             let maker = dataset.owner == account.id;
             super::projects::member(at, caller, dataset.project, maker).await
         }
@@ -86,7 +86,7 @@ pub(crate) async fn opened(hub: &Hub, dataset: &Dataset) -> Result<Option<Opened
 /// The dataset with its name opened, where the custodian lets the hub and a person or an instrument asks. A name that
 /// does not open is no reason to hide the dataset: it stays sealed, and the log says so.
 pub(crate) async fn named(hub: &Hub, caller: &Caller, mut dataset: Dataset) -> Dataset {
-    if matches!(caller.who, Who::Account { .. } | Who::Instrument { .. }) {
+    if matches!(caller.who, Who::Account { .. } | Who::Browser { .. } | Who::Instrument { .. }) {
         match opened(hub, &dataset).await {
             Ok(Some(key)) => {
                 let name = key.open_label(NAME, &dataset.label.0).ok();
@@ -135,7 +135,7 @@ pub(crate) async fn create(
         kind: body.kind,
         project: body.project,
         owner: caller.account(),
-        writer: super::manifests::signing_key(caller),
+        writer: super::manifests::signing_key(caller)?,
         label: &body.label,
         settings: body.settings.as_ref(),
         parent: body.parent,

@@ -77,7 +77,7 @@ pub(super) fn calling(caller: &Caller, action: Action) -> Result<InstrumentId, H
     caller.may_here(action)?;
     match &caller.who {
         Who::Instrument { id, .. } => Ok(*id),
-        Who::Account { .. } | Who::Vault { .. } => {
+        Who::Account { .. } | Who::Browser { .. } | Who::Vault { .. } => {
             Err(HubError::conflict("nobody signs on here: this key is no enrolled instrument's")
                 .hint("an operator enrols one: `chorion instrument enrol NAME`"))
         }

@@ -20,11 +20,15 @@ use crate::state::Hub;
 /// How many objects of an index are read into memory at most: an index of a million files is a few of them.
 const MOST_INDEX_BYTES: u64 = 512 * 1024 * 1024;
 
-/// The key that signed the call: the one whose manifests count, because policy let it write.
-pub(crate) fn signing_key(caller: &Caller) -> KeyId {
+/// The key that signed the call: the one whose manifests count, because policy let it write. A browser signs nothing.
+pub(crate) fn signing_key(caller: &Caller) -> Result<KeyId, HubError> {
     match &caller.who {
-        Who::Account { key, .. } | Who::Instrument { key, .. } => key.id,
-        Who::Vault { key, .. } => key.id(),
+        Who::Account { key, .. } | Who::Instrument { key, .. } => Ok(key.id),
+        Who::Vault { key, .. } => Ok(key.id()),
+        Who::Browser { .. } => {
+            Err(HubError::bad_request("a browser has no key that writes datasets")
+                .hint("use the command line: its key signs what it writes"))
+        }
     }
 }
 
@@ -110,7 +114,7 @@ fn open(
     let id = kept.dataset.id;
     let (manifest, signer) = open_statement::<Manifest>(signed)
         .map_err(|e| HubError::bad_request(format!("the manifest does not count: {e}")))?;
-    if signer.id() != signing_key(caller) {
+    if signer.id() != signing_key(caller)? {
         return Err(HubError::new(
             ErrorCode::Forbidden,
             format!(

@@ -19,6 +19,7 @@ pub(crate) mod objects;
 pub(crate) mod refusals;
 pub(crate) mod runs;
 pub(crate) mod sessions;
+pub(crate) mod sign_in;
 pub(crate) mod store_admin;
 pub(crate) mod tasks;
 

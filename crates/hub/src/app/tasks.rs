@@ -53,7 +53,7 @@ pub(crate) async fn project_standing(
 /// What the caller is to a task.
 async fn standing(at: &mut Connection, caller: &Caller, kept: &Kept) -> Result<Standing, HubError> {
     match &caller.who {
-        Who::Account { account, .. } => {
+        Who::Account { account, .. } | Who::Browser { account, .. } => {
             let maker = kept.task.owner == account.id;
             super::projects::member(at, caller, kept.project, maker).await
         }
@@ -114,9 +114,9 @@ pub(crate) async fn queue_demultiplex(
         // Whoever is signed on at the instrument when its last byte arrives need not be the one whose run it is.
         owner: match &caller.who {
             Who::Instrument { .. } => run.owner,
-            Who::Account { .. } | Who::Vault { .. } => caller.account(),
+            Who::Account { .. } | Who::Browser { .. } | Who::Vault { .. } => caller.account(),
         },
-        key: super::manifests::signing_key(caller),
+        key: super::manifests::signing_key(caller)?,
         settings,
         requeue: settings.is_some(),
         inputs: &[("run".to_owned(), run.id)],
@@ -147,7 +147,7 @@ pub(crate) async fn queue_reseal(
             session: None,
             project,
             owner: caller.account(),
-            key: super::manifests::signing_key(caller),
+            key: super::manifests::signing_key(caller)?,
             settings: None,
             requeue: false,
             inputs: &[("dataset".to_owned(), id)],
@@ -520,7 +520,8 @@ async fn receipt_holds(
     };
     let (receipt, signer) =
         open_statement::<Receipt>(&body.receipt).map_err(|error| wrong(&error.to_string()))?;
-    if Some(signer.id()) != kept.vault_key || signer.id() != super::manifests::signing_key(caller) {
+    if Some(signer.id()) != kept.vault_key || signer.id() != super::manifests::signing_key(caller)?
+    {
         return Err(wrong("another key signed it than the one that the evidence binds"));
     }
     if receipt.hub != hub.id || receipt.task != id || receipt.kind != kept.task.kind {

@@ -59,6 +59,14 @@ pub(crate) async fn disable(
     Ok(done.rows_affected() == 1)
 }
 
+/// Whether the account is there and not disabled.
+pub(crate) async fn is_in_force(at: &mut Connection, id: AccountId) -> Result<bool, HubError> {
+    Ok(sqlx::query_scalar("SELECT count(*) > 0 FROM accounts WHERE id = $1 AND disabled IS NULL")
+        .bind(id.to_string())
+        .fetch_one(at)
+        .await?)
+}
+
 /// How many accounts that run this hub are not disabled and have a key in force that is not limited.
 pub(crate) async fn working_operators(at: &mut Connection) -> Result<i64, HubError> {
     Ok(sqlx::query_scalar(

@@ -36,6 +36,21 @@ pub(crate) async fn take(
     row.map(|(account,)| account.as_deref().map(parsed).transpose()).transpose()
 }
 
+/// Whether there is such a code in time, for an account that was invited.
+pub(crate) async fn is_for_somebody(
+    at: &mut Connection,
+    hash: Digest,
+    now: Time,
+) -> Result<bool, HubError> {
+    Ok(sqlx::query_scalar(
+        "SELECT count(*) > 0 FROM codes WHERE hash = $1 AND expires > $2 AND account IS NOT NULL",
+    )
+    .bind(hash.to_string())
+    .bind(micros(now))
+    .fetch_one(at)
+    .await?)
+}
+
 /// Forgets codes that have expired, and those for a first operator.
 pub(crate) async fn sweep(at: &mut Connection, now: Time) -> Result<(), HubError> {
     sqlx::query("DELETE FROM codes WHERE expires <= $1 OR account IS NULL")

@@ -10,6 +10,7 @@
 pub(crate) mod accounts;
 pub(crate) mod apps;
 pub(crate) mod blocks;
+pub(crate) mod browsers;
 pub(crate) mod cards;
 pub(crate) mod codes;
 pub(crate) mod datasets;
@@ -23,10 +24,13 @@ pub(crate) mod meta;
 pub(crate) mod nonces;
 pub(crate) mod notices;
 pub(crate) mod objects;
+pub(crate) mod passkeys;
+pub(crate) mod passwords;
 pub(crate) mod projects;
 pub(crate) mod sessions;
 pub(crate) mod tasks;
 pub(crate) mod transfers;
+pub(crate) mod tries;
 
 use std::path::Path;
 use std::str::FromStr;

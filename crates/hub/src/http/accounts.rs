@@ -1,8 +1,9 @@
 //! Enrolment, accounts and who one is.
 
-use api::{Account, AccountId, Enrol, Invitation, Invite, Page, Whoami};
+use api::{Account, AccountId, Enrol, Invitation, Invite, Page, SetPassword, Whoami};
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -20,6 +21,7 @@ pub(crate) fn routes() -> OpenApiRouter<Hub> {
         .routes(routes!(whoami))
         .routes(routes!(list, invite))
         .routes(routes!(disable))
+        .routes(routes!(set_password))
 }
 
 /// Enrols the first key of an account against a one-time code. Signed by the key it enrols.
@@ -76,4 +78,16 @@ async fn disable(
     Id(id): Id<AccountId>,
 ) -> Result<Json<Account>, HubError> {
     app::accounts::disable(&hub, &caller, id).await.map(Json)
+}
+
+/// Sets by which name and password the caller's account signs in with a browser. Every signed-in browser is signed out.
+#[utoipa::path(put, path = "/account/password", tag = "account", request_body = SetPassword,
+    responses((status = 204)))]
+async fn set_password(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Body(body): Body<SetPassword>,
+) -> Result<StatusCode, HubError> {
+    app::sign_in::password::set(&hub, &caller, body).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -64,9 +64,9 @@ pub(crate) struct Presented {
 
 /// The call's id and the moment it arrived; `finish` puts it in.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Arrival {
-    pub(super) request: RequestId,
-    pub(super) at: Time,
+pub(crate) struct Arrival {
+    pub(crate) request: RequestId,
+    pub(crate) at: Time,
 }
 
 /// The largest body that a call takes.
@@ -85,7 +85,11 @@ pub(super) async fn layer(State(hub): State<Hub>, request: Request, next: Next) 
         return open::options();
     }
     let under_api = path == "/api" || path.starts_with("/api/");
-    if open::is_open(method, path) || !under_api {
+    if !under_api && !open::is_open(method, path) {
+        // Pages have sessions and forms of their own (`site`), and bound what they read.
+        return next.run(request).await;
+    }
+    if open::is_open(method, path) {
         // An unsigned call has no body that anybody would read.
         let (parts, _body) = request.into_parts();
         return next.run(Request::from_parts(parts, Body::empty())).await;
@@ -333,7 +337,7 @@ fn covered(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, HubError> {
 }
 
 /// The authority that the caller wrote: in the URI for HTTP/2, in `Host` before it.
-fn authority(parts: &Parts) -> Result<&str, HubError> {
+pub(crate) fn authority(parts: &Parts) -> Result<&str, HubError> {
     let host = one(&parts.headers, "host")?;
     if let Some(authority) = parts.uri.authority() {
         // Two names for one call: whoever stands between could route by the one and we by the other.

@@ -28,6 +28,10 @@ const RATE: HeaderName = HeaderName::from_static("ratelimit");
 /// How many seconds a caller waits before it tries again what storage could not take.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
+/// Marks an answer that is no success and has its words already: a page. The error is beside it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Drawn;
+
 pub(super) async fn layer(State(hub): State<Hub>, mut request: Request, next: Next) -> Response {
     let arrival = Arrival { request: RequestId::generate(), at: hub.now() };
     request.extensions_mut().insert(arrival);
@@ -45,10 +49,12 @@ pub(super) async fn layer(State(hub): State<Hub>, mut request: Request, next: Ne
             .unwrap_or_else(|| bare(response.status(), &method, &path));
         let caller = response.extensions_mut().remove::<Caller>();
         refuse(&hub, &error, caller.as_ref(), arrival, &method, &path).await;
-        let ends = response.headers().contains_key(CONNECTION);
-        response = problem(&error, arrival.request, &hub);
-        if ends {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        if response.extensions_mut().remove::<Drawn>().is_none() {
+            let ends = response.headers().contains_key(CONNECTION);
+            response = problem(&error, arrival.request, &hub);
+            if ends {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
         }
     }
     let headers = response.headers_mut();

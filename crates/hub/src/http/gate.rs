@@ -74,6 +74,7 @@ fn key_of(caller: &Caller) -> Option<KeyId> {
     match &caller.who {
         Who::Account { key, .. } | Who::Instrument { key, .. } => Some(key.id),
         Who::Vault { key, .. } => Some(key.id()),
+        Who::Browser { .. } => None,
     }
 }
 

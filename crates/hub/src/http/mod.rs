@@ -12,7 +12,7 @@ mod blocks;
 mod datasets;
 mod device;
 pub(crate) mod extract;
-mod finish;
+pub(crate) mod finish;
 mod gate;
 mod instruments;
 mod keys;
@@ -30,14 +30,13 @@ mod tasks;
 mod transfers;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::HubError;
 use crate::state::Hub;
 
 /// What stands at the head of the document of all calls.
@@ -88,6 +87,12 @@ pub fn openapi() -> String {
             operation.iter_mut().for_each(complete);
         }
     }
+    let description = document.info.description.get_or_insert_default();
+    description.push_str(" These answer unsigned:");
+    for open::Open { method, path, because } in open::OPEN {
+        description.push_str(&format!(" `{method} {path}` ({because});"));
+    }
+    description.push_str(" and the website's pages (`spec/unsigned.md`).");
     let mut text = document
         .to_pretty_json()
         .expect("the document serializes because it holds texts, lists and records");
@@ -110,14 +115,12 @@ fn complete(operation: &mut Operation) {
     operation.responses.responses.insert("default".to_owned(), refusal.into());
 }
 
-/// The whole service.
-pub(crate) fn service(hub: Hub) -> Router {
+/// The whole service: the calls, and beside them `pages`, which answer whatever no call does.
+pub(crate) fn service(hub: Hub, pages: Router<Hub>) -> Router {
     nouns()
         .split_for_parts()
         .0
-        .fallback(async |State(_): State<Hub>, uri: http::Uri| {
-            HubError::not_found("such path as", uri.path())
-        })
+        .merge(pages)
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(hub.clone(), auth::layer))
         .layer(from_fn_with_state(hub.clone(), gate::layer))

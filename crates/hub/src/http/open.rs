@@ -1,4 +1,4 @@
-//! What answers without a signature: this list, `spec/unsigned.md`, and nothing else. A test compares the two.
+//! What answers without a signature: this list, the pages of `site`, `spec/unsigned.md`, and nothing else. A test compares them.
 
 use std::sync::LazyLock;
 
@@ -18,7 +18,7 @@ use crate::state::Hub;
 pub(crate) struct Open {
     /// The method.
     pub(crate) method: &'static str,
-    /// The exact path; `*` is any.
+    /// The path, with its variable parts in braces; `*` is any.
     pub(crate) path: &'static str,
     /// Why.
     pub(crate) because: &'static str,
@@ -26,7 +26,6 @@ pub(crate) struct Open {
 
 /// The list.
 pub(crate) const OPEN: &[Open] = &[
-    Open { method: "GET", path: "/", because: "says what this is and where its description lies" },
     Open {
         method: "GET",
         path: "/health",
@@ -64,23 +63,8 @@ pub(crate) fn brings_its_key(method: &Method, path: &str) -> bool {
 
 pub(super) fn routes() -> OpenApiRouter<Hub> {
     OpenApiRouter::default()
-        .routes(routes!(root))
         .routes(routes!(health))
         .route("/openapi.json", axum::routing::get(document))
-}
-
-#[utoipa::path(get, path = "/", tag = "hub",
-    responses((status = 200, body = String, content_type = "text/plain")))]
-async fn root(State(hub): State<Hub>) -> String {
-    let mut text = format!(
-        "This is Chorion hub {} ({}). Every call is signed but these:\n",
-        hub.id,
-        env!("CARGO_PKG_VERSION")
-    );
-    for Open { method, path, because } in OPEN {
-        text.push_str(&format!("{:<18} {because}\n", format!("{method} {path}")));
-    }
-    text
 }
 
 #[utoipa::path(get, path = "/health", tag = "hub", responses((status = 200, body = Health)))]
@@ -111,9 +95,12 @@ mod tests {
     #[test]
     fn the_page_of_the_specification_has_the_same_list() {
         let page = include_str!("../../../../spec/unsigned.md");
-        let rows: Vec<(String, String)> = page
+        // All tables but that of the calls which bring their key.
+        let (calls, rest) = page.split_once("Four calls").unwrap();
+        let (_, pages) = rest.split_once("## Pages").unwrap();
+        let rows: Vec<(String, String)> = calls
             .lines()
-            .take_while(|line| !line.starts_with("Four calls"))
+            .chain(pages.lines())
             .filter_map(|line| line.strip_prefix("| `"))
             .filter_map(|line| {
                 let (call, because) = line.split_once("` | ")?;
@@ -122,6 +109,7 @@ mod tests {
             .collect();
         let list: Vec<(String, String)> = OPEN
             .iter()
+            .chain(crate::site::PAGES)
             .map(|open| (format!("{} {}", open.method, open.path), open.because.to_owned()))
             .collect();
         assert_eq!(rows, list);

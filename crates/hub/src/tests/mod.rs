@@ -2,6 +2,7 @@
 
 mod abuse;
 mod calls;
+mod chromium;
 mod coverage;
 mod datasets;
 mod devices;
@@ -9,6 +10,7 @@ mod hostile;
 mod keys;
 mod material;
 mod notices;
+mod pages;
 mod people;
 mod projects;
 mod refusals;

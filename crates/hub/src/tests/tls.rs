@@ -11,14 +11,14 @@ use tokio::sync::oneshot;
 
 use crate::{HubConfig, Ready, StartError, serve};
 
-struct Serving {
-    ready: Ready,
+pub(super) struct Serving {
+    pub(super) ready: Ready,
     ended: tokio::task::JoinHandle<Result<(), StartError>>,
     _directory: tempfile::TempDir,
 }
 
 impl Serving {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = HubConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -30,7 +30,7 @@ impl Serving {
         Self { ready: started.await.unwrap(), ended, _directory: directory }
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.ready.stop.stop();
         self.ended.await.unwrap().unwrap();
     }

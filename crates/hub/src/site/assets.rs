@@ -1,0 +1,54 @@
+//! The style, the script and the icon, compiled in. Their names hold the hash of their bytes, so a browser may keep them for
+//! ever and never shows a page with the style of another version.
+
+use std::sync::LazyLock;
+
+use axum::extract::Path;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+
+use crate::HubError;
+
+/// A file that pages name.
+#[derive(Debug)]
+pub(super) struct Asset {
+    /// Its path, hash included.
+    pub(super) path: String,
+    media_type: &'static str,
+    bytes: &'static [u8],
+}
+
+impl Asset {
+    fn new(stem: &str, end: &str, media_type: &'static str, bytes: &'static [u8]) -> Self {
+        let hash = proof::sha256(bytes).to_string();
+        let short = hash.get(..16).unwrap_or(&hash);
+        Self { path: format!("/assets/{stem}-{short}.{end}"), media_type, bytes }
+    }
+}
+
+/// The style.
+pub(super) static STYLE: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("site", "css", "text/css; charset=utf-8", include_bytes!("../../assets/site.css"))
+});
+/// The script: what passkeys need, and nothing else.
+pub(super) static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
+    let bytes = include_bytes!("../../assets/passkey.js");
+    Asset::new("passkey", "js", "text/javascript; charset=utf-8", bytes)
+});
+/// The icon.
+pub(super) static ICON: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("icon", "svg", "image/svg+xml", include_bytes!("../../assets/icon.svg"))
+});
+
+/// Serves one of them under its own name.
+pub(super) async fn file(Path(name): Path<String>) -> Result<Response, HubError> {
+    let path = format!("/assets/{name}");
+    let all = [&*STYLE, &*SCRIPT, &*ICON];
+    let asset = all
+        .into_iter()
+        .find(|asset| asset.path == path)
+        .ok_or_else(|| HubError::not_found("such path as", &path))?;
+    let headers =
+        [(CONTENT_TYPE, asset.media_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
+    Ok((headers, asset.bytes).into_response())
+}

@@ -1,0 +1,78 @@
+//! The website: pages drawn by the server, which work without a script and load nothing from anywhere else.
+//!
+//! A page asks `app` for what it shows and does, as the calls of `http` do, so our own pages prove the API. What a browser
+//! holds is a cookie (`app::sign_in`); every form carries a token that follows from that cookie, and is taken only from a
+//! page of this hub. Acts that cannot be undone take a [`guard::FreshSession`], which only somebody who proved to be there
+//! within minutes has: a handler that asks for it cannot forget to check.
+
+mod account;
+mod assets;
+mod device;
+mod guard;
+mod home;
+mod passkey;
+mod sign_in;
+mod view;
+mod visit;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+
+use crate::HubError;
+#[cfg(test)]
+use crate::http::open::Open;
+use crate::state::Hub;
+
+/// One list makes both the routes and what `spec/unsigned.md` says of them, so that no page answers that is not in it.
+macro_rules! pages {
+    ($($method:ident $verb:literal $path:literal $handler:path, $because:literal;)+) => {
+        /// Every page and form: none of them is signed.
+        #[cfg(test)]
+        pub(crate) const PAGES: &[Open] = &[
+            $(Open { method: $verb, path: $path, because: $because },)+
+        ];
+
+        fn routes() -> Router<Hub> {
+            Router::new()$(.route($path, $method($handler)))+
+        }
+    };
+}
+
+pages! {
+    get "GET" "/" home::page, "the first page says what this is";
+    get "GET" "/assets/{file}" assets::file, "style, script and icon are the same for everybody";
+    get "GET" "/sign-in" sign_in::page, "nobody is signed in before";
+    post "POST" "/sign-in" sign_in::with_password, "a name and a password; form token, tries are slowed down";
+    get "GET" "/first-password" sign_in::first_page, "nobody is signed in before";
+    post "POST" "/first-password" sign_in::first, "a one-time code; form token";
+    get "GET" "/confirm" sign_in::confirm_page, "session; asks who is there once more";
+    post "POST" "/confirm" sign_in::confirm, "session, form token, password";
+    post "POST" "/sign-out" sign_in::sign_out, "session, form token";
+    get "GET" "/device" device::page, "session; the code that a machine shows is typed here";
+    post "POST" "/device" device::look, "session, form token, fresh sign-in";
+    post "POST" "/device/approve" device::approve, "session, form token, fresh sign-in";
+    post "POST" "/device/refuse" device::refuse, "session, form token";
+    get "GET" "/account" account::page, "session";
+    get "GET" "/account/password" account::password_page, "session, fresh sign-in";
+    post "POST" "/account/password" account::password, "session, form token, fresh sign-in";
+    post "POST" "/sign-in/passkey/options" passkey::options, "form token; what a browser asks a passkey";
+    post "POST" "/sign-in/passkey" passkey::sign_in, "a passkey's signature; form token";
+    post "POST" "/confirm/passkey" passkey::confirm, "session, form token, a passkey's signature";
+    get "GET" "/account/passkeys/add" passkey::add_page, "session, fresh sign-in";
+    post "POST" "/account/passkeys/options" passkey::options_to_add, "session, form token, fresh sign-in";
+    post "POST" "/account/passkeys" passkey::add, "session, form token, fresh sign-in";
+    get "GET" "/account/passkeys/{id}/remove" passkey::remove_page, "session, fresh sign-in";
+    post "POST" "/account/passkeys/{id}/remove" passkey::remove, "session, form token, fresh sign-in";
+    post "POST" "/account/browsers/{id}/end" account::end_browser, "session, form token";
+    post "POST" "/account/browsers/end-others" account::end_others, "session, form token";
+    get "GET" "/account/keys/{id}/revoke" account::revoke_page, "session, fresh sign-in";
+    post "POST" "/account/keys/{id}/revoke" account::revoke, "session, form token, fresh sign-in";
+}
+
+/// The pages, and the answer to whatever is not there.
+pub(crate) fn pages(hub: &Hub) -> Router<Hub> {
+    routes()
+        .fallback(async |uri: http::Uri| HubError::not_found("such path as", uri.path()))
+        .layer(from_fn_with_state(hub.clone(), visit::layer))
+}

@@ -1,0 +1,198 @@
+//! Around every page: who visits, and under which rules the browser shows what comes back.
+
+use std::sync::Arc;
+
+use api::ErrorCode;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header::{
+    CONTENT_SECURITY_POLICY, COOKIE, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, USER_AGENT,
+};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::view;
+use crate::HubError;
+use crate::app::Caller;
+use crate::app::sign_in::{self, Browser, Token, Visitor};
+use crate::http::auth::{Arrival, Peer, authority};
+use crate::http::finish::Drawn;
+use crate::state::Hub;
+
+/// The cookie of a session. The prefix has browsers take it only over TLS, for this host alone and for every path.
+pub(super) const SESSION: &str = "__Host-chorion";
+/// The cookie that a browser gets with its first form, before anybody has signed in.
+pub(super) const VISIT: &str = "__Host-chorion-visit";
+
+/// What a page may load and do: nothing but what this hub serves, no inline style or script, no frame around it.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
+     require-trusted-types-for 'script'; trusted-types 'none'",
+);
+/// Features of browsers that a page may use: passkeys.
+const FEATURES: HeaderValue = HeaderValue::from_static(
+    "publickey-credentials-get=(self), publickey-credentials-create=(self), camera=(), geolocation=(), \
+     microphone=(), payment=(), usb=(), serial=(), bluetooth=(), hid=(), midi=(), display-capture=()",
+);
+
+/// Who visits a page.
+#[derive(Debug, Clone)]
+pub(super) struct Visit(Arc<Inner>);
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    /// The browser and its cookie.
+    pub(super) visitor: Visitor,
+    /// Who is signed in, and the session.
+    pub(super) person: Option<(Caller, Browser)>,
+    /// Whether the browser has the cookie already.
+    pub(super) is_known: bool,
+    /// The host and port by which it calls this hub: one of the hub's own.
+    pub(super) authority: String,
+    /// The hub's id.
+    pub(super) hub: String,
+}
+
+impl std::ops::Deref for Visit {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Visit {
+    async fn of(hub: &Hub, parts: &Parts) -> Result<Self, HubError> {
+        let arrival = parts
+            .extensions
+            .get::<Arrival>()
+            .ok_or_else(|| HubError::internal("the request has no id", "a layer is missing"))?;
+        let authority = authority(parts)?.to_owned();
+        if !hub.names.is_own(&authority) {
+            // Nothing is served under a name that is not ours, as nothing is under a path that is not there.
+            return Err(HubError::not_found("site here called", format!("`{authority}`"))
+                .hint(format!("this hub is {}", hub.names.authorities().join(", "))));
+        }
+        let (request, at) = (arrival.request, arrival.at);
+        let mut person = None;
+        let mut token = None;
+        if let Some(held) = cookie(&parts.headers, SESSION) {
+            person = sign_in::resume(hub, &held, request, at).await?;
+            token = person.is_some().then_some(held);
+        }
+        let token = token.or_else(|| cookie(&parts.headers, VISIT));
+        let is_known = token.is_some();
+        let token = match token {
+            Some(token) => token,
+            None => Token::draw()?,
+        };
+        let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let visitor = Visitor {
+            request,
+            at,
+            address: parts.extensions.get::<Peer>().map(|peer| peer.0),
+            agent: agent.unwrap_or_default().to_owned(),
+            token,
+        };
+        Ok(Self(Arc::new(Inner { visitor, person, is_known, authority, hub: hub.id.clone() })))
+    }
+
+    /// The host alone, without its port.
+    pub(super) fn host(&self) -> &str {
+        match self.authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+            _ => &self.authority,
+        }
+    }
+}
+
+/// The one cookie of that name, if it is a token.
+fn cookie(headers: &HeaderMap, name: &str) -> Option<Token> {
+    let mut found = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(key, _)| *key == name)
+        .map(|(_, value)| value);
+    let first = found.next()?;
+    // Two of one name: somebody planted one. Neither counts.
+    if found.next().is_some() { None } else { Token::parse(first) }
+}
+
+/// Finds out who visits, and draws what is no success as a page.
+pub(super) async fn layer(State(hub): State<Hub>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path == "/api" || path.starts_with("/api/") {
+        // No page: the answer is a problem document.
+        return next.run(request).await;
+    }
+    let (mut parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let mut visit = None;
+    let mut response = match Visit::of(&hub, &parts).await {
+        Ok(found) => {
+            visit = Some(found.clone());
+            parts.extensions.insert(found);
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(error) => error.into_response(),
+    };
+    let status = response.status();
+    let failed = !status.is_success() && !status.is_redirection();
+    if failed && response.extensions().get::<Drawn>().is_none() {
+        let error =
+            response.extensions_mut().remove::<HubError>().unwrap_or_else(|| match status {
+                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+                    HubError::not_found("such path as", &path)
+                }
+                status => HubError::internal("the hub failed at this page", status.to_string()),
+            });
+        response = view::problem(&error, visit.as_ref());
+    }
+    guard_headers(&mut response, visit.as_ref());
+    response
+}
+
+fn guard_headers(response: &mut Response, visit: Option<&Visit>) {
+    let is_busy = response
+        .extensions()
+        .get::<HubError>()
+        .is_some_and(|error| error.code() == ErrorCode::TooManyRequests);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+    for (name, value) in [
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-embedder-policy", "require-corp"),
+        ("cross-origin-resource-policy", "same-origin"),
+        // Not `no-referrer`: then browsers send forms with `Origin: null`, and the hub could not tell its own.
+        ("referrer-policy", "same-origin"),
+        ("x-frame-options", "DENY"),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    headers.insert(HeaderName::from_static("permissions-policy"), FEATURES);
+    // On `localhost` the promise would bind every other program of that machine too.
+    if visit.is_some_and(|visit| visit.host() != "localhost") {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+    if is_busy {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("30"));
+    }
+}
+
+impl FromRequestParts<Hub> for Visit {
+    type Rejection = HubError;
+
+    async fn from_request_parts(parts: &mut Parts, _hub: &Hub) -> Result<Self, HubError> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| HubError::internal("the page has no visitor", "a layer is missing"))
+    }
+}

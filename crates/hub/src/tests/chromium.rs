@@ -1,0 +1,93 @@
+//! The website in a real browser, which is judge of what no test of ours can see: cookies, the policy, passkeys, contrast, focus.
+//!
+//! `testing/setup.sh browser` installs Chromium and the packages; where they are not, these tests say so and judge nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use api::Invitation;
+use serde_json::json;
+
+use super::tls::Serving;
+use crate::testing::{Signed, signing_key};
+
+const CHROMIUM: &str = "/usr/bin/chromium";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Where the packages are, if browser and packages are here.
+fn packages() -> Option<PathBuf> {
+    let packages = root().join("target/browser");
+    let is_here = Path::new(CHROMIUM).exists() && packages.join("installed").exists();
+    is_here.then_some(packages)
+}
+
+/// Runs a script of `testing/browser`, and gives what it printed.
+async fn run(script: &str, packages: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new("node");
+    command
+        .arg(root().join("testing/browser").join(script))
+        .args(arguments)
+        .env("CHORION_BROWSER_PACKAGES", packages)
+        .env("CHORION_CHROMIUM", CHROMIUM);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{script}: {said}");
+    said
+}
+
+/// A signed call with a JSON body, over TLS.
+async fn call<T: serde::de::DeserializeOwned>(
+    serving: &Serving,
+    key: &proof::SigningKey,
+    path: &str,
+    body: serde_json::Value,
+) -> T {
+    let mut signed = Signed::new("POST", path, serde_json::to_vec(&body).unwrap());
+    signed.authority = serving.ready.url.trim_start_matches("https://").to_owned();
+    let now = jiff::Timestamp::now().as_second();
+    let (parts, _) = signed.by(key, now).into_parts();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &signed.body).unwrap();
+    let mut command = Command::new("curl");
+    command.args(["-sS", "--cacert"]).arg(&serving.ready.ca_file).args(["-X", "POST"]);
+    for (name, value) in &parts.headers {
+        command.arg("-H").arg(format!("{name}: {}", value.to_str().unwrap()));
+    }
+    command.arg("--data-binary").arg(format!("@{}", file.path().display()));
+    command.arg(format!("{}{path}", serving.ready.url));
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|e| panic!("{path}: {e}: {}", String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Somebody whom the first operator has invited.
+async fn invited(serving: &Serving) -> Invitation {
+    let key = signing_key();
+    let (code, _) = serving.ready.code.clone().unwrap();
+    let enrol = json!({
+        "code": code, "account_name": "operator", "key_name": "a test",
+        "public_key": api::Bytes(key.public().to_bytes().to_vec()),
+    });
+    call::<api::Whoami>(serving, &key, "/api/v1/enrol", enrol).await;
+    call(serving, &key, "/api/v1/accounts", json!({"name": "Ada"})).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_chromium_people_sign_in_by_password_and_passkey_and_axe_finds_nothing() {
+    let Some(packages) = packages() else {
+        println!("skipped: not here: Chromium and its packages (testing/setup.sh browser)");
+        return;
+    };
+    let serving = Serving::start().await;
+    let invited = invited(&serving).await;
+    let screenshots = root().join("target/screenshots/sign-in");
+    let arguments = [serving.ready.url.as_str(), &invited.code, screenshots.to_str().unwrap()];
+    let said = run("sign_in.mjs", &packages, &arguments).await;
+    let said: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(said["violations"], 0);
+    assert!(said["pages"].as_u64().unwrap() >= 14, "{said}");
+    serving.stop().await;
+}
