@@ -45,7 +45,8 @@ fn our_signatures_verify_for_their_data_and_maker_alone() {
     let good = Verdict::Good { fingerprint: ours.fingerprint(), made: NOW };
     let from = [certificate(&keys(2)), certificate(&ours)];
     let detached = Message::read(&ours.sign_detached(b"GATTACA", NOW)).unwrap();
-    assert_eq!(detached.verify_detached(b"GATTACA", &from, NOW).unwrap(), [good.clone()]);
+    let verdicts = detached.verify_detached(b"GATTACA", &from, NOW).unwrap();
+    assert_eq!(verdicts, std::slice::from_ref(&good));
     let other = detached.verify_detached(b"GATTACC", &from, NOW).unwrap();
     assert!(matches!(other[..], [Verdict::Bad { .. }]), "{other:?}");
     let unknown = detached.verify_detached(b"GATTACA", &from[..1], NOW).unwrap();
