@@ -69,7 +69,7 @@ fn same(place: &str, theirs: &Value, figures: &[(&str, Option<f64>)]) -> usize {
             (None, Some(zero)) => assert_eq!(zero, 0.0, "{place}: {name}"),
             // What it says nothing of at all: a column is missing where all of it is.
             (Some(zero), None) => {
-                assert!(column.is_empty() || *zero == 0.0, "{place}: {name} is {zero}")
+                assert!(column.is_empty() || *zero == 0.0, "{place}: {name} is {zero}");
             }
             (Some(found), Some(expected)) => {
                 let tolerance = 1e-5 * expected.abs().max(1e-6);

@@ -8,6 +8,7 @@ mod folders;
 mod generated;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
 mod interop;
 #[cfg(test)]
 mod rules;

@@ -92,10 +92,11 @@ fn no_edit_of_a_body_is_opened() {
 
 #[test]
 fn no_edit_of_a_crypt4gh_file_is_opened() {
-    let keys = ["bare", "scrypt", "pbkdf2"].map(|name| {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors/crypt4gh");
-        std::fs::read(format!("{folder}/{name}.sec")).unwrap()
-    });
+    let keys = [
+        include_bytes!("../../../../vectors/crypt4gh/bare.sec").to_vec(),
+        include_bytes!("../../../../vectors/crypt4gh/scrypt.sec").to_vec(),
+        include_bytes!("../../../../vectors/crypt4gh/pbkdf2.sec").to_vec(),
+    ];
     run(crypt4gh, &keys, 30);
     run(crypt4gh, &[vec![0, 0, 8, 1], vec![0, 0, 16, 255], vec![1, 0, 80, 4, 1, 0, 80, 4]], 60);
 }
