@@ -149,9 +149,8 @@ async fn keep(
         .hint("answer one of them, or wait ten minutes"));
     }
     let code = new_code()?;
-    let host = hub.names.authorities().first().map_or("localhost", String::as_str);
     let shown = DeviceCode {
-        page: format!("https://{host}/device"),
+        page: format!("{}/device", hub.url),
         expires: asks.expires,
         interval_seconds: INTERVAL_SECONDS,
         code,

@@ -131,6 +131,20 @@ pub(crate) async fn see(at: &mut Connection, id: Uuid, now: Time) -> Result<(), 
     Ok(())
 }
 
+/// Ends every browser of an account but one.
+pub(crate) async fn end_others(
+    at: &mut Connection,
+    account: AccountId,
+    own: Uuid,
+) -> Result<(), HubError> {
+    sqlx::query("DELETE FROM browsers WHERE account = $1 AND id <> $2")
+        .bind(account.to_string())
+        .bind(own.to_string())
+        .execute(at)
+        .await?;
+    Ok(())
+}
+
 /// Ends one browser of an account; says whether it was there.
 pub(crate) async fn end(
     at: &mut Connection,

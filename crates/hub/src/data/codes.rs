@@ -36,14 +36,15 @@ pub(crate) async fn take(
     row.map(|(account,)| account.as_deref().map(parsed).transpose()).transpose()
 }
 
-/// Whether there is such a code in time, for an account that was invited.
+/// Whether there is such a code in time, for a person who was invited.
 pub(crate) async fn is_for_somebody(
     at: &mut Connection,
     hash: Digest,
     now: Time,
 ) -> Result<bool, HubError> {
     Ok(sqlx::query_scalar(
-        "SELECT count(*) > 0 FROM codes WHERE hash = $1 AND expires > $2 AND account IS NOT NULL",
+        "SELECT count(*) > 0 FROM codes c JOIN accounts a ON a.id = c.account
+         WHERE c.hash = $1 AND c.expires > $2 AND a.kind = 'person'",
     )
     .bind(hash.to_string())
     .bind(micros(now))

@@ -34,6 +34,7 @@ pub(super) async fn layer(State(hub): State<Hub>, request: Request, next: Next) 
     }
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let brings_its_key = open::brings_its_key(request.method(), request.uri().path());
+    let mut unanswered = Unanswered { hub: &hub, place, brings_its_key, now };
     let response = if target > TARGET_BYTES {
         ending(HubError::new(
             ErrorCode::TooLarge,
@@ -42,8 +43,31 @@ pub(super) async fn layer(State(hub): State<Hub>, request: Request, next: Next) 
     } else {
         next.run(request).await
     };
+    unanswered.place = None;
     count(&hub, place, brings_its_key, &response, now);
     response
+}
+
+/// A call that its caller may drop before the answer is there: it costs the address what it would have, so that giving up early
+/// is no way around the limits.
+struct Unanswered<'a> {
+    hub: &'a Hub,
+    place: Option<Place>,
+    brings_its_key: bool,
+    now: Time,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.hub.gate.charge(place, stranger_tokens(self.brings_its_key), self.now);
+        }
+    }
+}
+
+/// What a call costs an address under which it did not verify.
+const fn stranger_tokens(brings_its_key: bool) -> u32 {
+    if brings_its_key { 4 } else { 1 }
 }
 
 /// A refusal after which the connection ends.
@@ -63,7 +87,7 @@ fn count(hub: &Hub, place: Option<Place>, brings_its_key: bool, response: &Respo
         return;
     }
     let Some(place) = place else { return };
-    hub.gate.charge(place, if brings_its_key { 4 } else { 1 }, now);
+    hub.gate.charge(place, stranger_tokens(brings_its_key), now);
     if let Some(code) = code {
         hub.gate.strike(Subject::Address(place), of_address(code), code, now);
     }

@@ -47,13 +47,8 @@ pub(crate) async fn end(hub: &Hub, caller: &Caller, id: Uuid) -> Result<(), HubE
 pub(crate) async fn end_others(hub: &Hub, caller: &Caller) -> Result<(), HubError> {
     let account = person(caller)?.id;
     let Who::Browser { browser: own, .. } = &caller.who else { return Ok(()) };
-    let (created, seen) = (before(caller.at, LONGEST)?, before(caller.at, IDLE)?);
     let mut tx = hub.db.write().await?;
-    for browser in data::browsers::list(&mut tx, account, created, seen).await? {
-        if browser.id != *own {
-            data::browsers::end(&mut tx, account, browser.id).await?;
-        }
-    }
+    data::browsers::end_others(&mut tx, account, *own).await?;
     let event = caller.event("browser.sign-out", object("account", account), None);
     data::events::record(&mut tx, &event).await?;
     Ok(tx.commit().await?)

@@ -5,7 +5,7 @@
 //! are computed at once, a few wait, and the others are told to come again. A name that nobody has costs the same work.
 
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use api::{AccountId, ErrorCode};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -105,13 +105,16 @@ static COMMON: LazyLock<Vec<&str>> = LazyLock::new(|| {
 /// Where passwords are computed.
 #[derive(Debug)]
 pub(crate) struct Work {
-    computing: Semaphore,
-    waiting: Semaphore,
+    computing: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 impl Work {
     pub(crate) fn new() -> Self {
-        Self { computing: Semaphore::new(AT_ONCE), waiting: Semaphore::new(AT_ONCE + WAITING) }
+        Self {
+            computing: Arc::new(Semaphore::new(AT_ONCE)),
+            waiting: Arc::new(Semaphore::new(AT_ONCE + WAITING)),
+        }
     }
 
     /// A password as it is kept.
@@ -146,16 +149,17 @@ impl Work {
         salt: Vec<u8>,
         (memory_kib, passes): (u32, u32),
     ) -> Result<Zeroizing<[u8; 32]>, HubError> {
-        let _place = self.waiting.try_acquire().map_err(|_full| {
+        let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_full| {
             HubError::new(ErrorCode::TooManyRequests, "too many people are signing in at once")
                 .hint("try again in a minute; a passkey costs no such work")
         })?;
-        let _turn = self
-            .computing
-            .acquire()
+        let turn = Arc::clone(&self.computing)
+            .acquire_owned()
             .await
             .map_err(|e| HubError::internal("the hub computes no passwords any more", e))?;
         let computed = tokio::task::spawn_blocking(move || {
+            // Held by the work itself: it goes on when the caller has gone away, and takes its memory all the same.
+            let _held = (place, turn);
             let params = Params::new(memory_kib, passes, 1, Some(32)).ok()?;
             let mut memory = vec![Block::default(); params.block_count()];
             let mut digest = Zeroizing::new([0; 32]);
@@ -250,6 +254,20 @@ mod tests {
             data_encoding::HEXLOWER.encode(&*digest),
             "564bbad1619a55f22e550607539a1907cdaba97e67384bfdab39df3d6026ef35"
         );
+    }
+
+    #[tokio::test]
+    async fn work_whose_caller_went_away_keeps_its_turn_until_it_is_done() {
+        let work = Work::new();
+        // Small and long: nearly a second of it.
+        let begun = work.digest(password("copper vein harbour"), vec![0; 16], (1024, 2000));
+        tokio::select! {
+            biased;
+            _ = begun => panic!("it cannot be done at once"),
+            () = std::future::ready(()) => {}
+        }
+        assert_eq!(work.computing.available_permits(), AT_ONCE - 1);
+        drop(work.computing.acquire_many(2).await.unwrap());
     }
 
     #[tokio::test]
