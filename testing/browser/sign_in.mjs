@@ -1,14 +1,14 @@
 // Signing in, in real Chromium: first password, passkeys of a virtual authenticator, sessions, at desktop and phone size, light
-// and dark, with scripts and without, by keyboard alone. Every page seen is given to axe-core and to the camera; a policy
+// and dark, with scripts and without, by keyboard alone; then machines that ask for a key are answered. Every page seen is given to axe-core and to the camera; a policy
 // violation or a request that leaves loopback is a failure.
 //
-//   node sign_in.mjs URL CODE SCREENSHOTS      (packages from target/browser; see testing/setup.sh browser)
+//   node sign_in.mjs URL CODE LOGIN_CODE APP_CODE SCREENSHOTS      (packages from target/browser; see testing/setup.sh browser)
 import assert from "node:assert/strict";
 import { readFileSync, mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-const [url, code, screenshots] = process.argv.slice(2);
+const [url, code, loginCode, appCode, screenshots] = process.argv.slice(2);
 const require = createRequire(join(process.env.CHORION_BROWSER_PACKAGES, "package.json"));
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
@@ -180,6 +180,34 @@ const phone = await open("phone", {
   await page.goto(`${url}/account`);
   await page.getByRole("link", { name: "Remove the passkey this test" }).click();
   await look(phone, "remove-passkey");
+
+  // The machine that somebody started is shown, and gets its key.
+  await page.goto(`${url}/device?code=${loginCode}`);
+  assert.equal(await page.inputValue("#code"), loginCode);
+  await look(phone, "device");
+  await page.getByRole("button", { name: "Show what asks" }).click();
+  await page.locator("text=workstation 7").waitFor();
+  await look(phone, "device-asks");
+  await page.getByRole("button", { name: "Approve" }).click();
+  await page.locator("text=goes on by itself").waitFor();
+  await look(phone, "device-approved");
+}
+
+// A code that nobody was given, then an app that nobody wants.
+{
+  const { page } = desktop;
+  await page.goto(`${url}/device`);
+  await page.fill("#code", "BBBB-BBBB");
+  await page.getByRole("button", { name: "Show what asks" }).click();
+  await page.locator("[role=alert]").waitFor();
+  await look(desktop, "device-no-such");
+  await page.fill("#code", appCode.toLowerCase());
+  await page.getByRole("button", { name: "Show what asks" }).click();
+  await page.locator("text=Example Ltd").waitFor();
+  await look(desktop, "device-asks");
+  await page.getByRole("button", { name: "Refuse" }).click();
+  await page.locator("text=The machine gets no key").waitFor();
+  await look(desktop, "device-refused");
 }
 
 // 5. Without scripts: everything but passkeys.

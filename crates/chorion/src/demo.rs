@@ -42,7 +42,7 @@ const MISSING: [&str; 5] = [
     "organization custody (bring your own key) and owner custody (twelve words, approvals)",
     "attested vaults: every vault here is unattested, NOT CONFIDENTIAL",
     "the append-only log with proofs: receipts are `without log`",
-    "the website and the authenticator",
+    "the website beyond signing in, and the authenticator",
     "facilities in object stores: directories only",
 ];
 

@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use api::Invitation;
+use api::{DeviceCode, DeviceStanding, DeviceState, Invitation};
+use proof::SigningKey;
 use serde_json::json;
 
 use super::tls::Serving;
@@ -41,7 +42,7 @@ async fn run(script: &str, packages: &Path, arguments: &[&str]) -> String {
 /// A signed call with a JSON body, over TLS.
 async fn call<T: serde::de::DeserializeOwned>(
     serving: &Serving,
-    key: &proof::SigningKey,
+    key: &SigningKey,
     path: &str,
     body: serde_json::Value,
 ) -> T {
@@ -63,16 +64,35 @@ async fn call<T: serde::de::DeserializeOwned>(
         .unwrap_or_else(|e| panic!("{path}: {e}: {}", String::from_utf8_lossy(&output.stdout)))
 }
 
+fn public(key: &SigningKey) -> api::Bytes {
+    api::Bytes(key.public().to_bytes().to_vec())
+}
+
 /// Somebody whom the first operator has invited.
 async fn invited(serving: &Serving) -> Invitation {
     let key = signing_key();
     let (code, _) = serving.ready.code.clone().unwrap();
     let enrol = json!({
         "code": code, "account_name": "operator", "key_name": "a test",
-        "public_key": api::Bytes(key.public().to_bytes().to_vec()),
+        "public_key": public(&key),
     });
     call::<api::Whoami>(serving, &key, "/api/v1/enrol", enrol).await;
     call(serving, &key, "/api/v1/accounts", json!({"name": "Ada"})).await
+}
+
+/// A machine that asks for a key, and the code that it shows.
+async fn asking(serving: &Serving, more: serde_json::Value) -> (SigningKey, DeviceCode) {
+    let key = signing_key();
+    let mut body = json!({"public_key": public(&key), "machine": "workstation 7"});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let code = call(serving, &key, "/api/v1/device", body).await;
+    (key, code)
+}
+
+/// What a machine that asked is told.
+async fn told(serving: &Serving, key: &SigningKey) -> DeviceState {
+    let body = json!({"public_key": public(key)});
+    call::<DeviceStanding>(serving, key, "/api/v1/device/poll", body).await.state
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,11 +103,20 @@ async fn in_chromium_people_sign_in_by_password_and_passkey_and_axe_finds_nothin
     };
     let serving = Serving::start().await;
     let invited = invited(&serving).await;
+    let (wanted, login) = asking(&serving, json!({})).await;
+    let app = json!({
+        "app": {"name": "Viewer", "publisher": "Example Ltd"},
+        "limit": {"projects": null, "scope": "read", "expires": null},
+    });
+    let (unwanted, viewer) = asking(&serving, app).await;
     let screenshots = root().join("target/screenshots/sign-in");
-    let arguments = [serving.ready.url.as_str(), &invited.code, screenshots.to_str().unwrap()];
+    let (url, codes) = (serving.ready.url.as_str(), [&invited.code, &login.code, &viewer.code]);
+    let arguments = [url, codes[0], codes[1], codes[2], screenshots.to_str().unwrap()];
     let said = run("sign_in.mjs", &packages, &arguments).await;
     let said: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     assert_eq!(said["violations"], 0);
-    assert!(said["pages"].as_u64().unwrap() >= 14, "{said}");
+    assert!(said["pages"].as_u64().unwrap() >= 20, "{said}");
+    assert_eq!(told(&serving, &wanted).await, DeviceState::Approved);
+    assert_eq!(told(&serving, &unwanted).await, DeviceState::Refused);
     serving.stop().await;
 }
