@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::cbcl::{Packing, UNMAPPED};
 use crate::inflate::{Damage, Reading, Stream};
 use crate::lane::{Calls, Lane, Tile};
 
@@ -48,11 +49,11 @@ pub(crate) struct CycleReader {
 /// How a cluster's call is stored.
 enum Form {
     Byte,
-    /// Two clusters a byte, low half first; `pending` is the half of a byte whose other half was given already.
-    Nibble {
-        calls: [u8; 16],
+    /// Some bits a cluster; `pending` are those of the last byte that belong to clusters yet to be given, and how many.
+    Packed {
+        packing: Arc<Packing>,
         passing_only: bool,
-        pending: Option<u8>,
+        pending: (u32, u32),
     },
     /// A block without a cluster.
     Empty,
@@ -96,19 +97,32 @@ impl CycleReader {
         &self.path
     }
 
-    /// Begins a lane: opens the stream of a cycle that holds all tiles.
-    pub(crate) fn begin_lane(&mut self, lane: &Lane, reading: &Reading<'_>) -> Result<(), Damage> {
+    /// Begins a lane: opens the stream of a cycle that holds all tiles, and passes over clusters of tiles that are done.
+    pub(crate) fn begin_lane(
+        &mut self,
+        lane: &Lane,
+        passed: u64,
+        reading: &Reading<'_>,
+    ) -> Result<(), Damage> {
         self.lost = None;
-        let begun = self.open_lane(lane, reading);
+        let begun = self.open_lane(lane, passed, reading);
         self.or_lose(begun, ())
     }
 
-    fn open_lane(&mut self, lane: &Lane, reading: &Reading<'_>) -> Result<(), Damage> {
+    fn open_lane(
+        &mut self,
+        lane: &Lane,
+        passed: u64,
+        reading: &Reading<'_>,
+    ) -> Result<(), Damage> {
         if let Calls::Bgzf { clusters } = lane.calls {
             self.path = Arc::from(lane.cycle_path(self.cycle));
             self.form = Form::Byte;
             self.turn_to(true, 0, u64::MAX);
             self.expect_count(reading, clusters)?;
+            if let Some(stream) = &mut self.stream {
+                stream.pass_over(reading, passed)?;
+            }
         }
         Ok(())
     }
@@ -164,10 +178,11 @@ impl CycleReader {
                     let (found, expected) = (block.clusters.into(), expected.into());
                     return Err(Damage::Count { found, expected });
                 }
-                let (calls, passing_only) = (header.calls, header.passing_only);
+                let (packing, passing_only) = (Arc::clone(&header.packing), header.passing_only);
+                let plain = packing.bytes(block.clusters) as usize;
                 self.form = match block.clusters {
                     0 => Form::Empty,
-                    _ => Form::Nibble { calls, passing_only, pending: None },
+                    _ => Form::Packed { packing, passing_only, pending: (0, 0) },
                 };
                 // The last block runs to the end of the file whatever the header says of its length: files exist whose
                 // last block is one byte longer, and the gzip trailer knows better.
@@ -177,7 +192,6 @@ impl CycleReader {
                 let range = (block.offset, if last { bytes } else { end });
                 self.turn_to(true, range.0, range.1);
                 if block.clusters > 0 {
-                    let plain = block.clusters.div_ceil(2) as usize;
                     self.hold(reading, range, Some(block.compressed as usize), plain, scratch)?;
                 }
                 Ok(())
@@ -214,32 +228,33 @@ impl CycleReader {
                 stream.exact(reading, &mut self.raw)?;
                 self.calls.extend(strip.kept.iter().map(|cluster| self.raw[*cluster as usize]));
             }
-            Form::Nibble { calls, passing_only: false, .. } => {
-                self.raw.resize(strip.clusters.div_ceil(2), 0);
+            Form::Packed { packing, passing_only: false, .. } => {
+                let clusters = u32::try_from(strip.clusters).expect("a strip has few clusters");
+                self.raw.resize(packing.bytes(clusters) as usize, 0);
                 stream.exact(reading, &mut self.raw)?;
-                self.calls.extend(strip.kept.iter().map(|cluster| {
-                    let byte = self.raw[(cluster >> 1) as usize];
-                    calls[usize::from(byte >> (4 * (cluster & 1)) & 15)]
-                }));
+                if packing.bits == 4 {
+                    self.calls.extend(strip.kept.iter().map(|cluster| {
+                        let byte = self.raw[(cluster >> 1) as usize];
+                        packing.calls[usize::from(byte >> (4 * (cluster & 1)) & 15)]
+                    }));
+                } else {
+                    // Strips begin with a multiple of eight clusters and so with a byte.
+                    let mut all = Vec::with_capacity(strip.clusters);
+                    unpack(&self.raw, packing, strip.clusters, &mut (0, 0), &mut all);
+                    self.calls.extend(strip.kept.iter().map(|cluster| all[*cluster as usize]));
+                }
+                mapped(packing, &self.calls)?;
             }
-            Form::Nibble { calls, passing_only: true, pending } => {
+            Form::Packed { packing, passing_only: true, pending } => {
                 if kept != strip.passing {
                     return Err(Damage::OnlyPassing);
                 }
-                if kept > 0 {
-                    let held = pending.take();
-                    self.calls.extend(held.map(|nibble| calls[usize::from(nibble)]));
-                    let left = kept - self.calls.len();
-                    self.raw.resize(left.div_ceil(2), 0);
-                    stream.exact(reading, &mut self.raw)?;
-                    let both =
-                        |byte: &u8| [calls[usize::from(byte & 15)], calls[usize::from(byte >> 4)]];
-                    self.calls.extend(self.raw.iter().flat_map(both));
-                    if !left.is_multiple_of(2) {
-                        self.calls.pop();
-                        *pending = self.raw.last().map(|byte| byte >> 4);
-                    }
-                }
+                let bits = (kept as u64 * u64::from(packing.bits)).saturating_sub(pending.1.into());
+                let bytes = usize::try_from(bits.div_ceil(8)).expect("a strip fits in memory");
+                self.raw.resize(bytes, 0);
+                stream.exact(reading, &mut self.raw)?;
+                unpack(&self.raw, packing, kept, pending, &mut self.calls);
+                mapped(packing, &self.calls)?;
             }
         }
         Ok(())
@@ -332,6 +347,36 @@ impl CycleReader {
         let found = u64::from(u32::from_le_bytes(count));
         if found == expected { Ok(()) } else { Err(Damage::Count { found, expected }) }
     }
+}
+
+/// Adds the calls of so many clusters; `pending` are bits from before `raw`, and then those that are left over.
+fn unpack(raw: &[u8], packing: &Packing, clusters: usize, pending: &mut (u32, u32), into: &mut Vec<u8>) {
+    if packing.bits == 4 && pending.1 == 0 && clusters.is_multiple_of(2) {
+        let both = |byte: &u8| {
+            [packing.calls[usize::from(byte & 15)], packing.calls[usize::from(byte >> 4)]]
+        };
+        into.extend(raw.iter().flat_map(both));
+        return;
+    }
+    let (mut held, mut bits) = *pending;
+    let mut bytes = raw.iter();
+    let mask = (1u32 << packing.bits) - 1;
+    into.extend((0..clusters).map(|_| {
+        if bits < packing.bits {
+            held |= u32::from(*bytes.next().unwrap_or(&0)) << bits;
+            bits += 8;
+        }
+        let code = held & mask;
+        held >>= packing.bits;
+        bits -= packing.bits;
+        packing.calls[code as usize]
+    }));
+    *pending = (held, bits);
+}
+
+/// Sees that no call has a bin that the header gives no quality for.
+fn mapped(packing: &Packing, calls: &[u8]) -> Result<(), Damage> {
+    if packing.gaps && calls.contains(&UNMAPPED) { Err(Damage::Unmapped) } else { Ok(()) }
 }
 
 /// A block that ends elsewhere than its header says, though its checksum is right.

@@ -7,15 +7,17 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::sync::Arc;
 
 use crate::barcode::{Candidate, Matcher, Meaning, Words};
 use crate::cycle::{CycleReader, Strip};
 use crate::error::{DemuxError, Missing, MissingList, Place};
-use crate::fastq::{self, Members, Name};
+use crate::fastq::{self, Name};
 use crate::index_metrics::IndexMetrics;
 use crate::inflate::{Damage, Reading};
 use crate::lane::{Lane, Listing, Positions, Tile};
 use crate::limits;
+use crate::member::Members;
 use crate::places::{self, Position};
 use crate::plan::{DEFAULT_LAYOUT, Plan};
 use crate::report::{LaneReport, ReadMetrics, Report};
@@ -41,12 +43,13 @@ pub struct Progress {
 const STRIP_BYTES: usize = 12 << 20;
 /// Calls of a tile that are inflated at once: those of 800,000 clusters in 318 cycles of a CBCL.
 const HELD_BYTES: u64 = 128 << 20;
+/// A warning.
+pub(crate) const CUT_INDEX_METRICS: &str =
+    "IndexMetricsOut.bin holds the first tiles only, as it would be too large with all of them";
 /// Clusters that are transposed and matched as one item: their rows stay in the second-level cache.
 const BLOCK_CLUSTERS: usize = 128;
 /// Clusters that are spelled as one item.
 const SPELLED_CLUSTERS: usize = 256;
-/// Text that waits in all files together for members to fill.
-const WAITING_BYTES: usize = 64 << 20;
 
 /// Reads every lane of the plan, hands every read to the sink, and ends with the reports.
 ///
@@ -58,10 +61,20 @@ pub fn demultiplex(
     progress: &dyn Fn(Progress),
 ) -> Result<Report, DemuxError> {
     let report = Engine::new(source, plan, None)?.run(sink, progress)?;
+    hand_reports(&report, plan, sink)?;
+    Ok(report)
+}
+
+/// Hands the report files to the sink.
+pub(crate) fn hand_reports(
+    report: &Report,
+    plan: &Plan,
+    sink: &mut dyn Sink,
+) -> Result<(), DemuxError> {
     for (path, bytes) in report.files(plan) {
         sink.report(&path, &bytes).map_err(|cause| DemuxError::Output { path, cause })?;
     }
-    Ok(report)
+    Ok(())
 }
 
 /// Reads only the index cycles of the first clusters of every lane and tells what they mean, without writing anything.
@@ -105,23 +118,23 @@ struct Spelling<'a> {
     metrics: Vec<ReadMetrics>,
 }
 
-struct Engine<'a> {
+pub(crate) struct Engine<'a> {
     plan: &'a Plan,
     reading: Reading<'a>,
-    listing: Listing,
-    lanes: Vec<u32>,
+    listing: Arc<Listing>,
+    pub(crate) lanes: Vec<u32>,
     total_bytes: u64,
     /// Clusters of a lane after which it is left, for a survey.
     enough: Option<usize>,
     workers: Vec<Worker>,
     readers: Vec<CycleReader>,
-    files: Vec<OutFile>,
+    /// Files that are begun and not finished.
+    pub(crate) files: Vec<OutFile>,
     file_at: HashMap<String, usize>,
-    member_bytes: usize,
     strip_clusters: usize,
-    warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     missing: MissingList,
-    index_metrics: IndexMetrics,
+    pub(crate) index_metrics: IndexMetrics,
     // Buffers of a strip.
     rows: Vec<u8>,
     meanings: Vec<(Meaning, Words)>,
@@ -133,12 +146,22 @@ struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
-    fn new(
+    pub(crate) fn new(
         source: &'a dyn Source,
         plan: &'a Plan,
         enough: Option<usize>,
     ) -> Result<Self, DemuxError> {
         let listing = Listing::of(source.list().map_err(DemuxError::List)?)?;
+        Self::over(source, plan, enough, Arc::new(listing))
+    }
+
+    /// As [`Self::new`], of a folder that was listed before.
+    pub(crate) fn over(
+        source: &'a dyn Source,
+        plan: &'a Plan,
+        enough: Option<usize>,
+        listing: Arc<Listing>,
+    ) -> Result<Self, DemuxError> {
         let lanes = lanes(plan, &listing);
         if lanes.is_empty() {
             return Err(DemuxError::NoLanes);
@@ -146,12 +169,9 @@ impl<'a> Engine<'a> {
         let stride = plan.used.len().max(1);
         // A multiple of eight suits the transposition, and strips of packed calls must be even.
         let strip_clusters = (STRIP_BYTES / stride).clamp(1024, 65_536) & !7;
-        let outputs: usize =
-            plan.layouts.iter().map(|layout| layout.outputs.len()).max().unwrap_or(0);
-        let files = ((plan.samples.len() + 1) * outputs).max(1);
         let worker = |_| Worker {
             matcher: Matcher::new(),
-            members: Members::new(),
+            members: Members::new(plan.options.framing, plan.options.deflate),
             name: Name::default(),
             packed: Vec::new(),
         };
@@ -171,7 +191,6 @@ impl<'a> Engine<'a> {
                 .collect(),
             files: Vec::new(),
             file_at: HashMap::new(),
-            member_bytes: (WAITING_BYTES / files).clamp(4096, fastq::MEMBER_BYTES),
             strip_clusters,
             warnings: plan.warnings.clone(),
             missing: MissingList::default(),
@@ -199,9 +218,7 @@ impl<'a> Engine<'a> {
         }
         self.finish_files(sink)?;
         if self.index_metrics.is_cut() {
-            self.warnings.push(
-                "IndexMetricsOut.bin holds the first tiles only, as it would be too large with all of them".to_owned(),
-            );
+            self.warnings.push(CUT_INDEX_METRICS.to_owned());
         }
         let (missing, more_missing) = self.missing.into_parts();
         let index_metrics = self.index_metrics.into_bytes();
@@ -214,26 +231,79 @@ impl<'a> Engine<'a> {
         sink: &mut dyn Sink,
         progress: &dyn Fn(Progress),
     ) -> Result<LaneReport, DemuxError> {
-        let lane =
-            Lane::discover(number, self.plan, &self.listing, &self.reading, &mut self.warnings)?;
-        let mut work = LaneWork::new(self.plan, number);
-        work.missing[0] += lane.left_out;
-        for missing in &lane.missing {
-            self.missing.add(missing.clone());
-        }
-        self.slots(number, &mut work);
-        for worker in &mut self.workers {
-            worker.matcher.forget();
-        }
-        self.each_cycle(&lane, None, |reader, reading, _| reader.begin_lane(&lane, reading))?;
+        let lane = self.discover(number)?;
+        let mut work = self.begin_lane(&lane, 0)?;
         for tile in &lane.tiles {
             self.tile(&lane, tile, &mut work, sink, progress)?;
             if self.enough.is_some_and(|enough| work.clusters >= enough as u64) {
                 return Ok(work.report(number, self.plan));
             }
         }
-        self.each_cycle(&lane, None, |reader, reading, _| reader.end_lane(&lane, reading))?;
-        Ok(work.report(number, self.plan))
+        self.end_lane(&lane, work)
+    }
+
+    /// Finds out what a lane consists of.
+    pub(crate) fn discover(&mut self, number: u32) -> Result<Lane, DemuxError> {
+        Lane::discover(number, self.plan, &self.listing, &self.reading, &mut self.warnings)
+    }
+
+    /// Sees that every file of a lane looks whole, for a folder that may still be growing.
+    pub(crate) fn looks_whole(&self, lane: &Lane) -> Result<(), DemuxError> {
+        let cycles = self.plan.used.iter().map(|used| used.cycle);
+        lane.looks_whole(cycles, &self.listing, &self.reading)
+    }
+
+    /// Begins a lane, so many of whose tiles are done.
+    pub(crate) fn begin_lane(&mut self, lane: &Lane, done: usize) -> Result<LaneWork, DemuxError> {
+        let mut work = LaneWork::new(self.plan, lane.number);
+        work.missing[0] += lane.left_out;
+        for missing in &lane.missing {
+            self.missing.add(missing.clone());
+        }
+        self.slots(lane.number, &mut work);
+        for worker in &mut self.workers {
+            worker.matcher.forget();
+        }
+        let passed: u64 = lane.tiles.iter().take(done).map(|tile| u64::from(tile.clusters)).sum();
+        self.each_cycle(lane, None, |reader, reading, _| {
+            reader.begin_lane(lane, passed, reading)
+        })?;
+        Ok(work)
+    }
+
+    /// Ends a lane after its last tile.
+    pub(crate) fn end_lane(
+        &mut self,
+        lane: &Lane,
+        work: LaneWork,
+    ) -> Result<LaneReport, DemuxError> {
+        self.each_cycle(lane, None, |reader, reading, _| reader.end_lane(lane, reading))?;
+        Ok(work.report(lane.number, self.plan))
+    }
+
+    /// Sees that there is something of the last cycle that is needed, before everything else is looked for.
+    pub(crate) fn has_last_cycle(&self, lane: u32) -> Result<(), DemuxError> {
+        let cycle = self.plan.used.last().map_or(1, |used| used.cycle);
+        match self.listing.has_cycle(lane, cycle) {
+            true => Ok(()),
+            false => Err(DemuxError::NoCalls { lane, cycle }),
+        }
+    }
+
+    /// Bytes of members that were handed out of files that are begun.
+    pub(crate) fn given_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.given_bytes).sum()
+    }
+
+    /// Text that waits for its member to be full.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.waiting.len() as u64).sum()
+    }
+
+    /// Takes up files that were begun before.
+    pub(crate) fn take_up(&mut self, files: Vec<OutFile>) {
+        self.file_at = (0..).zip(&files).map(|(at, file)| (file.name.path(), at)).collect();
+        self.files = files;
     }
 
     /// Opens a place for every sample of a lane, and for reads that match none where that can happen.
@@ -269,7 +339,8 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn tile(
+    /// Does one tile.
+    pub(crate) fn tile(
         &mut self,
         lane: &Lane,
         tile: &Tile,
@@ -457,7 +528,7 @@ impl<'a> Engine<'a> {
         let (rows, positions, passes) = (&self.rows, &self.positions, &self.passes);
         let meanings = &self.meanings;
         let mut spellings: Vec<Spelling<'_>> = Vec::new();
-        for (slot, of) in work.slots.iter().enumerate() {
+        for (slot, of) in work.slots.iter().enumerate().filter(|(_, of)| !of.files.is_empty()) {
             for clusters in of.clusters.chunks(SPELLED_CLUSTERS) {
                 let texts = of.files.iter().map(|_| self.texts.pop().unwrap_or_default()).collect();
                 let metrics = vec![ReadMetrics::default(); of.files.len()];
@@ -509,7 +580,7 @@ impl<'a> Engine<'a> {
 
     /// Compresses what is waiting, in whole members or, at the end, all of it, and hands it to the sink.
     fn members(&mut self, sink: &mut dyn Sink, all: bool) -> Result<(), DemuxError> {
-        let member_bytes = self.member_bytes;
+        let member_bytes = self.plan.member_bytes;
         let mut jobs: Vec<(usize, &[u8], Vec<u8>)> = Vec::new();
         for (at, file) in self.files.iter().enumerate() {
             let whole = match all {
@@ -532,6 +603,7 @@ impl<'a> Engine<'a> {
         for (at, text_bytes, member) in made {
             let name = &self.files[at].name;
             sink.fastq(name, &member).map_err(|cause| output(name, cause))?;
+            self.files[at].given_bytes += member.len() as u64;
             *done.entry(at).or_default() += text_bytes;
         }
         for (at, bytes) in done {
@@ -540,11 +612,12 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    fn finish_files(&mut self, sink: &mut dyn Sink) -> Result<(), DemuxError> {
+    /// Ends every file that is begun.
+    pub(crate) fn finish_files(&mut self, sink: &mut dyn Sink) -> Result<(), DemuxError> {
         self.members(sink, true)?;
         for file in self.files.drain(..) {
             let name = &file.name;
-            sink.fastq(name, &fastq::END)
+            sink.fastq(name, self.plan.options.framing.end(file.given_bytes > 0))
                 .and_then(|()| sink.finish_file(name))
                 .map_err(|cause| output(name, cause))?;
         }
@@ -568,7 +641,7 @@ fn lanes(plan: &Plan, listing: &Listing) -> Vec<u32> {
 /// The file of that name, begun if it is new.
 fn file(files: &mut Vec<OutFile>, at: &mut HashMap<String, usize>, name: FastqName) -> usize {
     *at.entry(name.path()).or_insert_with(|| {
-        files.push(OutFile { name, waiting: Vec::new() });
+        files.push(OutFile { name, given_bytes: 0, waiting: Vec::new() });
         files.len() - 1
     })
 }

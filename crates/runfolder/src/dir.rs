@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 
+use crate::follow::Journal;
 use crate::limits;
 use crate::source::{Entry, FastqName, Sink, Source};
 
@@ -85,50 +86,26 @@ impl Source for DirSource {
 /// Files that are held open at once; more than that are closed and opened again to append.
 const OPEN_FILES: usize = 48;
 
-/// Writes samples and reports under a folder.
-///
-/// Nothing has its final name before [`DirSink::finish`]; dropped before that, it removes what it wrote.
+/// Appends to files under a folder, holding few of them open.
 #[derive(Debug)]
-pub struct DirSink {
-    root: PathBuf,
-    staging: PathBuf,
+struct Appender {
+    folder: PathBuf,
     open: HashMap<String, File>,
     recent: VecDeque<String>,
-    written: Vec<String>,
     known: HashSet<String>,
-    finished: bool,
+    /// In the order in which they were begun.
+    written: Vec<String>,
 }
 
-impl DirSink {
-    /// Prepares to write under `root`, which is made if it is not there.
-    pub fn create(root: impl Into<PathBuf>) -> io::Result<Self> {
-        let root = root.into();
-        fs::create_dir_all(&root)?;
-        let staging = root.join(format!(".unfinished-{}", std::process::id()));
-        fs::create_dir(&staging)?;
-        Ok(Self {
-            root,
-            staging,
+impl Appender {
+    fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
             open: HashMap::new(),
             recent: VecDeque::new(),
-            written: Vec::new(),
             known: HashSet::new(),
-            finished: false,
-        })
-    }
-
-    /// Gives every file its name. Files of the same names that were there before are replaced.
-    pub fn finish(mut self) -> io::Result<()> {
-        self.open.clear();
-        for path in &self.written {
-            let to = self.root.join(path);
-            if let Some(folder) = to.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            fs::rename(self.staging.join(path), to)?;
+            written: Vec::new(),
         }
-        self.finished = true;
-        fs::remove_dir_all(&self.staging)
     }
 
     fn append(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
@@ -138,7 +115,7 @@ impl DirSink {
             {
                 self.open.remove(&oldest);
             }
-            let full = self.staging.join(path);
+            let full = self.folder.join(path);
             if self.known.insert(path.to_owned()) {
                 if let Some(folder) = full.parent() {
                     fs::create_dir_all(folder)?;
@@ -152,22 +129,9 @@ impl DirSink {
         let mut file = self.open.get(path).ok_or(io::ErrorKind::NotFound)?;
         file.write_all(bytes)
     }
-}
 
-impl Sink for DirSink {
-    fn fastq(&mut self, file: &FastqName, member: &[u8]) -> io::Result<()> {
-        self.append(&file.path(), member)
-    }
-
-    fn finish_file(&mut self, file: &FastqName) -> io::Result<()> {
-        let path = file.path();
-        self.append(&path, &[])?;
-        self.open.remove(&path);
-        self.recent.retain(|open| *open != path);
-        Ok(())
-    }
-
-    fn report(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+    /// Appends the last of a file.
+    fn close(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
         self.append(path, bytes)?;
         self.open.remove(path);
         self.recent.retain(|open| open != path);
@@ -175,11 +139,188 @@ impl Sink for DirSink {
     }
 }
 
+/// Moves a file of one folder to the same place in another.
+fn move_between(from: &Path, to: &Path, path: &str) -> io::Result<()> {
+    let to = to.join(path);
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::rename(from.join(path), to)
+}
+
+/// Writes samples and reports under a folder.
+///
+/// Nothing has its final name before [`DirSink::finish`]; dropped before that, it removes what it wrote.
+#[derive(Debug)]
+pub struct DirSink {
+    root: PathBuf,
+    files: Appender,
+    finished: bool,
+}
+
+impl DirSink {
+    /// Prepares to write under `root`, which is made if it is not there.
+    pub fn create(root: impl Into<PathBuf>) -> io::Result<Self> {
+        let root = root.into();
+        fs::create_dir_all(&root)?;
+        let staging = root.join(format!(".unfinished-{}", std::process::id()));
+        fs::create_dir(&staging)?;
+        Ok(Self { root, files: Appender::new(staging), finished: false })
+    }
+
+    /// Gives every file its name. Files of the same names that were there before are replaced.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.files.open.clear();
+        for path in &self.files.written {
+            move_between(&self.files.folder, &self.root, path)?;
+        }
+        self.finished = true;
+        fs::remove_dir_all(&self.files.folder)
+    }
+}
+
+impl Sink for DirSink {
+    fn fastq(&mut self, file: &FastqName, member: &[u8]) -> io::Result<()> {
+        self.files.append(&file.path(), member)
+    }
+
+    fn finish_file(&mut self, file: &FastqName) -> io::Result<()> {
+        self.files.close(&file.path(), &[])
+    }
+
+    fn report(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        self.files.close(path, bytes)
+    }
+}
+
 impl Drop for DirSink {
     fn drop(&mut self) {
         if !self.finished {
             let _what_stays_behind_is_hidden_and_named_unfinished =
-                fs::remove_dir_all(&self.staging);
+                fs::remove_dir_all(&self.files.folder);
         }
+    }
+}
+
+/// Writes samples and reports under a folder in work that may end at any moment and is taken up again.
+///
+/// A file has its final name as soon as it is finished. What is not finished, and the state, lie in a hidden folder inside
+/// the output folder, which [`DirJournal::finish`] removes. One process at a time can hold it.
+#[derive(Debug)]
+pub struct DirJournal {
+    root: PathBuf,
+    files: Appender,
+    /// Files that were written to since the state was kept.
+    unsynced: HashSet<String>,
+    _lock: File,
+}
+
+const FOLLOWING: &str = ".following";
+const FILES: &str = "files";
+const STATE: &str = "state";
+
+impl DirJournal {
+    /// Opens the journal under `root`, which is made if it is not there, with the state that was kept last, if one was.
+    ///
+    /// Where another process holds it that is [`io::ErrorKind::WouldBlock`].
+    pub fn open(root: impl Into<PathBuf>) -> io::Result<(Self, Option<Vec<u8>>)> {
+        let root = root.into();
+        let folder = root.join(FOLLOWING);
+        fs::create_dir_all(folder.join(FILES))?;
+        let lock = File::create(folder.join("lock"))?;
+        lock.try_lock().map_err(io::Error::from)?;
+        let state = match fs::read(folder.join(STATE)) {
+            Ok(state) => Some(state),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let files = Appender::new(folder.join(FILES));
+        Ok((Self { root, files, unsynced: HashSet::new(), _lock: lock }, state))
+    }
+
+    /// Removes what is only of use while there is work to do.
+    pub fn finish(self) -> io::Result<()> {
+        fs::remove_dir_all(self.root.join(FOLLOWING))
+    }
+
+    /// Gives a file that is written its name.
+    fn name(&mut self, path: &str) -> io::Result<()> {
+        self.files.known.remove(path);
+        self.unsynced.remove(path);
+        File::open(self.files.folder.join(path))?.sync_data()?;
+        move_between(&self.files.folder, &self.root, path)
+    }
+}
+
+impl Sink for DirJournal {
+    fn fastq(&mut self, file: &FastqName, member: &[u8]) -> io::Result<()> {
+        let path = file.path();
+        self.files.append(&path, member)?;
+        self.unsynced.insert(path);
+        Ok(())
+    }
+
+    fn finish_file(&mut self, file: &FastqName) -> io::Result<()> {
+        let path = file.path();
+        self.files.close(&path, &[])?;
+        self.name(&path)
+    }
+
+    fn report(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        // One that was begun before a sudden end.
+        match fs::remove_file(self.files.folder.join(path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.files.close(path, bytes)?;
+        self.name(path)
+    }
+}
+
+impl Journal for DirJournal {
+    fn save(&mut self, state: &[u8]) -> io::Result<()> {
+        // The state must not speak of bytes that a loss of power takes away.
+        for path in self.unsynced.drain() {
+            File::open(self.files.folder.join(path))?.sync_data()?;
+        }
+        let folder = self.root.join(FOLLOWING);
+        let fresh = folder.join("state.fresh");
+        let mut file = File::create(&fresh)?;
+        file.write_all(state)?;
+        file.sync_data()?;
+        fs::rename(fresh, folder.join(STATE))
+    }
+
+    fn rewind(&mut self, files: &[(&FastqName, u64)]) -> io::Result<()> {
+        let folder = self.files.folder.clone();
+        self.files = Appender::new(folder.clone());
+        self.unsynced.clear();
+        let mut kept = HashSet::new();
+        for (name, bytes) in files {
+            let path = name.path();
+            // It may have got its name after the state was kept.
+            if !folder.join(&path).exists() && self.root.join(&path).exists() {
+                move_between(&self.root, &folder, &path)?;
+            }
+            let full = folder.join(&path);
+            if let Some(parent) = full.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            let file = OpenOptions::new().create(true).append(true).open(full)?;
+            if file.metadata()?.len() < *bytes {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("{path} is shorter than the state of the work says"),
+                ));
+            }
+            file.set_len(*bytes)?;
+            kept.insert(path);
+        }
+        for entry in DirSource::new(&folder)?.list()? {
+            if !kept.contains(&entry.path) {
+                fs::remove_file(folder.join(entry.path))?;
+            }
+        }
+        Ok(())
     }
 }

@@ -1,57 +1,9 @@
-//! A cluster as FASTQ text, and text as gzip members.
-//!
-//! Members are BGZF blocks (hts-specs, SAM 4.1): plain gzip to every reader, seekable to those who know. They are cut by
-//! length of text alone, so the bytes of a file depend on its reads and on nothing else.
+//! A cluster as FASTQ text, in the words of bcl2fastq.
 
 use std::ops::Range;
 
-use libdeflater::{CompressionLvl, Compressor};
-
 use crate::places::Position;
 use crate::plan::{Layout, OutputRead, UmiPart};
-
-/// The most text in one member: what is left of 64 KiB for a block that does not compress.
-pub(crate) const MEMBER_BYTES: usize = 65_280;
-
-/// The empty block that ends a BGZF file; alone, it is a valid empty gzip.
-pub(crate) const END: [u8; 28] = [
-    0x1f, 0x8b, 0x08, 0x04, 0, 0, 0, 0, 0, 0xff, 0x06, 0, 0x42, 0x43, 0x02, 0, 0x1b, 0, 0x03, 0, 0,
-    0, 0, 0, 0, 0, 0, 0,
-];
-
-/// Compresses text to members, one per worker.
-pub(crate) struct Members {
-    compressor: Compressor,
-    body: Vec<u8>,
-}
-
-impl Members {
-    pub(crate) fn new() -> Self {
-        // Level 1 makes 320 MB/s a core at a ratio of 4.4 on such text; level 6 makes 65 for 4.7. The library's own
-        // `fastest` is level 0, which does not compress.
-        let level = CompressionLvl::new(1).expect("level 1 is one of the library's levels");
-        Self { compressor: Compressor::new(level), body: Vec::new() }
-    }
-
-    /// One member of at most [`MEMBER_BYTES`] of text.
-    pub(crate) fn member(&mut self, text: &[u8]) -> Vec<u8> {
-        self.body.resize(self.compressor.deflate_compress_bound(text.len()), 0);
-        let body_bytes = self
-            .compressor
-            .deflate_compress(text, &mut self.body)
-            .expect("the body fits because the room is what the library bounds it by");
-        let length = u32::try_from(text.len()).expect("a member's text is shorter than 64 KiB");
-        let size = u16::try_from(18 + body_bytes + 8 - 1)
-            .expect("a block of 65,280 bytes stays below 64 KiB even where it does not compress");
-        let mut member = Vec::with_capacity(18 + body_bytes + 8);
-        member.extend_from_slice(&END[..16]);
-        member.extend_from_slice(&size.to_le_bytes());
-        member.extend_from_slice(&self.body[..body_bytes]);
-        member.extend_from_slice(&libdeflater::crc32(text).to_le_bytes());
-        member.extend_from_slice(&length.to_le_bytes());
-        member
-    }
-}
 
 /// What all read names of a tile begin with: `@A00999:7:HSYNTHDSXX:1:1101:`.
 pub(crate) fn name_start(
@@ -209,8 +161,6 @@ fn number(out: &mut Vec<u8>, value: i64) {
 #[cfg(test)]
 #[expect(clippy::single_range_in_vec_init, reason = "columns are lists of ranges, some of one")]
 mod tests {
-    use std::io::Read;
-
     use super::*;
     use crate::source::ReadKind;
 
@@ -249,26 +199,5 @@ mod tests {
             String::from_utf8(out).unwrap(),
             "@A00999:7:HSYNTHDSXX:1:1101:0:9223372036854775807 1:Y:0:0\nG\n+\nF\n"
         );
-    }
-
-    #[test]
-    fn every_gzip_reader_reads_the_members() {
-        let mut members = Members::new();
-        let mut state = 1u32;
-        let noise: Vec<u8> = (0..MEMBER_BYTES)
-            .map(|_| {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 24) as u8
-            })
-            .collect();
-        let file = [members.member(b"ACGT\n"), members.member(&noise), END.to_vec()].concat();
-        let mut read = Vec::new();
-        flate2::read::MultiGzDecoder::new(&file[..]).read_to_end(&mut read).unwrap();
-        assert_eq!(read, [b"ACGT\n", &noise[..]].concat());
-        let repeated = b"@A1:7:FC:1:1101:1000:1005 1:N:0:ACGT\nACGTTGCA\n+\nFFFFFFFF\n".repeat(900);
-        assert!(members.member(&repeated).len() < repeated.len() / 10, "members are compressed");
-        let mut empty = Vec::new();
-        flate2::read::MultiGzDecoder::new(&END[..]).read_to_end(&mut empty).unwrap();
-        assert_eq!(empty, b"");
     }
 }

@@ -53,6 +53,11 @@ pub fn interop(bytes: &[u8]) {
     }
 }
 
+/// The state that work in the making keeps.
+pub fn state(bytes: &[u8]) {
+    crate::follow::parse_any(bytes);
+}
+
 /// A chain of gzip members, of which at most 1 MiB is inflated.
 pub fn gzip(bytes: &[u8]) {
     let source = One { path: "f", bytes };

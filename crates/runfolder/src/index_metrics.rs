@@ -18,6 +18,19 @@ impl IndexMetrics {
         Self { bytes: vec![2], cut: false }
     }
 
+    /// Goes on with what [`Self::bytes`] gave, nothing at the beginning.
+    pub(crate) fn go_on(bytes: &[u8], cut: bool) -> Self {
+        match bytes {
+            [] => Self::new(),
+            _ => Self { bytes: bytes.to_vec(), cut },
+        }
+    }
+
+    /// What there is so far.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Adds the reads of one index of one sample on a tile. An index without reads is left out.
     pub(crate) fn add(&mut self, lane: u32, tile: u32, index: &str, reads: u64, sample: &Sample) {
         if reads == 0 || self.cut {

@@ -58,6 +58,9 @@ pub enum Damage {
     /// A tile that the file does not have.
     #[error("it does not have the tile")]
     NoTile,
+    /// A call of a quality bin that the header does not map.
+    #[error("it has a call of a quality bin for which its header gives no quality")]
+    Unmapped,
     /// Clusters were left out that are wanted.
     #[error("it holds only clusters that pass the filter, so the failed ones cannot be written")]
     OnlyPassing,
@@ -252,14 +255,20 @@ impl Stream {
 
     /// Reads a member of `plain` bytes to its end, for nothing but its checksum.
     pub(crate) fn check(&mut self, reading: &Reading<'_>, plain: usize) -> Result<(), Damage> {
-        let mut piece = vec![0; plain.min(1 << 16)];
-        let mut left = plain;
+        self.pass_over(reading, plain as u64)?;
+        self.finish_member(reading).map(drop)
+    }
+
+    /// Reads so many bytes for nothing.
+    pub(crate) fn pass_over(&mut self, reading: &Reading<'_>, bytes: u64) -> Result<(), Damage> {
+        let mut piece = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX).min(1 << 16)];
+        let mut left = bytes;
         while left > 0 {
-            let now = left.min(piece.len());
-            self.exact(reading, &mut piece[..now])?;
+            let now = left.min(piece.len() as u64);
+            self.exact(reading, &mut piece[..usize::try_from(now).expect("a piece is short")])?;
             left -= now;
         }
-        self.finish_member(reading).map(drop)
+        Ok(())
     }
 
     /// The next `into.len()` bytes.

@@ -12,6 +12,7 @@ use crate::cbcl::{self, Block, Header};
 use crate::error::{DemuxError, Missing, Place};
 use crate::inflate::{Damage, Reading};
 use crate::limits;
+use crate::member::Framing;
 use crate::places::{self, HEADER_BYTES};
 use crate::plan::Plan;
 use crate::source::{Entry, read_small};
@@ -50,6 +51,13 @@ impl Listing {
         lanes.sort_unstable();
         lanes.dedup();
         lanes
+    }
+
+    /// Whether a lane has any file of a cycle, in whatever format.
+    pub(crate) fn has_cycle(&self, lane: u32, cycle: u32) -> bool {
+        let folder = folder(lane);
+        self.names(&format!("{folder}C{cycle}.1/")).next().is_some()
+            || self.bytes(&format!("{folder}{cycle:04}.bcl.bgzf")).is_some()
     }
 
     /// Bytes of all base calls of a lane.
@@ -136,11 +144,68 @@ impl Lane {
         finder.lane(warnings)
     }
 
-    /// Bytes of a tile's calls in one cycle, inflated.
+    /// Bytes of a tile's calls in one cycle, inflated: in the cycle that takes most.
     pub(crate) fn tile_bytes(&self, tile: &Tile) -> u64 {
-        match self.calls {
-            Calls::Cbcl(_) => u64::from(tile.clusters).div_ceil(2),
+        match &self.calls {
+            Calls::Cbcl(cycles) => {
+                let headers = cycles.iter().flat_map(|cycle| &cycle.files);
+                let bytes = headers.map(|(_, _, header)| header.packing.bytes(tile.clusters));
+                bytes.max().unwrap_or(0).into()
+            }
             Calls::Bcl { .. } | Calls::Bgzf { .. } => u64::from(tile.clusters),
+        }
+    }
+
+    /// Sees that the calls of some cycles look whole, in a folder that may still be growing: as long as they announce, or with
+    /// the end that such a file has. Whether they are is for their checksums to say.
+    pub(crate) fn looks_whole(
+        &self,
+        cycles: impl Iterator<Item = u32>,
+        listing: &Listing,
+        reading: &Reading<'_>,
+    ) -> Result<(), DemuxError> {
+        let ends_with = |path: &str, bytes: u64, end: &[u8]| -> Result<(), Damage> {
+            let offset = bytes.checked_sub(end.len() as u64).ok_or(Damage::Truncated)?;
+            let mut found = vec![0; end.len()];
+            reading.exact(path, offset, &mut found)?;
+            if found == end { Ok(()) } else { Err(Damage::Truncated) }
+        };
+        let check = |path: String, tile: Option<u32>, cycle, end: &[u8], least: u64| {
+            let place = Place { lane: self.number, tile, cycle: Some(cycle) };
+            let Some(bytes) = listing.bytes(&path) else {
+                return Err(DemuxError::Missing { place, path });
+            };
+            let whole = match bytes < least {
+                true => Err(Damage::Truncated),
+                false => ends_with(&path, bytes, end),
+            };
+            whole.map_err(|damage| DemuxError::Damaged { place, path, damage })
+        };
+        match &self.calls {
+            // The header of each file was read, and held against the file's length.
+            Calls::Cbcl(_) => Ok(()),
+            Calls::Bgzf { .. } => {
+                for cycle in cycles {
+                    check(self.cycle_path(cycle), None, cycle, Framing::Bgzf.end(false), 0)?;
+                }
+                Ok(())
+            }
+            Calls::Bcl { gzip } => {
+                for cycle in cycles {
+                    for tile in &self.tiles {
+                        let path = self.tile_path(tile.number, cycle, *gzip);
+                        // The length that ends a gzip member.
+                        let plain = tile.clusters + 4;
+                        let stated = plain.to_le_bytes();
+                        let (end, least) = match gzip {
+                            true => (&stated[..], 18),
+                            false => (&[][..], plain.into()),
+                        };
+                        check(path, Some(tile.number), cycle, end, least)?;
+                    }
+                }
+                Ok(())
+            }
         }
     }
 
@@ -176,12 +241,20 @@ struct Finder<'a> {
 
 impl Finder<'_> {
     fn lane(self, warnings: &mut Vec<String>) -> Result<Lane, DemuxError> {
-        let first = self.plan.used.first().map_or(1, |used| used.cycle);
         let has = |suffix: &str| self.names_of_calls(suffix).next().is_some();
         let (calls, tiles) = if has(".cbcl") {
-            let cycles = self.cbcl_cycles()?;
+            let names: Vec<String> = self.names_of_calls(".cbcl").collect();
+            let used = self.plan.used.iter();
+            let cycles = used.map(|used| self.cbcl_cycle(used.cycle, &names));
+            let cycles = cycles.collect::<Result<Vec<_>, _>>()?;
             let (mut listed, mut seen) = (Vec::new(), HashSet::new());
-            for cycle in cycles.iter().take(self.looked_at()) {
+            // What tells of the tiles may be a cycle that is not read in this pass.
+            let reads_first = self.plan.used.first().is_none_or(|u| u.cycle == self.plan.first_cycle);
+            let telling = match reads_first {
+                true => None,
+                false => Some(self.cbcl_cycle(self.plan.first_cycle, &names)?),
+            };
+            for cycle in telling.iter().chain(&cycles).take(self.looked_at()) {
                 let blocks = cycle.files.iter().flat_map(|(_, _, header)| &header.blocks);
                 listed.extend(blocks.map(|block| block.tile).filter(|tile| seen.insert(*tile)));
             }
@@ -206,7 +279,8 @@ impl Finder<'_> {
         } else if self.listing.lane_bytes(self.number) == 0 {
             return Err(DemuxError::NoLane(self.number));
         } else {
-            return Err(DemuxError::NoCalls { lane: self.number, cycle: first });
+            let cycle = self.plan.first_cycle;
+            return Err(DemuxError::NoCalls { lane: self.number, cycle });
         };
         let missing = self.missing.into_inner();
         let left_out = missing.iter().filter(|m| m.place.tile.is_some() && m.place.cycle.is_none());
@@ -221,9 +295,8 @@ impl Finder<'_> {
     /// The names of a lane's files of calls, in the folders of cycles that are looked at.
     fn names_of_calls(&self, suffix: &str) -> impl Iterator<Item = String> {
         let mut names = BTreeSet::new();
-        let first = [self.plan.used.first().map_or(1, |used| used.cycle)];
-        let cycles = self.plan.used.iter().map(|used| used.cycle).take(self.looked_at());
-        for cycle in first.into_iter().chain(cycles.skip(1)) {
+        let used = self.plan.used.iter().map(|used| used.cycle);
+        for cycle in [self.plan.first_cycle].into_iter().chain(used).take(self.looked_at()) {
             let folder = format!("{}C{cycle}.1/", self.folder);
             let found = self.listing.names(&folder).filter(|name| name.ends_with(suffix));
             names.extend(found.map(str::to_owned));
@@ -253,29 +326,24 @@ impl Finder<'_> {
         Ok(None)
     }
 
-    /// The header of every CBCL file of every cycle in use.
-    fn cbcl_cycles(&self) -> Result<Vec<CbclCycle>, DemuxError> {
-        let names: Vec<String> = self.names_of_calls(".cbcl").collect();
-        let mut cycles = Vec::with_capacity(self.plan.used.len());
-        for used in &self.plan.used {
-            let mut cycle = CbclCycle { files: Vec::new(), places: HashMap::new() };
-            for name in &names {
-                let path = format!("{}C{}.1/{name}", self.folder, used.cycle);
-                let read = self.there(&path, None, Some(used.cycle)).and_then(|bytes| {
-                    let header = self.cbcl_header(&path, bytes);
-                    let damaged = |damage| self.damaged(None, Some(used.cycle), &path, damage);
-                    Ok((bytes, header.map_err(damaged)?))
-                });
-                let Some((bytes, header)) = self.or_note(read)? else { continue };
-                let file = cycle.files.len();
-                for (at, block) in header.blocks.iter().enumerate() {
-                    cycle.places.insert(block.tile, (file, at));
-                }
-                cycle.files.push((Arc::from(path), bytes, header));
+    /// The header of every CBCL file of a cycle.
+    fn cbcl_cycle(&self, number: u32, names: &[String]) -> Result<CbclCycle, DemuxError> {
+        let mut cycle = CbclCycle { files: Vec::new(), places: HashMap::new() };
+        for name in names {
+            let path = format!("{}C{number}.1/{name}", self.folder);
+            let read = self.there(&path, None, Some(number)).and_then(|bytes| {
+                let header = self.cbcl_header(&path, bytes);
+                let damaged = |damage| self.damaged(None, Some(number), &path, damage);
+                Ok((bytes, header.map_err(damaged)?))
+            });
+            let Some((bytes, header)) = self.or_note(read)? else { continue };
+            let file = cycle.files.len();
+            for (at, block) in header.blocks.iter().enumerate() {
+                cycle.places.insert(block.tile, (file, at));
             }
-            cycles.push(cycle);
+            cycle.files.push((Arc::from(path), bytes, header));
         }
-        Ok(cycles)
+        Ok(cycle)
     }
 
     fn cbcl_header(&self, path: &str, file_bytes: u64) -> Result<Header, Damage> {

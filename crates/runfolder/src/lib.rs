@@ -13,6 +13,7 @@ pub mod dir;
 mod error;
 mod fastq;
 mod fields;
+mod follow;
 pub mod fuzz;
 mod index_metrics;
 mod inflate;
@@ -20,6 +21,7 @@ pub mod interop;
 mod lane;
 pub mod limits;
 mod mask;
+mod member;
 mod places;
 mod plan;
 mod report;
@@ -36,8 +38,10 @@ mod workers;
 pub use barcode::reverse_complement;
 pub use demux::{Progress, demultiplex, survey};
 pub use error::{DemuxError, Missing, Place};
+pub use follow::{Follow, Followed, Journal, Milestone, ResumeError};
 pub use inflate::Damage;
 pub use mask::{CycleMask, CycleUse, MaskError};
+pub use member::{Deflate, Framing};
 pub use plan::{Collision, Plan, PlanError, PlanOptions, Sample, draft, plan};
 pub use report::{
     HoppedPair, LaneReport, Orientation, ReadMetrics, Report, SampleReport, UnknownBarcode,

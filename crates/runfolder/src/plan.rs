@@ -12,6 +12,7 @@ use crate::adapter::Trimming;
 use crate::barcode::{Candidate, Pattern, Words, conflict, reverse_complement, word_code};
 use crate::limits;
 use crate::mask::{CycleMask, CycleUse, MaskError};
+use crate::member::{Deflate, Framing};
 use crate::run_info::RunInfo;
 use crate::settings::{SettingError, Settings};
 use crate::sheet::{SampleSheet, SheetRow};
@@ -34,6 +35,10 @@ pub struct PlanOptions {
     pub stats_json: bool,
     /// Only these lanes.
     pub lanes: Option<BTreeSet<u32>>,
+    /// How the members of FASTQ files are framed.
+    pub framing: Framing,
+    /// What compresses them.
+    pub deflate: Deflate,
 }
 
 impl Default for PlanOptions {
@@ -46,6 +51,8 @@ impl Default for PlanOptions {
             ignore_missing: false,
             stats_json: false,
             lanes: None,
+            framing: Framing::default(),
+            deflate: Deflate::default(),
         }
     }
 }
@@ -130,6 +137,10 @@ pub struct Plan {
     pub(crate) rows: Vec<Row>,
     pub(crate) layouts: Vec<Layout>,
     pub(crate) used: Vec<UsedCycle>,
+    /// Text in one member of a file, the last one's excepted.
+    pub(crate) member_bytes: usize,
+    /// The first cycle that is read, whose files tell which tiles there are.
+    pub(crate) first_cycle: u32,
     /// Columns that make index words: column, which word, position in it.
     word_columns: Vec<(usize, usize, usize)>,
     pub(crate) sheet_text: Vec<u8>,
@@ -252,6 +263,8 @@ fn others(count: usize) -> String {
     }
 }
 
+/// Text that waits in all files together for members to fill.
+const WAITING_BYTES: usize = 64 << 20;
 /// Rows that one lane may have: every pair of them is compared once.
 const MAX_LANE_ROWS: usize = 16_384;
 /// Collisions that are told before the list is cut.
@@ -372,7 +385,11 @@ pub fn draft(run: RunInfo, sheet: &SampleSheet, options: PlanOptions) -> Result<
             return Err(PlanError::TwoMasks(samples[row.sample].sample_id.clone()));
         }
     }
+    let outputs = layouts.iter().map(|layout| layout.outputs.len()).max().unwrap_or(0);
+    let files = ((samples.len() + 1) * outputs).max(1);
     Ok(Plan {
+        member_bytes: (WAITING_BYTES / files).clamp(4096, options.framing.most_text()),
+        first_cycle: used.first().map_or(1, |used| used.cycle),
         run,
         samples,
         warnings,
@@ -494,6 +511,14 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// Every list of columns in it.
+    fn columns(&mut self) -> impl Iterator<Item = &mut Vec<Range<usize>>> {
+        let outputs = self.outputs.iter_mut().map(|output| &mut output.columns);
+        outputs.chain(self.umi.iter_mut().map(|part| &mut part.columns)).chain(&mut self.index)
+    }
+}
+
 /// Joins consecutive numbers into ranges.
 fn runs(numbers: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
@@ -597,20 +622,43 @@ impl Plan {
     /// The same plan for index cycles alone, with nothing to write.
     pub(crate) fn index_only(&self) -> Self {
         let mut plan = self.clone();
-        plan.used.retain(|used| used.word.is_some());
-        plan.word_columns = word_columns(&plan.used);
-        let column_of: HashMap<u32, usize> =
-            plan.used.iter().enumerate().map(|(column, used)| (used.cycle, column)).collect();
+        plan.layouts.iter_mut().for_each(|layout| layout.umi.clear());
+        plan.narrowed(|_| false)
+    }
+
+    /// The same plan with only those outputs, and only the cycles that they and matching need.
+    pub(crate) fn narrowed(&self, wanted: impl Fn(&OutputRead) -> bool) -> Self {
+        let mut plan = self.clone();
         for layout in &mut plan.layouts {
-            layout.outputs.clear();
-            layout.umi.clear();
-            for columns in &mut layout.index {
-                let cycles =
-                    columns.iter().cloned().flatten().map(|column| self.used[column].cycle);
-                *columns = runs(cycles.map(|cycle| column_of[&cycle]));
+            layout.outputs.retain(&wanted);
+        }
+        let mut needed: Vec<bool> = self.used.iter().map(|used| used.word.is_some()).collect();
+        for columns in plan.layouts.iter_mut().flat_map(Layout::columns) {
+            columns.iter().cloned().flatten().for_each(|column| needed[column] = true);
+        }
+        let mut kept = 0..;
+        let moved: Vec<usize> =
+            needed.iter().map(|needed| if *needed { kept.next().unwrap_or(0) } else { 0 }).collect();
+        for columns in plan.layouts.iter_mut().flat_map(Layout::columns) {
+            *columns = runs(columns.iter().cloned().flatten().map(|column| moved[column]));
+        }
+        let mut needed = needed.into_iter();
+        plan.used.retain(|_| needed.next().unwrap_or(false));
+        plan.word_columns = word_columns(&plan.used);
+        plan
+    }
+
+    /// Every output that some layout has, with the last cycle that it and its read names need, in order of that cycle.
+    pub(crate) fn outputs_by_last_cycle(&self) -> BTreeMap<(ReadKind, u32), u32> {
+        let mut last = BTreeMap::new();
+        for layout in &self.layouts {
+            for output in &layout.outputs {
+                let (kind, number) = (output.kind, output.number);
+                let alone = self.narrowed(|other| (other.kind, other.number) == (kind, number));
+                last.insert((kind, number), alone.used.last().map_or(0, |used| used.cycle));
             }
         }
-        plan
+        last
     }
 
     /// The files of a sample, or of the undetermined reads, in a lane: one for each output read.

@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use serde::{Deserialize, Serialize};
+
 use crate::barcode::reverse_complement;
 use crate::error::Missing;
 use crate::plan::Plan;
@@ -12,7 +14,7 @@ use crate::source::ReadKind;
 use crate::stats_json::stats_json;
 
 /// Sums over one read of one sample.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ReadMetrics {
     /// The number in the file name.
     pub number: u32,
@@ -27,7 +29,7 @@ pub struct ReadMetrics {
 }
 
 /// One sample in one lane, or the lane's undetermined reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SampleReport {
     /// Position in [`Plan::samples`]; `None` for undetermined reads.
     pub sample: Option<usize>,
@@ -50,7 +52,7 @@ pub struct SampleReport {
 }
 
 /// An index that was read and is no sample's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnknownBarcode {
     /// i7 as read.
     pub index: String,
@@ -61,7 +63,7 @@ pub struct UnknownBarcode {
 }
 
 /// The i7 of one sample with the i5 of another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoppedPair {
     /// i7 as in the sheet.
     pub index: String,
@@ -72,7 +74,7 @@ pub struct HoppedPair {
 }
 
 /// One lane.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneReport {
     /// Its number.
     pub lane: u32,

@@ -6,6 +6,8 @@
 
 use std::io::{self, Read};
 
+use serde::{Deserialize, Serialize};
+
 /// One file of a run folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -64,7 +66,7 @@ pub fn read_small(source: &dyn Source, path: &str, limit: u64) -> io::Result<Vec
 }
 
 /// Which of a cluster's reads a FASTQ file holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ReadKind {
     /// Sequence that is not an index: `R1`, `R2`.
     Read,
@@ -73,7 +75,7 @@ pub enum ReadKind {
 }
 
 /// One FASTQ file: whose it is and what it is called.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FastqName {
     /// The sheet's `Sample_ID`; `Undetermined` for reads that match no sample.
     pub sample_id: String,

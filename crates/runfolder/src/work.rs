@@ -15,6 +15,8 @@ const TOLD_UNKNOWN: usize = 1000;
 /// A FASTQ file in progress.
 pub(crate) struct OutFile {
     pub(crate) name: FastqName,
+    /// Bytes of its members that were handed out.
+    pub(crate) given_bytes: u64,
     /// Text that is not in a member yet.
     pub(crate) waiting: Vec<u8>,
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use runfolder::{
     DemuxError, Entry, FastqName, Plan, PlanOptions, Report, RunInfo, SampleSheet, Sink, Source,
@@ -18,6 +19,26 @@ pub(crate) fn test_data() -> Option<PathBuf> {
         println!("skipped: not here (CHORION_TEST_DATA names no folder)");
     }
     found
+}
+
+/// Makes a run folder, unless the generator or what it needs is not here.
+pub(crate) fn generated(out: &Path, format: &str, more: &[&str]) -> bool {
+    let Some(data) = test_data() else { return false };
+    let python = std::env::var("CHORION_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let numpy = Command::new(&python).args(["-c", "import numpy"]).output();
+    if !numpy.is_ok_and(|output| output.status.success()) {
+        println!("skipped: not here ({python} has no numpy)");
+        return false;
+    }
+    let made = Command::new(&python)
+        .arg(data.join("runs/make_run.py"))
+        .args(["--out".as_ref(), out.as_os_str()])
+        .args(["--format", format, "--fastq-digest", "--seed", "5"])
+        .args(more)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    true
 }
 
 /// A generator of bytes that is the same every time.

@@ -3,33 +3,12 @@
 //! The truth does not rest on this code: another program made it, and picard reproduces it.
 
 use std::path::Path;
-use std::process::Command;
 
-use crate::common::{MemorySource, gunzip, run, test_data, threads};
+use crate::common::{MemorySource, generated, gunzip, run, threads};
 use runfolder::dir::DirSource;
 use runfolder::{Report, RunInfo, SampleSheet, plan};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-
-/// Makes a run folder, unless the generator or what it needs is not here.
-fn generate(out: &Path, format: &str, more: &[&str]) -> bool {
-    let Some(data) = test_data() else { return false };
-    let python = std::env::var("CHORION_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let numpy = Command::new(&python).args(["-c", "import numpy"]).output();
-    if !numpy.is_ok_and(|output| output.status.success()) {
-        println!("skipped: not here ({python} has no numpy)");
-        return false;
-    }
-    let made = Command::new(&python)
-        .arg(data.join("runs/make_run.py"))
-        .args(["--out".as_ref(), out.as_os_str()])
-        .args(["--format", format, "--fastq-digest", "--seed", "5"])
-        .args(more)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    true
-}
 
 const SHAPE: [&str; 12] = [
     "--lanes",
@@ -132,7 +111,7 @@ fn unknown_agree(report: &Report, truth: &Value) {
 
 fn format_agrees(format: &str, more: &[&str], sheet: &str) {
     let folder = tempfile::tempdir().unwrap();
-    if generate(folder.path(), format, &[&SHAPE[..], more].concat()) {
+    if generated(folder.path(), format, &[&SHAPE[..], more].concat()) {
         agrees(folder.path(), sheet);
     }
 }
@@ -185,7 +164,7 @@ fn a_single_index_and_no_passing_cluster_but_few_give_the_truth() {
         "--mixed-pf",
     ];
     let folder = tempfile::tempdir().unwrap();
-    if generate(folder.path(), "cbcl", &shape) {
+    if generated(folder.path(), "cbcl", &shape) {
         agrees(folder.path(), "SampleSheet_v2.csv");
     }
 }
@@ -206,7 +185,7 @@ fn a_tile_of_several_strips_gives_the_truth() {
         "--mixed-pf",
     ];
     let folder = tempfile::tempdir().unwrap();
-    if generate(folder.path(), "cbcl", &shape) {
+    if generated(folder.path(), "cbcl", &shape) {
         agrees(folder.path(), "SampleSheet_v2.csv");
     }
 }

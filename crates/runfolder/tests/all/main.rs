@@ -5,6 +5,8 @@ mod common;
 #[cfg(test)]
 mod folders;
 #[cfg(test)]
+mod follow;
+#[cfg(test)]
 mod generated;
 #[cfg(test)]
 mod hostile;
