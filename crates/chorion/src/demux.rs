@@ -3,13 +3,16 @@
 //! What a person must not miss ends the command with an error, although files were written: nearly every read matching no
 //! sample is a wrong sheet far more often than a bad run, and pipelines look at the exit status first.
 
+mod follow;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use runfolder::dir::{DirSink, DirSource};
 use runfolder::{
-    Collision, Plan, PlanError, PlanOptions, Progress, Report, RunInfo, SampleSheet, SheetVersion,
+    Collision, Framing, Plan, PlanError, PlanOptions, Progress, Report, RunInfo, SampleSheet, SheetVersion,
     Source, demultiplex, draft, limits, plan, read_small, survey,
 };
 use serde::Serialize;
@@ -41,6 +44,32 @@ pub(crate) struct DemuxArgs {
     /// The sample sheet; SampleSheet.csv of the run folder if not given.
     #[arg(long, value_name = "CSV")]
     sample_sheet: Option<PathBuf>,
+    /// How FASTQ files are compressed: `bgzf` is gzip that can be read from any place, `gzip` has longer members.
+    #[arg(long, value_name = "KIND", default_value = "bgzf")]
+    members: Members,
+    /// Compress with ISA-L instead of libdeflate: faster, a little larger.
+    #[cfg(feature = "isa-l")]
+    #[arg(long)]
+    isa_l: bool,
+    /// Begin while the run is still being written: verdicts come when the indexes are read, files when their cycles are.
+    /// Where it ends, the same command goes on.
+    #[arg(long, conflicts_with = "ignore_missing")]
+    follow: bool,
+    /// Seconds between two looks at a run folder that is followed.
+    #[arg(long, value_name = "SECONDS", default_value = "30", requires = "follow", value_parser = seconds)]
+    poll: Duration,
+}
+
+/// How FASTQ files are compressed.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Members {
+    Bgzf,
+    Gzip,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is expected".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 /// Look at a sample sheet.
@@ -111,20 +140,42 @@ const SUSPECT_PERCENT: u64 = 90;
 /// Clusters per lane that a sheet is tried on.
 const TRIED_CLUSTERS: usize = 100_000;
 
+impl DemuxArgs {
+    fn options(&self) -> PlanOptions {
+        PlanOptions {
+            with_failed_reads: self.with_failed_reads,
+            ignore_missing: self.ignore_missing,
+            stats_json: self.stats_json,
+            framing: match self.members {
+                Members::Bgzf => Framing::Bgzf,
+                Members::Gzip => Framing::Gzip,
+            },
+            #[cfg(feature = "isa-l")]
+            deflate: if self.isa_l { runfolder::Deflate::IsaL } else { runfolder::Deflate::Libdeflate },
+            ..self.how.options()
+        }
+    }
+
+    fn poll(&self) -> Duration {
+        self.poll
+    }
+}
+
+fn plan_of(args: &DemuxArgs, run: RunInfo, sheet: &SampleSheet) -> CliResult<Plan> {
+    let options = args.options();
+    plan(run.clone(), sheet, options.clone())
+        .map_err(|error| plan_error(error, || safe_mismatches(&run, sheet, &options)))
+}
+
 /// Runs `chorion demux`.
 pub(crate) fn run(args: &DemuxArgs, ui: &Ui) -> CliResult {
+    if args.follow {
+        return follow::run(args, ui);
+    }
     let source = open_run(&args.run)?;
     let run_info = run_info(&source, &args.run)?;
     let sheet_path = args.sample_sheet.clone().unwrap_or_else(|| args.run.join("SampleSheet.csv"));
-    let sheet = sheet(&sheet_path)?;
-    let options = PlanOptions {
-        with_failed_reads: args.with_failed_reads,
-        ignore_missing: args.ignore_missing,
-        stats_json: args.stats_json,
-        ..args.how.options()
-    };
-    let plan = plan(run_info.clone(), &sheet, options.clone())
-        .map_err(|error| plan_error(error, || safe_mismatches(&run_info, &sheet, &options)))?;
+    let plan = plan_of(args, run_info, &sheet(&sheet_path)?)?;
     if !args.accept_undetermined {
         look_ahead(&source, &plan, ui)?;
     }
@@ -145,7 +196,7 @@ pub(crate) fn run(args: &DemuxArgs, ui: &Ui) -> CliResult {
             .caused_by(error)
             .hint(
                 "no file was left behind; restore what is missing from the instrument and start again, or go on without it \
-                 with `--ignore-missing`",
+                 with `--ignore-missing`; `--follow` waits for what is still to come",
             )
     })?;
     sink.finish().map_err(|cause| {
@@ -153,6 +204,12 @@ pub(crate) fn run(args: &DemuxArgs, ui: &Ui) -> CliResult {
             .caused_by(cause)
     })?;
     bar.finish_and_clear();
+    tell(&report, args, ui);
+    if args.accept_undetermined { Ok(()) } else { verdict(&plan, &report) }
+}
+
+/// Says what came out.
+fn tell(report: &Report, args: &DemuxArgs, ui: &Ui) {
     for warning in &report.warnings {
         ui.note(format_args!("warning: {warning}"));
     }
@@ -165,10 +222,9 @@ pub(crate) fn run(args: &DemuxArgs, ui: &Ui) -> CliResult {
             sum(|lane| lane.missing_cycles),
         ));
     }
-    ui.value(&Summary::of(&report, &args.output));
-    table(&report, ui);
+    ui.value(&Summary::of(report, &args.output));
+    table(report, ui);
     ui.line(format_args!("written to {}", args.output.display()));
-    if args.accept_undetermined { Ok(()) } else { verdict(&plan, &report) }
 }
 
 /// Runs `chorion sheet`.

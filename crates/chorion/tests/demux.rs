@@ -196,6 +196,103 @@ mod demux {
         assert!(stats.lines().next().unwrap().ends_with(",Incomplete"), "{stats}");
     }
 
+    /// Every file below a folder, by its path inside.
+    fn files(folder: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+        let mut todo = vec![folder.to_owned()];
+        let mut files = std::collections::BTreeMap::new();
+        while let Some(next) = todo.pop() {
+            for entry in std::fs::read_dir(&next).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    todo.push(path);
+                } else {
+                    let inside = path.strip_prefix(folder).unwrap().to_owned();
+                    files.insert(inside, std::fs::read(&path).unwrap());
+                }
+            }
+        }
+        files
+    }
+
+    #[test]
+    fn a_run_is_followed_by_a_command_that_is_killed_again_and_again_to_the_bytes_of_one_go() {
+        let mut state = 0x5eed_u64;
+        let mut below = |limit: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % limit
+        };
+        let made: Vec<String> = (0..30_000)
+            .map(|_| {
+                let sequence: String = (0..4).map(|_| b"ACGT"[below(4) as usize] as char).collect();
+                let index = ["ACGTTTGG", "GGCCAAGT", "ACGTTTGC", "NNNNNNNN"][below(4) as usize];
+                format!("{sequence}{index}")
+            })
+            .collect();
+        let whole = run_folder(&made.iter().map(String::as_str).collect::<Vec<_>>());
+        let sheet = sheet(&whole, ROWS);
+        let one_go = tempfile::tempdir().unwrap();
+        let words = ["demux", "$0", "-o", "$1", "--sample-sheet", "$2"];
+        let output = chorion(&words, &[whole.path(), one_go.path(), &sheet]);
+        assert!(output.status.success(), "{}", said(&output).1);
+
+        let (growing, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut coming: Vec<_> = files(whole.path()).into_iter().collect();
+        coming.retain(|(path, _)| path != Path::new("sheet.csv"));
+        // In no order that an instrument has, but for the mark at the end.
+        coming.sort_by_key(|(path, bytes)| (path == Path::new("RTAComplete.txt"), bytes.len() % 7, path.clone()));
+        coming.reverse();
+        let mut killed = 0;
+        loop {
+            for _ in 0..=below(3) {
+                let Some((path, bytes)) = coming.pop() else { break };
+                let path = growing.path().join(path);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, bytes).unwrap();
+            }
+            let mut child = Command::new(env!("CARGO_BIN_EXE_chorion"))
+                .args(["demux", "--follow", "--poll", "0.02", "--threads", "2", "--sample-sheet"])
+                .arg(&sheet)
+                .arg(growing.path())
+                .arg("-o")
+                .arg(out.path())
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            if coming.is_empty() && killed >= 12 {
+                let output = child.wait_with_output().unwrap();
+                assert!(output.status.success(), "{}", said(&output).1);
+                break;
+            }
+            // How long it lives decides nothing but where it is killed.
+            std::thread::sleep(std::time::Duration::from_millis(below(250)));
+            let ended = child.try_wait().unwrap();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            if ended.is_some_and(|status| status.success()) {
+                break;
+            }
+            killed += 1;
+        }
+        assert!(killed >= 3, "{killed}");
+        assert!(files(out.path()) == files(one_go.path()), "{:?}", files(out.path()).keys());
+    }
+
+    #[test]
+    fn a_run_that_is_followed_with_the_wrong_sheet_ends_before_a_file_is_written() {
+        let whole = two_samples();
+        let sheet = sheet(&whole, "A,AAAA,CCCC,P\nB,CCCC,AAAA,Q\n");
+        // The mark of the end is missing, and still the verdict comes.
+        std::fs::remove_file(whole.path().join("RTAComplete.txt")).unwrap();
+        let out = tempfile::tempdir().unwrap();
+        let words = ["demux", "--follow", "--poll", "0.02", "$0", "-o", "$1", "--sample-sheet", "$2"];
+        let output = chorion(&words, &[whole.path(), out.path(), &sheet]);
+        let (_, stderr) = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("100.0 % of 4 reads match no sample of the sheet"), "{stderr}");
+        assert!(files(out.path()).is_empty() || !files(out.path()).keys().any(|p| p.ends_with("Reports")));
+    }
+
     #[test]
     fn metrics_are_told_with_what_could_not_be_used() {
         let folder = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::cbcl::{Packing, UNMAPPED};
-use crate::inflate::{Damage, Reading, Stream};
+use crate::inflate::{Damage, Reading, Stream, block_places};
 use crate::lane::{Calls, Lane, Tile};
 
 /// Clusters of a tile that are taken at once.
@@ -39,6 +39,9 @@ pub(crate) struct CycleReader {
     /// Where the CBCL block should end, and whether it is the last of its file.
     block_end: (u64, bool),
     raw: Vec<u8>,
+    /// In a stream of all tiles: the cluster that comes next, and where tiles begin once that had to be found out.
+    next_cluster: u64,
+    starts: Vec<(u64, u64)>,
     /// Whether damage makes N of a tile's calls rather than an end of the work.
     ignore: bool,
     lost: Option<Damage>,
@@ -70,6 +73,8 @@ impl CycleReader {
             form: Form::Empty,
             block_end: (0, false),
             raw: Vec::new(),
+            next_cluster: 0,
+            starts: Vec::new(),
             ignore,
             lost: None,
             calls: Vec::new(),
@@ -97,32 +102,21 @@ impl CycleReader {
         &self.path
     }
 
-    /// Begins a lane: opens the stream of a cycle that holds all tiles, and passes over clusters of tiles that are done.
-    pub(crate) fn begin_lane(
-        &mut self,
-        lane: &Lane,
-        passed: u64,
-        reading: &Reading<'_>,
-    ) -> Result<(), Damage> {
+    /// Begins a lane: opens the stream of a cycle that holds all tiles.
+    pub(crate) fn begin_lane(&mut self, lane: &Lane, reading: &Reading<'_>) -> Result<(), Damage> {
         self.lost = None;
-        let begun = self.open_lane(lane, passed, reading);
+        let begun = self.open_lane(lane, reading);
         self.or_lose(begun, ())
     }
 
-    fn open_lane(
-        &mut self,
-        lane: &Lane,
-        passed: u64,
-        reading: &Reading<'_>,
-    ) -> Result<(), Damage> {
-        if let Calls::Bgzf { clusters } = lane.calls {
+    fn open_lane(&mut self, lane: &Lane, reading: &Reading<'_>) -> Result<(), Damage> {
+        if let Calls::Bgzf { clusters, .. } = lane.calls {
             self.path = Arc::from(lane.cycle_path(self.cycle));
             self.form = Form::Byte;
             self.turn_to(true, 0, u64::MAX);
             self.expect_count(reading, clusters)?;
-            if let Some(stream) = &mut self.stream {
-                stream.pass_over(reading, passed)?;
-            }
+            self.next_cluster = 0;
+            self.starts.clear();
         }
         Ok(())
     }
@@ -153,7 +147,22 @@ impl CycleReader {
         scratch: Option<&mut Vec<u8>>,
     ) -> Result<(), Damage> {
         match &lane.calls {
-            Calls::Bgzf { .. } => Ok(()),
+            Calls::Bgzf { starts, .. } => {
+                let (at, first) = tile.in_stream;
+                if self.lost.is_none() && self.next_cluster != first {
+                    // Tiles do not come in the order of the stream, or the first ones were done before.
+                    if self.starts.is_empty() {
+                        self.starts = block_places(reading, &self.path, starts)?;
+                    }
+                    let (offset, inside) = self.starts[at];
+                    self.turn_to(true, offset, u64::MAX);
+                    if let Some(stream) = &mut self.stream {
+                        stream.pass_over(reading, inside)?;
+                    }
+                    self.next_cluster = first;
+                }
+                Ok(())
+            }
             Calls::Bcl { gzip } => {
                 self.path = Arc::from(lane.tile_path(tile.number, self.cycle, *gzip));
                 self.form = Form::Byte;
@@ -215,6 +224,7 @@ impl CycleReader {
     fn read_strip(&mut self, strip: &Strip, reading: &Reading<'_>) -> Result<(), Damage> {
         let kept = strip.kept.len();
         self.calls.clear();
+        self.next_cluster += strip.clusters as u64;
         let Some(stream) = &mut self.stream else { return Err(Damage::Truncated) };
         match &mut self.form {
             Form::Empty if kept == 0 => {}
@@ -280,6 +290,10 @@ impl CycleReader {
     ) -> Result<Option<BlockLength>, Damage> {
         let Some(stream) = &mut self.stream else { return Err(Damage::Truncated) };
         match &lane.calls {
+            // After the last tile of the stream nothing may follow.
+            Calls::Bgzf { clusters, .. } if self.next_cluster == *clusters => {
+                stream.finish(reading).map(|_| None)
+            }
             Calls::Bgzf { .. } => Ok(None),
             Calls::Bcl { .. } => stream.finish(reading).map(|_| None),
             Calls::Cbcl(_) => {
@@ -295,17 +309,6 @@ impl CycleReader {
                 }
             }
         }
-    }
-
-    /// Ends a lane: sees that nothing follows the last tile.
-    pub(crate) fn end_lane(&mut self, lane: &Lane, reading: &Reading<'_>) -> Result<(), Damage> {
-        if let (Calls::Bgzf { .. }, Some(stream), None) =
-            (&lane.calls, &mut self.stream, &self.lost)
-        {
-            let ended = stream.finish(reading).map(drop);
-            return self.or_lose(ended, ());
-        }
-        Ok(())
     }
 
     /// Inflates a tile at once where there is memory for it. Where there is not and damage is no end, it is seen to be sound

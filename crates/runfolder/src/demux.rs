@@ -232,14 +232,14 @@ impl<'a> Engine<'a> {
         progress: &dyn Fn(Progress),
     ) -> Result<LaneReport, DemuxError> {
         let lane = self.discover(number)?;
-        let mut work = self.begin_lane(&lane, 0)?;
+        let mut work = self.begin_lane(&lane)?;
         for tile in &lane.tiles {
             self.tile(&lane, tile, &mut work, sink, progress)?;
             if self.enough.is_some_and(|enough| work.clusters >= enough as u64) {
                 return Ok(work.report(number, self.plan));
             }
         }
-        self.end_lane(&lane, work)
+        Ok(work.report(number, self.plan))
     }
 
     /// Finds out what a lane consists of.
@@ -253,8 +253,8 @@ impl<'a> Engine<'a> {
         lane.looks_whole(cycles, &self.listing, &self.reading)
     }
 
-    /// Begins a lane, so many of whose tiles are done.
-    pub(crate) fn begin_lane(&mut self, lane: &Lane, done: usize) -> Result<LaneWork, DemuxError> {
+    /// Begins a lane.
+    pub(crate) fn begin_lane(&mut self, lane: &Lane) -> Result<LaneWork, DemuxError> {
         let mut work = LaneWork::new(self.plan, lane.number);
         work.missing[0] += lane.left_out;
         for missing in &lane.missing {
@@ -264,21 +264,8 @@ impl<'a> Engine<'a> {
         for worker in &mut self.workers {
             worker.matcher.forget();
         }
-        let passed: u64 = lane.tiles.iter().take(done).map(|tile| u64::from(tile.clusters)).sum();
-        self.each_cycle(lane, None, |reader, reading, _| {
-            reader.begin_lane(lane, passed, reading)
-        })?;
+        self.each_cycle(lane, None, |reader, reading, _| reader.begin_lane(lane, reading))?;
         Ok(work)
-    }
-
-    /// Ends a lane after its last tile.
-    pub(crate) fn end_lane(
-        &mut self,
-        lane: &Lane,
-        work: LaneWork,
-    ) -> Result<LaneReport, DemuxError> {
-        self.each_cycle(lane, None, |reader, reading, _| reader.end_lane(lane, reading))?;
-        Ok(work.report(lane.number, self.plan))
     }
 
     /// Sees that there is something of the last cycle that is needed, before everything else is looked for.

@@ -333,7 +333,7 @@ impl Follow {
         let current = pass.current.as_ref();
         let current = current.filter(|known| known.lane == number && known.tiles == tiles);
         let done = current.map_or(0, |known| known.tiles_done);
-        let mut work = engine.begin_lane(&lane, done)?;
+        let mut work = engine.begin_lane(&lane)?;
         if let Some(known) = current {
             for (slot, metrics) in work.slots.iter_mut().zip(&known.metrics) {
                 slot.report.metrics.clone_from(metrics);
@@ -355,7 +355,7 @@ impl Follow {
                 saved_bytes = engine.given_bytes();
             }
         }
-        let mut report = engine.end_lane(&lane, work)?;
+        let mut report = work.report(number, &self.passes[at].plan);
         if at > 0 {
             // What the first pass knows is not kept again.
             report.unknown.clear();

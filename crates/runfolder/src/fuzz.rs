@@ -6,19 +6,23 @@ use std::io;
 use std::sync::Arc;
 
 use crate::cbcl::Header;
-use crate::inflate::{Reading, Stream};
+use crate::inflate::{Reading, Stream, block_places};
 use crate::places;
 use crate::source::{Entry, Source};
-use crate::{RunInfo, SampleSheet};
+use crate::{PlanOptions, RunInfo, SampleSheet};
 
 /// `RunInfo.xml`.
 pub fn run_info(bytes: &[u8]) {
     let _refused_or_read = RunInfo::parse(bytes);
 }
 
-/// `SampleSheet.csv`.
+/// `SampleSheet.csv`, its settings, its cycle masks and its indexes.
 pub fn sheet(bytes: &[u8]) {
-    let _refused_or_read = SampleSheet::parse(bytes);
+    let Ok(sheet) = SampleSheet::parse(bytes) else { return };
+    let reads = [(30, false), (8, true), (8, true), (30, false)];
+    for run in [sheet.assumed_run(), RunInfo::assumed(reads.into_iter())] {
+        let _refused_or_planned = crate::plan(run, &sheet, PlanOptions::default());
+    }
 }
 
 /// The header of a `.cbcl`.
@@ -58,10 +62,11 @@ pub fn state(bytes: &[u8]) {
     crate::follow::parse_any(bytes);
 }
 
-/// A chain of gzip members, of which at most 1 MiB is inflated.
+/// A chain of gzip members, of which at most 1 MiB is inflated; the same as blocks that are passed over.
 pub fn gzip(bytes: &[u8]) {
     let source = One { path: "f", bytes };
     let reading = Reading::new(&source);
+    let _refused_or_found = block_places(&reading, &Arc::from("f"), &[0, 4, 70_000, 1 << 40]);
     let mut stream = Stream::new(true);
     stream.turn_to(&Arc::from("f"), 0, bytes.len() as u64);
     let mut piece = [0; 4096];

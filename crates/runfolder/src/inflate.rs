@@ -432,6 +432,36 @@ fn bgzf_block(ahead: &[u8]) -> Option<usize> {
     is_block.then(|| usize::from(u16::from_le_bytes([header[16], header[17]])) + 1)
 }
 
+/// Where in a BGZF file some bytes of its text lie, whose offsets ascend: where their block begins, and how far inside they are.
+pub(crate) fn block_places(
+    reading: &Reading<'_>,
+    path: &Arc<str>,
+    wanted: &[u64],
+) -> Result<Vec<(u64, u64)>, Damage> {
+    let mut window = Window::new();
+    window.turn_to(path, 0, u64::MAX);
+    let mut places = Vec::with_capacity(wanted.len());
+    let mut before = 0;
+    while places.len() < wanted.len() && !window.is_at_end(reading)? {
+        let header = window.at_least(reading, BGZF_HEADER_BYTES)?;
+        let packed = bgzf_block(header).ok_or(Damage::NotGzip)?;
+        let offset = window.position();
+        let block = window.at_least(reading, packed)?.get(..packed).ok_or(Damage::Truncated)?;
+        let after = before + plain_bytes(block) as u64;
+        window.consume(packed);
+        let inside = wanted[places.len()..].iter().take_while(|wanted| **wanted < after);
+        let found: Vec<_> = inside.map(|wanted| (offset, wanted - before)).collect();
+        places.extend(found);
+        before = after;
+    }
+    // What begins at the end has nothing in it.
+    if wanted[places.len()..].iter().any(|wanted| *wanted > before) {
+        return Err(Damage::Truncated);
+    }
+    places.resize(wanted.len(), (window.position(), 0));
+    Ok(places)
+}
+
 /// Passes over the header of a gzip member (RFC 1952).
 fn member_header(window: &mut Window, reading: &Reading<'_>) -> Result<(), Damage> {
     let mut fixed = [0u8; 10];
@@ -572,6 +602,25 @@ pub(crate) mod tests {
         *broken.iter_mut().rev().nth(5).unwrap() ^= 1;
         assert!(matches!(held(&broken, Some(member.len())), Err(Damage::Checksum)));
         assert!(matches!(held(&member[..member.len() - 9], None), Err(Damage::Truncated)));
+    }
+
+    #[test]
+    fn any_place_of_a_chain_of_blocks_is_found_without_inflating_what_is_before() {
+        let plain = noise(100_000);
+        let file = [block(&plain[..40_000]), block(b""), block(&plain[40_000..]), block(b"")].concat();
+        let source = MemorySource(BTreeMap::from([("f".to_owned(), file.clone())]));
+        let (reading, path) = (Reading::new(&source), Arc::from("f"));
+        let wanted = [0, 4, 39_999, 40_000, 40_000, 99_999, 100_000];
+        for (at, place) in wanted.iter().zip(block_places(&reading, &path, &wanted).unwrap()) {
+            let mut stream = Stream::new(true);
+            stream.turn_to(&path, place.0, file.len() as u64);
+            stream.pass_over(&reading, place.1).unwrap();
+            let rest = &plain[usize::try_from(*at).unwrap()..];
+            let mut found = vec![0; rest.len()];
+            stream.exact(&reading, &mut found).unwrap();
+            assert!(found == rest, "{at}");
+        }
+        assert!(matches!(block_places(&reading, &path, &[100_001]), Err(Damage::Truncated)));
     }
 
     #[test]

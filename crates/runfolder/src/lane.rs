@@ -1,7 +1,7 @@
 //! The files of one lane: which format, which tiles in which order, and where each tile's calls, filter and positions lie.
 //!
-//! The order of tiles is what the folder says: `s_<lane>.bci` for bgzf, whose streams hold the tiles one after another, else
-//! RunInfo's list. A tile that RunInfo lists and the folder lacks is an error; one that the folder has and RunInfo does not
+//! The order of tiles is RunInfo's list, else what the folder says, also for bgzf, whose streams hold the tiles of a lane one
+//! after another as `s_<lane>.bci` lists them. A tile that RunInfo lists and the folder lacks is an error; one that the folder has and RunInfo does not
 //! list comes last, with a warning, because its reads were sequenced all the same. Nothing is derived from a tile's number.
 
 use std::cell::RefCell;
@@ -81,9 +81,12 @@ pub(crate) enum Calls {
     Cbcl(Vec<CbclCycle>),
     /// A file per tile and cycle.
     Bcl { gzip: bool },
-    /// A file per cycle, all tiles in one stream.
-    Bgzf { clusters: u64 },
+    /// A file per cycle, all tiles in one stream: the clusters of all, and where each tile begins in it.
+    Bgzf { clusters: u64, starts: Vec<u64> },
 }
+
+/// Bytes before the first cluster of a `.bcl`.
+const COUNT_BYTES: u64 = 4;
 
 /// The CBCL files of one cycle.
 pub(crate) struct CbclCycle {
@@ -117,6 +120,8 @@ pub(crate) struct Tile {
     /// The tile's first byte in the filter.
     pub(crate) filter_offset: u64,
     pub(crate) positions: Positions,
+    /// Where a lane's tiles lie in one stream: which of them this is, and the clusters before it.
+    pub(crate) in_stream: (usize, u64),
 }
 
 /// One lane, ready to be read.
@@ -273,9 +278,14 @@ impl Finder<'_> {
             }
             (Calls::Bcl { gzip }, self.with_filters(tiles)?)
         } else if self.listing.names(&self.folder).any(|name| name.ends_with(".bcl.bgzf")) {
-            let tiles = self.bgzf_tiles()?;
-            let clusters = tiles.iter().map(|tile| u64::from(tile.clusters)).sum();
-            (Calls::Bgzf { clusters }, tiles)
+            let (tiles, clusters) = self.bgzf_tiles(warnings)?;
+            let mut starts: Vec<u64> = Vec::new();
+            let mut first = COUNT_BYTES;
+            for clusters in clusters {
+                starts.push(first);
+                first += u64::from(clusters);
+            }
+            (Calls::Bgzf { clusters: first - COUNT_BYTES, starts }, tiles)
         } else if self.listing.lane_bytes(self.number) == 0 {
             return Err(DemuxError::NoLane(self.number));
         } else {
@@ -424,6 +434,7 @@ impl Finder<'_> {
                     filter: Arc::from(path.as_str()),
                     filter_offset: HEADER_BYTES as u64,
                     positions: self.positions(number, clusters, None)?,
+                    in_stream: (0, 0),
                 })
             });
             found.extend(self.or_note(tile)?);
@@ -494,8 +505,8 @@ impl Finder<'_> {
         }
     }
 
-    /// The tiles of a bgzf lane, in the order in which its streams hold them.
-    fn bgzf_tiles(&self) -> Result<Vec<Tile>, DemuxError> {
+    /// The tiles of a bgzf lane in their order, and the clusters of each in the order in which its streams hold them.
+    fn bgzf_tiles(&self, warnings: &mut Vec<String>) -> Result<(Vec<Tile>, Vec<u32>), DemuxError> {
         let lane = self.number;
         let path = format!("{}s_{lane}.bci", self.folder);
         self.there(&path, None, None)?;
@@ -505,10 +516,6 @@ impl Finder<'_> {
         let listed =
             places::lane_bci(&bytes).map_err(|damage| self.damaged(None, None, &path, damage))?;
         let total: u64 = listed.iter().map(|(_, clusters)| u64::from(*clusters)).sum();
-        let numbers: HashSet<u32> = listed.iter().map(|(tile, _)| *tile).collect();
-        if let Some(tile) = self.plan.run.tiles_of(lane).find(|tile| !numbers.contains(tile)) {
-            return Err(DemuxError::NoTile { lane, tile });
-        }
         let filter_path = format!("{}s_{lane}.filter", self.folder);
         let filtered = u64::from(self.filter(&filter_path, None)?);
         if filtered != total {
@@ -528,22 +535,32 @@ impl Finder<'_> {
             }
         }
         let filter: Arc<str> = Arc::from(filter_path);
-        let mut tiles = Vec::with_capacity(listed.len());
+        let mut places: HashMap<u32, (usize, u64, u32)> = HashMap::new();
         let mut first = 0;
-        for (number, clusters) in listed {
+        for (at, (number, clusters)) in listed.iter().enumerate() {
+            places.insert(*number, (at, first, *clusters));
+            first += u64::from(*clusters);
+        }
+        let order = self.in_order(listed.iter().map(|(tile, _)| *tile).collect(), warnings)?;
+        let mut tiles = Vec::with_capacity(order.len());
+        for number in order {
+            let (at, first, clusters) = places[&number];
+            let positions = self.positions(number, clusters, Some((first, total)));
+            let Some(positions) = self.or_note(positions)? else { continue };
             tiles.push(Tile {
                 number,
                 clusters,
                 filter: Arc::clone(&filter),
                 filter_offset: HEADER_BYTES as u64 + first,
-                positions: self.positions(number, clusters, Some((first, total)))?,
+                positions,
+                in_stream: (at, first),
             });
-            first += u64::from(clusters);
         }
-        Ok(tiles)
+        Ok((tiles, listed.into_iter().map(|(_, clusters)| clusters).collect()))
     }
 
-    /// A cycle's own index must speak of the lane's tiles. Its offsets are not needed, as streams are read from the start.
+    /// A cycle's own index must speak of the lane's tiles. Its offsets are not used: nothing would show that one is wrong, and
+    /// the blocks say themselves how long they are.
     fn cycle_index(&self, path: &str, calls_bytes: u64, tiles: usize) -> Result<(), Damage> {
         let limit = limits::MAX_TILES as u64 * 8 + 8;
         let bytes = read_small(self.reading.source, path, limit).map_err(Damage::Read)?;

@@ -220,6 +220,11 @@ impl Made {
     }
 
     pub(crate) fn source(&self) -> MemorySource {
+        self.packed(Packed { quality_bits: 2, bits: 4, passing_only: |_| false })
+    }
+
+    /// The same run with its calls packed otherwise.
+    pub(crate) fn packed(&self, packed: Packed) -> MemorySource {
         let mut source = MemorySource::default();
         let basecalls = "Data/Intensities/BaseCalls";
         let mut of_lane: BTreeMap<u32, Vec<&MadeTile>> = BTreeMap::new();
@@ -239,33 +244,48 @@ impl Made {
         }
         for (lane, tiles) in of_lane {
             for cycle in 0..self.reads.iter().map(|read| read.0).sum() {
+                let only = (packed.passing_only)(cycle + 1);
+                let top = (1u32 << packed.quality_bits) - 1;
                 let blocks = tiles.iter().map(|(_, number, clusters)| {
-                    let nibbles: Vec<u8> = clusters
-                        .iter()
-                        .map(|(_, bases)| match bases.as_bytes()[cycle] {
-                            b'N' => 0,
-                            base => {
-                                12 | u8::try_from(b"ACGT".iter().position(|b| *b == base).unwrap())
-                                    .unwrap()
-                            }
-                        })
-                        .collect();
-                    let packed: Vec<u8> = nibbles
-                        .chunks(2)
-                        .map(|pair| pair[0] | pair.get(1).unwrap_or(&0) << 4)
-                        .collect();
-                    (*number, nibbles.len(), packed)
+                    let kept = clusters.iter().filter(|(passes, _)| *passes || !only);
+                    let codes = kept.map(|(_, bases)| {
+                        let base = bases.as_bytes()[cycle];
+                        let called = b"ACGT".iter().position(|b| *b == base);
+                        called.map_or(0, |base| top << 2 | u32::try_from(base).unwrap())
+                    });
+                    let codes: Vec<u32> = codes.collect();
+                    let mut bytes = vec![0u8; (codes.len() * packed.bits as usize).div_ceil(8)];
+                    for (at, code) in codes.iter().enumerate() {
+                        for bit in 0..packed.bits as usize {
+                            let place = at * packed.bits as usize + bit;
+                            bytes[place / 8] |= u8::from(code >> bit & 1 == 1) << (place % 8);
+                        }
+                    }
+                    (*number, codes.len(), bytes)
                 });
                 let path = format!("{basecalls}/L{lane:03}/C{}.1/L{lane:03}_1.cbcl", cycle + 1);
-                source.put(&path, cbcl(blocks));
+                source.put(&path, cbcl(blocks, packed.quality_bits, only));
             }
         }
         source
     }
 }
 
+/// How a CBCL run is packed: bits of a quality bin, bits from one cluster to the next, and in which cycles failed clusters are
+/// left out.
+#[derive(Clone, Copy)]
+pub(crate) struct Packed {
+    pub(crate) quality_bits: u8,
+    pub(crate) bits: u32,
+    pub(crate) passing_only: fn(usize) -> bool,
+}
+
 /// A CBCL file of tiles, each with its number, its clusters and its packed calls.
-fn cbcl(tiles: impl Iterator<Item = (u32, usize, Vec<u8>)>) -> Vec<u8> {
+fn cbcl(
+    tiles: impl Iterator<Item = (u32, usize, Vec<u8>)>,
+    quality_bits: u8,
+    passing_only: bool,
+) -> Vec<u8> {
     let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::fastest());
     let (mut table, mut blocks, mut count) = (Vec::new(), Vec::new(), 0u32);
     for (number, clusters, packed) in tiles {
@@ -277,8 +297,14 @@ fn cbcl(tiles: impl Iterator<Item = (u32, usize, Vec<u8>)>) -> Vec<u8> {
         blocks.extend_from_slice(&block[..length]);
         count += 1;
     }
-    let bins = [4u32, 0, 0, 1, 12, 2, 23, 3, 37].map(u32::to_le_bytes).concat();
-    let body = [&[2, 2][..], &bins, &count.to_le_bytes(), &table, &[0]].concat();
+    // The highest bin is 37, and the others are all there.
+    let number = 1u32 << quality_bits;
+    let bin = |bin: u32| [bin, if bin + 1 == number { 37 } else { bin / 2 }].map(u32::to_le_bytes);
+    let bins: Vec<u8> = (0..number).flat_map(|at| bin(at).concat()).collect();
+    let counts = [number.to_le_bytes(), count.to_le_bytes()];
+    let body =
+        [&[2, quality_bits], &counts[0][..], &bins, &counts[1], &table, &[u8::from(passing_only)]];
+    let body = body.concat();
     let size = u32::try_from(body.len() + 6).unwrap();
     [&1u16.to_le_bytes()[..], &size.to_le_bytes(), &body, &blocks].concat()
 }

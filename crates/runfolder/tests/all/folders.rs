@@ -328,7 +328,7 @@ fn novaseq_cbcl_of_bambi_gives_what_bambi_expects() {
 }
 
 #[test]
-fn nextseq_bgzf_of_bambi_comes_in_the_order_of_its_bci() {
+fn nextseq_bgzf_of_bambi_comes_in_the_order_of_run_info_and_bci() {
     let Some(data) = test_data() else { return };
     let folder = data.join("runs/bambi/160919_nextseq_6230_FC");
     let source = MemorySource::of(&DirSource::new(folder).unwrap());

@@ -189,3 +189,44 @@ fn a_tile_of_several_strips_gives_the_truth() {
         agrees(folder.path(), "SampleSheet_v2.csv");
     }
 }
+
+#[test]
+fn tiles_of_a_bgzf_lane_come_in_the_order_of_run_info_also_where_the_stream_has_another() {
+    let folder = tempfile::tempdir().unwrap();
+    if !generated(folder.path(), "bgzf", &SHAPE) {
+        return;
+    }
+    let mut source = MemorySource::of(&DirSource::new(folder.path()).unwrap());
+    let of = |source: &MemorySource, count| {
+        let sheet = SampleSheet::parse(&source.0["SampleSheet_v2.csv"]).unwrap();
+        let info = RunInfo::parse(&source.0["RunInfo.xml"]).unwrap();
+        run(source, &plan(info, &sheet, threads(count)).unwrap()).unwrap()
+    };
+    let in_stream = of(&source, 2).0;
+    let text = String::from_utf8(source.0["RunInfo.xml"].clone()).unwrap();
+    let (before, rest) = text.split_once("<Tiles>").unwrap();
+    let (tiles, after) = rest.split_once("</Tiles>").unwrap();
+    let mut tiles: Vec<&str> = tiles.split_inclusive("</Tile>").collect();
+    tiles.retain(|tile| tile.contains("<Tile>"));
+    tiles.sort_by_key(|tile| tile.bytes().rev().map(u32::from).fold(0u32, |sum, b| sum.wrapping_mul(7) + b));
+    let numbers: Vec<String> = tiles
+        .iter()
+        .filter(|tile| tile.contains(">1_"))
+        .map(|tile| tile.chars().skip_while(|c| *c != '_').skip(1).take_while(char::is_ascii_digit).collect())
+        .collect();
+    assert!(!numbers.is_sorted(), "{numbers:?}");
+    let changed = format!("{before}<Tiles>{}</Tiles>{after}", tiles.concat());
+    source.put("RunInfo.xml", changed.into_bytes());
+    let (turned, report) = of(&source, 3);
+    assert_eq!(report.warnings, [] as [&str; 0]);
+    for path in in_stream.files.keys().filter(|path| path.contains("_L001_")) {
+        let text = in_stream.text(path);
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        let mut expected = String::new();
+        for number in &numbers {
+            let of_tile = lines.chunks(4).filter(|record| record[0].contains(&format!(":1:{number}:")));
+            of_tile.for_each(|record| expected.push_str(&record.concat()));
+        }
+        assert!(turned.text(path) == expected, "{path}");
+    }
+}

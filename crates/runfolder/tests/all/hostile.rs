@@ -1,9 +1,9 @@
 //! Bytes from a stranger: every decoder returns, whatever it is fed.
 
 use runfolder::dir::{DirSink, DirSource};
-use runfolder::{FastqName, ReadKind, Sink, Source, fuzz};
+use runfolder::{FastqName, Follow, Followed, Journal, ReadKind, Sink, Source, fuzz};
 
-use crate::common::{Made, Seeded, run, threads};
+use crate::common::{Made, Packed, Seeded, run, threads};
 
 fn made() -> Made {
     Made {
@@ -19,6 +19,39 @@ const SHEET: &[u8] =
     b"[Header],,\r\nFileFormatVersion,2\r\n[BCLConvert_Settings]\r\nOverrideCycles,Y3;I4\r\n\
     [BCLConvert_Data]\r\nLane,Sample_ID,Index,Sample_Project\r\n1,A,ACGT,P\r\n1,\"B\",TT TT,\r\n";
 
+const OLD_SHEET: &[u8] = b"[Header]\n[Settings]\nAdapter,ACGT+TTTT\nOverrideCycles,Y*;I4U*;N4I*;U2Y*\nMaskShortReads,3\n\
+    [Data]\nSample_ID,index,index2,BarcodeMismatchesIndex1\nA,ACGT,TTTT,2\nB,GG CC,AACC,\n";
+
+/// The state of work on a run, without its checksum.
+fn state() -> Vec<u8> {
+    struct Keeping(Vec<u8>);
+    impl Sink for Keeping {
+        fn fastq(&mut self, _: &FastqName, _: &[u8]) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn finish_file(&mut self, _: &FastqName) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn report(&mut self, _: &str, _: &[u8]) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    impl Journal for Keeping {
+        fn save(&mut self, state: &[u8]) -> std::io::Result<()> {
+            self.0 = state[..state.len() - 4].to_vec();
+            Ok(())
+        }
+        fn rewind(&mut self, _: &[(&FastqName, u64)]) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut keeping = Keeping(Vec::new());
+    let plan = crate::common::planned(&made().run_info(), SHEET, threads(1));
+    let done = Follow::new(plan).advance(&made().source(), &mut keeping, true, &|_| (), &mut |_| ());
+    assert!(matches!(done, Ok(Followed::Done(_))));
+    keeping.0
+}
+
 #[test]
 fn every_decoder_returns_for_mutations_of_a_small_corpus() {
     let source = made().source();
@@ -27,12 +60,23 @@ fn every_decoder_returns_for_mutations_of_a_small_corpus() {
     let clocs = [&[1u8, 2, 0, 0, 0, 1, 5, 6, 2, 1, 2, 3, 4][..]].concat();
     let bci = [0u32, 1, 4 << 16 | 4, 0].map(u32::to_le_bytes).concat();
     let gzip = file(".cbcl").split_off(80);
+    let packed = made().packed(Packed { quality_bits: 4, bits: 6, passing_only: |_| true });
+    let other = |suffix: &str| {
+        packed.0.iter().find(|(path, _)| path.ends_with(suffix)).unwrap().1.clone()
+    };
+    let plan = crate::common::planned(&made().run_info(), SHEET, threads(1));
+    // Finished files are chains of blocks.
+    let blocks = run(&source, &plan).unwrap().0.files.into_values().next().unwrap();
     type Decoder = fn(&[u8]);
-    let corpus: [(Decoder, Vec<u8>); 12] = [
+    let corpus: [(Decoder, Vec<u8>); 16] = [
         (fuzz::run_info, made().run_info()),
         (fuzz::sheet, SHEET.to_vec()),
         (fuzz::sheet, b"sample\tbarcode_1\rA\tACGT\r".to_vec()),
         (fuzz::cbcl, file(".cbcl")),
+        (fuzz::cbcl, other(".cbcl")),
+        (fuzz::sheet, OLD_SHEET.to_vec()),
+        (fuzz::gzip, blocks),
+        (fuzz::state, state()),
         (fuzz::places, file(".filter")),
         (fuzz::places, file(".locs")),
         (fuzz::places, clocs),

@@ -1,8 +1,10 @@
 //! The rules of matching, masking and naming, on runs small enough to see through.
 
-use runfolder::{DemuxError, Orientation, PlanOptions, RunInfo, SampleSheet, plan, survey};
+use runfolder::{DemuxError, Framing, Orientation, PlanOptions, RunInfo, SampleSheet, plan, survey};
 
-use crate::common::{Made, MadeTile, MemorySink, MemorySource, planned, run, threads};
+use crate::common::{
+    Made, MadeTile, MemorySink, MemorySource, Packed, Seeded, planned, run, threads,
+};
 
 /// Two reads of four bases and two indexes of four; the first cluster fails the filter.
 fn dual(tiles: Vec<MadeTile>) -> Made {
@@ -709,4 +711,83 @@ fn a_sink_that_fails_stops_the_work_with_the_file_named() {
     let plan = plan(RunInfo::parse(&made.run_info()).unwrap(), &sheet, threads(1)).unwrap();
     let error = runfolder::demultiplex(&made.source(), &plan, &mut Full, &|_| ()).unwrap_err();
     assert_eq!(error.to_string(), "P/A_S1_L001_R1_001.fastq.gz cannot be written");
+}
+
+#[test]
+fn calls_packed_in_any_number_of_bits_are_the_same_calls() {
+    let mut seeded = Seeded(0x0b17_5000);
+    // More than a strip, an odd number, and not a multiple of eight kept in any strip.
+    let clusters = (0..70_001).map(|_| {
+        let bases = ["AAACACGTTTTTCCCA", "AAATGGCCAACCCCCT", "NNNNACGTTTTTGGGG"][seeded.below(3)];
+        (seeded.below(3) > 0, bases)
+    });
+    let made = dual(vec![(1, 1101, clusters.collect())]);
+    let plan = planned(&made.run_info(), SHEET.as_bytes(), threads(2));
+    let expected = run(&made.source(), &plan).unwrap();
+    let ways: [fn(usize) -> bool; 3] = [|_| false, |_| true, |cycle| cycle > 5];
+    for (quality_bits, bits) in [(1, 3), (2, 4), (2, 8), (3, 5), (4, 6), (4, 8), (5, 7), (6, 8)] {
+        for passing_only in ways {
+            let packed = Packed { quality_bits, bits, passing_only };
+            let found = run(&made.packed(packed), &plan).unwrap();
+            assert!(found == expected, "{quality_bits} bits of quality in {bits}");
+        }
+    }
+}
+
+#[test]
+fn positions_in_a_clocs_give_the_names_of_those_in_a_locs() {
+    let made = two_samples();
+    let mut source = made.source();
+    source.0.retain(|path, _| !path.ends_with(".locs"));
+    // Six clusters in the first two bins of the first row: x is 0, 10 and so on of its bin, y is 5.
+    let mut clocs = vec![1];
+    clocs.extend(2u32.to_le_bytes());
+    clocs.extend([4, 0, 5, 10, 5, 20, 5, 30, 5, 2, 40, 5, 50, 5]);
+    source.put("Data/Intensities/L001/s_1_1101.clocs", clocs);
+    let plan = planned(&made.run_info(), SHEET.as_bytes(), threads(1));
+    let (sink, _) = run(&source, &plan).unwrap();
+    let (locs, _) = run(&made.source(), &plan).unwrap();
+    for (path, text) in [("P/A_S1_L001_R1_001.fastq.gz", "1010"), ("Q/B_S2_L001_R1_001.fastq.gz", "1030")] {
+        assert!(sink.text(path).starts_with(&format!("@A1:7:FC:1:1101:{text}:1005 1:")), "{path}");
+        assert_eq!(sink.text(path), locs.text(path));
+    }
+    // Those of the second bin lie 250 further.
+    assert!(sink.text("Undetermined_S0_L001_R1_001.fastq.gz").starts_with("@A1:7:FC:1:1101:1290:1005 "));
+}
+
+#[test]
+fn plain_members_hold_the_same_text_and_an_empty_file_is_an_empty_gzip() {
+    let bases = ["AAACACGTTTTTCCCA"; 9000].map(|bases| (true, bases));
+    let made = dual(vec![(1, 1101, bases.to_vec())]);
+    let of = |framing, count| {
+        let options = PlanOptions { framing, ..threads(count) };
+        run(&made.source(), &planned(&made.run_info(), SHEET.as_bytes(), options)).unwrap().0
+    };
+    let (plain, blocks) = (of(Framing::Gzip, 1), of(Framing::Bgzf, 1));
+    assert_eq!(of(Framing::Gzip, 7), plain, "threads change the output");
+    for (path, file) in &plain.files {
+        assert_eq!(plain.text(path), blocks.text(path), "{path}");
+        assert_eq!(file[3], 0, "{path} has no extra field");
+        assert!(file.len() < blocks.files[path].len(), "{path}");
+    }
+    assert_eq!(plain.text("Q/B_S2_L001_R1_001.fastq.gz"), "");
+    let members = plain.files["P/A_S1_L001_R1_001.fastq.gz"].windows(4);
+    let members = members.filter(|four| *four == [0x1f, 0x8b, 8, 0]).count();
+    assert_eq!(members, (9000 * 49usize).div_ceil(256 << 10), "members of 256 KiB");
+}
+
+#[test]
+fn a_row_may_have_cycles_and_tolerances_of_its_own() {
+    let made = dual(vec![(1, 1101, vec![(true, "AACCACGATTTTGGGG"), (true, "CCAAGGCATTTTGGGG")])]);
+    let sheet = "[BCLConvert_Settings]\nBarcodeMismatchesIndex1,0\nOverrideCycles,Y4;I4;N4;Y4\n[BCLConvert_Data]\n\
+        Sample_ID,Index,OverrideCycles,BarcodeMismatchesIndex1\nA,ACGT,U2Y2;I4;N4;Y3N1,1\nB,GGCC,,\n";
+    let (sink, _) = output(&made, sheet);
+    assert_eq!(
+        sink.text("A_S1_L001_R1_001.fastq.gz"),
+        "@A1:7:FC:1:1101:1000:1005:AA 1:N:0:ACGA\nCC\n+\nFF\n"
+    );
+    assert!(sink.text("A_S1_L001_R2_001.fastq.gz").ends_with("\nGGG\n+\nFFF\n"));
+    // B allows no mismatch, as the sheet says.
+    assert_eq!(sink.text("B_S2_L001_R1_001.fastq.gz"), "");
+    assert!(sink.text("Undetermined_S0_L001_R1_001.fastq.gz").contains("\nCCAA\n"));
 }
