@@ -1,10 +1,12 @@
 //! A dataset whose key is at hand.
 
+use std::ops::Range;
+
 use api::{Bytes, DatasetId, Digest, ObjectRef, ProjectId, Release, Sealed, SealedObject};
 use proof::sha256;
 use seal::recipient::{RecipientKey, RecipientSecret};
 use seal::wrap::{DatasetContext, ObjectContext};
-use seal::{Commitment, DatasetKey, ObjectId, Prefix};
+use seal::{Commitment, DatasetKey, ObjectId, ObjectOpener, Prefix};
 
 /// A dataset's key and the place that every wrapped key of it is bound to. Printing it shows the place alone.
 #[derive(Debug, Clone)]
@@ -220,6 +222,50 @@ impl OpenDataset {
         let key = seal::wrap::unwrap_data_key(&self.key, &place, &object.wrapped_key.0)
             .map_err(|source| DatasetError::ObjectKey { dataset, object: id, source })?;
         seal::open_object(&key, ObjectId::from_bytes(id.0), sealed).map_err(broken)
+    }
+
+    /// What opens an object's segments one by one, from its prefix: for readers that need little of each object at a time.
+    ///
+    /// The hash of the whole is not checked then. Every segment proves that it is the one of this object at its place.
+    pub fn opener(
+        &self,
+        object: &SealedObject,
+        prefix: &[u8],
+        commitment: Digest,
+    ) -> Result<ObjectOpener, DatasetError> {
+        let (dataset, id) = (self.dataset, object.object);
+        let broken = |source| DatasetError::Object { dataset, object: id, source };
+        let found = Prefix::read(prefix).map_err(broken)?.commitment();
+        if commitment.0 != *found.as_bytes() {
+            return Err(DatasetError::Commitment { dataset, object: id });
+        }
+        let place = self.object_context(id, found, object.epoch);
+        let key = seal::wrap::unwrap_data_key(&self.key, &place, &object.wrapped_key.0)
+            .map_err(|source| DatasetError::ObjectKey { dataset, object: id, source })?;
+        ObjectOpener::new(&key, ObjectId::from_bytes(id.0), prefix, object.sealed_bytes)
+            .map_err(broken)
+    }
+
+    /// The plaintext of some neighbouring segments of an object, of which `sealed` are the bytes.
+    pub fn open_segments(
+        &self,
+        opener: &ObjectOpener,
+        object: ObjectRef,
+        segments: Range<u64>,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, DatasetError> {
+        let dataset = self.dataset;
+        let broken = |source| DatasetError::Object { dataset, object, source };
+        let mut plaintext = Vec::with_capacity(sealed.len());
+        let mut rest = sealed;
+        for index in segments {
+            let place = opener.segment_range(index);
+            let length = usize::try_from(place.end - place.start).unwrap_or(usize::MAX);
+            let (segment, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            opener.open_segment(index, segment, &mut plaintext).map_err(broken)?;
+            rest = after;
+        }
+        Ok(plaintext)
     }
 
     pub(crate) const fn object_context(

@@ -242,6 +242,22 @@ impl Hub for MemoryHub {
         found.map(|(_, sealed)| sealed.clone()).ok_or_else(|| said("there is no such object"))
     }
 
+    fn object_range(
+        &self,
+        dataset: DatasetId,
+        object: ObjectRef,
+        range: std::ops::Range<u64>,
+    ) -> Result<Vec<u8>, HubError> {
+        let state = self.state();
+        let found = state.get(&dataset).and_then(|objects| objects.get(&object));
+        let (from, to) = (usize::try_from(range.start), usize::try_from(range.end));
+        let part = match (found, from, to) {
+            (Some((_, sealed)), Ok(from), Ok(to)) => sealed.get(from..to),
+            _ => None,
+        };
+        part.map(<[u8]>::to_vec).ok_or_else(|| said("there is no such object"))
+    }
+
     fn card(&self, _: ProjectId) -> Result<SignedStatement, HubError> {
         Ok(self.card.clone())
     }

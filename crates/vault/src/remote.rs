@@ -2,6 +2,7 @@
 //!
 //! Tasks block on their threads; the network has a small runtime of its own.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,15 @@ impl Hub for RemoteHub {
 
     fn object(&self, dataset: DatasetId, object: ObjectRef) -> Result<Vec<u8>, HubError> {
         self.wait(self.client.object(dataset, object)).map(Vec::from)
+    }
+
+    fn object_range(
+        &self,
+        dataset: DatasetId,
+        object: ObjectRef,
+        range: Range<u64>,
+    ) -> Result<Vec<u8>, HubError> {
+        self.wait(self.client.object_range(dataset, object, range)).map(Vec::from)
     }
 
     fn card(&self, project: ProjectId) -> Result<SignedStatement, HubError> {

@@ -1,5 +1,6 @@
 //! What a vault asks of the hub, and nothing else: it opens no port and knows no other address.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use api::{
@@ -20,6 +21,19 @@ pub trait Hub: Send + Sync {
     fn objects(&self, dataset: DatasetId) -> Result<Vec<SealedObject>, HubError>;
     /// The sealed bytes of one.
     fn object(&self, dataset: DatasetId, object: ObjectRef) -> Result<Vec<u8>, HubError>;
+    /// Some of the sealed bytes of one, exactly as many as asked for.
+    fn object_range(
+        &self,
+        dataset: DatasetId,
+        object: ObjectRef,
+        range: Range<u64>,
+    ) -> Result<Vec<u8>, HubError> {
+        let sealed = self.object(dataset, object)?;
+        let (Ok(from), Ok(to)) = (usize::try_from(range.start), usize::try_from(range.end)) else {
+            return Err(HubError::past(object));
+        };
+        sealed.get(from..to).map(<[u8]>::to_vec).ok_or_else(|| HubError::past(object))
+    }
     /// The card in force of a project that outputs go to.
     fn card(&self, project: ProjectId) -> Result<SignedStatement, HubError>;
     /// Makes an output.
@@ -47,6 +61,12 @@ pub struct HubError {
     pub sentence: String,
     /// The step that is next, where it said one.
     pub hint: Option<String>,
+}
+
+impl HubError {
+    fn past(object: ObjectRef) -> Self {
+        Self { sentence: format!("object {object} is shorter than it was said to be"), hint: None }
+    }
 }
 
 /// A hub that threads share.

@@ -1,21 +1,26 @@
 //! A dataset that was released to this vault: only what its signed manifest lists opens, and only as listed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::{ClaimedInput, DatasetId, Digest, ObjectRef, SealedObject};
-use dataset::OpenDataset;
+use dataset::{OpenDataset, Slice};
 use proof::{Card, FileEntry, Hasher, Index, Manifest, digest_of, open_statement};
+use seal::ObjectOpener;
 use seal::recipient::RecipientSecret;
 use zeroize::Zeroizing;
 
 use super::TaskError;
 use super::hub::SharedHub;
 
-/// How much opened plaintext one input keeps at hand. A run has some 300 cycle files in progress at once, whose pieces lie
-/// in some 300 objects of up to 8 MiB; less than a few of them at a time would fetch each again and again.
+/// How much opened plaintext one input keeps at hand.
 const KEPT_BYTES: usize = 256 << 20;
+/// Segments that are fetched and opened at once of an input that does not fit into [`KEPT_BYTES`]: 256 KiB. A run has some 300
+/// cycle files in progress at once, whose pieces lie in some 300 objects of up to 8 MiB. Kept whole they would take 2.5 GB; kept in
+/// part, each would be fetched and opened again for every piece. Pieces of this size are all kept until they are used up.
+const PIECE_SEGMENTS: u64 = 4;
+const PIECE_BYTES: u64 = PIECE_SEGMENTS * seal::SEGMENT_BYTES as u64;
 
 /// An opened input.
 pub(crate) struct Input {
@@ -25,17 +30,27 @@ pub(crate) struct Input {
     manifest_digest: Digest,
     index: Index,
     objects: HashMap<ObjectRef, SealedObject>,
+    /// Whether objects are opened piece by piece rather than whole.
+    pub(super) by_piece: bool,
+    openers: Mutex<HashMap<ObjectRef, Arc<ObjectOpener>>>,
     kept: Mutex<Kept>,
 }
 
+/// What is kept of an object: all of it, or one piece.
+type Part = (ObjectRef, Option<u64>);
+
+/// Opened bytes.
+type Plaintext = Arc<Zeroizing<Vec<u8>>>;
 /// A plaintext that is there, or on its way: whoever comes second waits at the inner lock and fetches nothing.
-type Slot = Arc<Mutex<Option<Arc<Zeroizing<Vec<u8>>>>>>;
+type Slot = Arc<Mutex<Option<Plaintext>>>;
 
 #[derive(Default)]
 struct Kept {
-    slots: HashMap<ObjectRef, Slot>,
-    /// Least recently used first.
-    order: VecDeque<ObjectRef>,
+    slots: HashMap<Part, Slot>,
+    /// When each was last used, and which that was: the least recently used first.
+    used: HashMap<Part, u64>,
+    order: BTreeMap<u64, Part>,
+    clock: u64,
     bytes: usize,
 }
 
@@ -78,8 +93,10 @@ impl Input {
             open,
             manifest_digest: digest_of(&claimed.manifest),
             manifest,
+            by_piece: index.files.iter().map(|file| file.bytes).sum::<u64>() > KEPT_BYTES as u64,
             index,
             objects,
+            openers: Mutex::default(),
             kept: Mutex::default(),
         })
     }
@@ -116,13 +133,37 @@ impl Input {
         })?;
         let mut filled = 0;
         for slice in dataset::slices(file, offset, into.len() as u64) {
-            let plaintext =
-                self.plaintext(slice.object, slice.commitment).map_err(io::Error::other)?;
-            let bytes = slice.of(&plaintext).map_err(io::Error::other)?;
-            into[filled..filled + bytes.len()].copy_from_slice(bytes);
-            filled += bytes.len();
+            let length = usize::try_from(slice.bytes).map_err(io::Error::other)?;
+            let into = &mut into[filled..filled + length];
+            match self.by_piece {
+                true => self.read_pieces(&slice, into).map_err(io::Error::other)?,
+                false => {
+                    let plaintext =
+                        self.plaintext(slice.object, slice.commitment).map_err(io::Error::other)?;
+                    into.copy_from_slice(slice.of(&plaintext).map_err(io::Error::other)?);
+                }
+            }
+            filled += length;
         }
         Ok(filled)
+    }
+
+    /// Fills `into` with a slice, from pieces of its object.
+    fn read_pieces(&self, slice: &Slice, into: &mut [u8]) -> Result<(), TaskError> {
+        let mut filled = 0;
+        while filled < into.len() {
+            let at = slice.offset + filled as u64;
+            let piece = self.piece(slice.object, slice.commitment, at / PIECE_BYTES)?;
+            let inside = usize::try_from(at % PIECE_BYTES).expect("a piece is short");
+            let bytes = piece.get(inside..).unwrap_or(&[]);
+            let taken = bytes.len().min(into.len() - filled);
+            if taken == 0 {
+                return Err(dataset::DatasetError::Extent { object: slice.object }.into());
+            }
+            into[filled..filled + taken].copy_from_slice(&bytes[..taken]);
+            filled += taken;
+        }
+        Ok(())
     }
 
     /// Writes the whole file out, and checks that it has the SHA-256 that its writer signed.
@@ -155,24 +196,68 @@ impl Input {
     }
 
     /// The plaintext of an object, fetched and opened once while it is kept.
-    fn plaintext(
+    fn plaintext(&self, object: ObjectRef, commitment: Digest) -> Result<Plaintext, TaskError> {
+        self.part((object, None), || {
+            let sealed = self.hub.object(self.dataset(), object)?;
+            Ok(self.open.open_object(self.listed(object)?, &sealed, Some(commitment))?)
+        })
+    }
+
+    /// A piece of an object's plaintext, fetched and opened once while it is kept.
+    fn piece(
         &self,
         object: ObjectRef,
         commitment: Digest,
-    ) -> Result<Arc<Zeroizing<Vec<u8>>>, TaskError> {
-        let slot = self.kept.lock().unwrap_or_else(PoisonError::into_inner).slot(object);
+        number: u64,
+    ) -> Result<Plaintext, TaskError> {
+        self.part((object, Some(number)), || {
+            let opener = self.opener(object, commitment)?;
+            let segments = number * PIECE_SEGMENTS..(number + 1) * PIECE_SEGMENTS;
+            let segments = segments.start..segments.end.min(opener.segments());
+            if segments.is_empty() {
+                return Err(dataset::DatasetError::Extent { object }.into());
+            }
+            let first = opener.segment_range(segments.start).start;
+            let last = opener.segment_range(segments.end - 1).end;
+            let sealed = self.hub.object_range(self.dataset(), object, first..last)?;
+            Ok(self.open.open_segments(&opener, object, segments, &sealed)?)
+        })
+    }
+
+    /// What opens the segments of an object.
+    fn opener(&self, object: ObjectRef, commitment: Digest) -> Result<Arc<ObjectOpener>, TaskError> {
+        let known = || self.openers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opener) = known().get(&object) {
+            // Every extent of an object has the commitment that its opener was held against.
+            return match opener.commitment().as_bytes() == &commitment.0 {
+                true => Ok(Arc::clone(opener)),
+                false => Err(dataset::DatasetError::Commitment { dataset: self.dataset(), object }.into()),
+            };
+        }
+        let prefix = 0..seal::PREFIX_BYTES as u64;
+        let prefix = self.hub.object_range(self.dataset(), object, prefix)?;
+        let opener = Arc::new(self.open.opener(self.listed(object)?, &prefix, commitment)?);
+        known().insert(object, Arc::clone(&opener));
+        Ok(opener)
+    }
+
+    fn listed(&self, object: ObjectRef) -> Result<&SealedObject, TaskError> {
+        let what = "the index and the list of objects";
+        self.objects.get(&object).ok_or(TaskError::Mismatch { dataset: self.dataset(), what })
+    }
+
+    /// A part of an object that is kept, or made now; whoever asks for the same meanwhile waits.
+    fn part(
+        &self,
+        part: Part,
+        make: impl FnOnce() -> Result<Vec<u8>, TaskError>,
+    ) -> Result<Plaintext, TaskError> {
+        let slot = self.kept.lock().unwrap_or_else(PoisonError::into_inner).slot(part);
         let mut place = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(plaintext) = &*place {
             return Ok(Arc::clone(plaintext));
         }
-        let dataset = self.dataset();
-        let listed = self
-            .objects
-            .get(&object)
-            .ok_or(TaskError::Mismatch { dataset, what: "the index and the list of objects" })?;
-        let sealed = self.hub.object(dataset, object)?;
-        let plaintext =
-            Arc::new(Zeroizing::new(self.open.open_object(listed, &sealed, Some(commitment))?));
+        let plaintext = Arc::new(Zeroizing::new(make()?));
         *place = Some(Arc::clone(&plaintext));
         drop(place);
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).took(plaintext.len());
@@ -181,20 +266,22 @@ impl Input {
 }
 
 impl Kept {
-    /// The slot of an object, now the most recently used.
-    fn slot(&mut self, object: ObjectRef) -> Slot {
-        if let Some(at) = self.order.iter().position(|o| *o == object) {
-            self.order.remove(at);
+    /// The slot of a part, now the most recently used.
+    fn slot(&mut self, part: Part) -> Slot {
+        self.clock += 1;
+        if let Some(before) = self.used.insert(part, self.clock) {
+            self.order.remove(&before);
         }
-        self.order.push_back(object);
-        Arc::clone(self.slots.entry(object).or_default())
+        self.order.insert(self.clock, part);
+        Arc::clone(self.slots.entry(part).or_default())
     }
 
     /// Counts a plaintext that came, and lets the least recently used go while there are too many bytes.
     fn took(&mut self, bytes: usize) {
         self.bytes += bytes;
         while self.bytes > KEPT_BYTES && self.order.len() > 1 {
-            let Some(oldest) = self.order.pop_front() else { return };
+            let Some((_, oldest)) = self.order.pop_first() else { return };
+            self.used.remove(&oldest);
             if let Some(slot) = self.slots.remove(&oldest) {
                 // A slot in use by another thread counts as empty: its plaintext goes when that thread is done.
                 let held = slot.try_lock().ok().and_then(|s| s.as_ref().map(|p| p.len()));

@@ -424,6 +424,53 @@ fn a_re_sealed_dataset_holds_the_same_files_under_another_key() {
 }
 
 #[test]
+fn an_input_reads_alike_whole_and_piece_by_piece_and_a_broken_segment_is_told() {
+    let noise: Vec<u8> = (0..20_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+    let files = [("long".to_owned(), noise.clone()), ("short".to_owned(), noise[..700].to_vec())];
+    let (lab, id) = (ProjectId::generate(), DatasetId::generate());
+    let hub = Arc::new(MemoryHub::new(&[lab], TaskKind::Demultiplex, id));
+    hub.store(lab, id, &files, None);
+    let keys = VaultKeys::generate().unwrap();
+    let open = || {
+        let claimed = ClaimedInput {
+            name: "run".into(),
+            kind: DatasetKind::Run,
+            card: hub.cards[&lab].clone(),
+            release: hub.release(id, &keys.recipient.public().to_bytes()),
+            manifest: hub.state().manifests[&id].clone(),
+            label: hub.state().created[&id].label.clone(),
+        };
+        let shared: hub::SharedHub = Arc::clone(&hub) as Arc<dyn Hub>;
+        input::Input::open(&shared, &claimed, &keys.recipient).unwrap()
+    };
+    let mut input = open();
+    assert!(!input.by_piece, "what fits is opened whole");
+    for by_piece in [false, true] {
+        input.by_piece = by_piece;
+        for (path, bytes) in &files {
+            for (from, length) in [(0, 10), (1, 70_000), (8_000_000, 900_000), (262_143, 2), (19_999_990, 50), (600, 200)] {
+                let mut into = vec![0; length];
+                let read = input.read_at(path, from as u64, &mut into).unwrap();
+                let expected = bytes.get(from..bytes.len().min(from + length)).unwrap_or(&[]);
+                assert!(into[..read] == *expected, "{path} from {from}, {length} bytes");
+            }
+        }
+    }
+    // In the middle of every object a byte is another: pieces without it still open.
+    for (_, sealed) in hub.state().objects.get_mut(&id).unwrap().values_mut() {
+        let middle = sealed.len() / 2;
+        sealed[middle] ^= 1;
+    }
+    let mut input = open();
+    input.by_piece = true;
+    let mut into = vec![0; 100_000];
+    assert_eq!(input.read_at("long", 0, &mut into).unwrap(), into.len());
+    assert!(into == noise[..100_000]);
+    let mut all = vec![0; noise.len()];
+    assert!(input.read_at("long", 0, &mut all).is_err());
+}
+
+#[test]
 fn an_object_that_the_hub_exchanged_stops_the_task() {
     let files: Vec<_> = bundled_run().into_iter().take(50).collect();
     let (lab, id) = (ProjectId::generate(), DatasetId::generate());
