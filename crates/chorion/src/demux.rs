@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use runfolder::dir::{DirSink, DirSource};
 use runfolder::{
-    Collision, Framing, Plan, PlanError, PlanOptions, Progress, Report, RunInfo, SampleSheet, SheetVersion,
-    Source, demultiplex, draft, limits, plan, read_small, survey,
+    Collision, Framing, Plan, PlanError, PlanOptions, Progress, Report, RunInfo, SampleSheet,
+    SheetVersion, Source, demultiplex, draft, limits, plan, read_small, survey,
 };
 use serde::Serialize;
 
@@ -151,7 +151,11 @@ impl DemuxArgs {
                 Members::Gzip => Framing::Gzip,
             },
             #[cfg(feature = "isa-l")]
-            deflate: if self.isa_l { runfolder::Deflate::IsaL } else { runfolder::Deflate::Libdeflate },
+            deflate: if self.isa_l {
+                runfolder::Deflate::IsaL
+            } else {
+                runfolder::Deflate::Libdeflate
+            },
             ..self.how.options()
         }
     }

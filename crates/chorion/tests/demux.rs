@@ -218,7 +218,9 @@ mod demux {
     fn a_run_is_followed_by_a_command_that_is_killed_again_and_again_to_the_bytes_of_one_go() {
         let mut state = 0x5eed_u64;
         let mut below = |limit: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) % limit
         };
         let made: Vec<String> = (0..30_000)
@@ -239,7 +241,9 @@ mod demux {
         let mut coming: Vec<_> = files(whole.path()).into_iter().collect();
         coming.retain(|(path, _)| path != Path::new("sheet.csv"));
         // In no order that an instrument has, but for the mark at the end.
-        coming.sort_by_key(|(path, bytes)| (path == Path::new("RTAComplete.txt"), bytes.len() % 7, path.clone()));
+        coming.sort_by_key(|(path, bytes)| {
+            (path == Path::new("RTAComplete.txt"), bytes.len() % 7, path.clone())
+        });
         coming.reverse();
         let mut killed = 0;
         loop {
@@ -285,12 +289,16 @@ mod demux {
         // The mark of the end is missing, and still the verdict comes.
         std::fs::remove_file(whole.path().join("RTAComplete.txt")).unwrap();
         let out = tempfile::tempdir().unwrap();
-        let words = ["demux", "--follow", "--poll", "0.02", "$0", "-o", "$1", "--sample-sheet", "$2"];
+        let words =
+            ["demux", "--follow", "--poll", "0.02", "$0", "-o", "$1", "--sample-sheet", "$2"];
         let output = chorion(&words, &[whole.path(), out.path(), &sheet]);
         let (_, stderr) = said(&output);
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains("100.0 % of 4 reads match no sample of the sheet"), "{stderr}");
-        assert!(files(out.path()).is_empty() || !files(out.path()).keys().any(|p| p.ends_with("Reports")));
+        assert!(
+            files(out.path()).is_empty()
+                || !files(out.path()).keys().any(|p| p.ends_with("Reports"))
+        );
     }
 
     #[test]

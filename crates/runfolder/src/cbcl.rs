@@ -149,7 +149,11 @@ fn calls(fields: &mut Fields<'_>, quality_bits: u8) -> Result<([u8; 256], bool),
     let possible = 1usize << quality_bits;
     let bins = fields.u32()?;
     if bins == 0 || bins as usize > possible {
-        return Err(header("the number of quality bins", bins.into(), "is not what its bits can tell apart"));
+        return Err(header(
+            "the number of quality bins",
+            bins.into(),
+            "is not what its bits can tell apart",
+        ));
     }
     let mut qualities = [None; 64];
     for _ in 0..bins {
@@ -165,7 +169,11 @@ fn calls(fields: &mut Fields<'_>, quality_bits: u8) -> Result<([u8; 256], bool),
     }
     let gaps = qualities[..possible].contains(&None);
     if gaps && qualities.contains(&Some(63)) {
-        return Err(header("a quality", 63, "is told from no quality only where every bin has one"));
+        return Err(header(
+            "a quality",
+            63,
+            "is told from no quality only where every bin has one",
+        ));
     }
     let mut calls = [0; 256];
     for (code, call) in calls.iter_mut().enumerate() {
@@ -222,7 +230,8 @@ mod tests {
 
     /// A header with other bits per quality and other bins, of one tile.
     fn other(quality_bits: u8, bins: &[(u32, u32)], clusters: u32, plain: u32) -> Vec<u8> {
-        let fields = |fields: &[u32]| fields.iter().flat_map(|f| f.to_le_bytes()).collect::<Vec<_>>();
+        let fields =
+            |fields: &[u32]| fields.iter().flat_map(|f| f.to_le_bytes()).collect::<Vec<_>>();
         let table: Vec<u8> = bins.iter().flat_map(|(from, to)| fields(&[*from, *to])).collect();
         let count = u32::try_from(bins.len()).unwrap();
         let tile = fields(&[1, 1101, clusters, plain, 0]);
@@ -245,7 +254,10 @@ mod tests {
         // Three bins of four: the fourth is no error before a call has it.
         let three = parse(other(2, &[(0, 2), (1, 12), (2, 40)], 4, 2)).unwrap();
         let calls = &three.packing.calls;
-        assert_eq!((calls[0b1011], calls[0b1101], three.packing.gaps), (40 << 2 | 3, UNMAPPED, true));
+        assert_eq!(
+            (calls[0b1011], calls[0b1101], three.packing.gaps),
+            (40 << 2 | 3, UNMAPPED, true)
+        );
         // Sixteen bins, and padding above six bits means nothing.
         let sixteen: Vec<(u32, u32)> = (0..16).map(|bin| (bin, 2 * bin + 1)).collect();
         let header = parse(other(4, &sixteen, 5, 5)).unwrap();

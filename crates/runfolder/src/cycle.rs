@@ -353,7 +353,13 @@ impl CycleReader {
 }
 
 /// Adds the calls of so many clusters; `pending` are bits from before `raw`, and then those that are left over.
-fn unpack(raw: &[u8], packing: &Packing, clusters: usize, pending: &mut (u32, u32), into: &mut Vec<u8>) {
+fn unpack(
+    raw: &[u8],
+    packing: &Packing,
+    clusters: usize,
+    pending: &mut (u32, u32),
+    into: &mut Vec<u8>,
+) {
     if packing.bits == 4 && pending.1 == 0 && clusters.is_multiple_of(2) {
         let both = |byte: &u8| {
             [packing.calls[usize::from(byte & 15)], packing.calls[usize::from(byte >> 4)]]

@@ -379,8 +379,10 @@ impl Follow {
 
     /// The counts of the first pass with the sums of the others.
     fn report(&self) -> Report {
-        let (first, others) = self.state.passes.split_first().expect("there is always a first pass");
-        let mut lanes: Vec<LaneReport> = first.done.iter().map(|done| done.report.clone()).collect();
+        let (first, others) =
+            self.state.passes.split_first().expect("there is always a first pass");
+        let mut lanes: Vec<LaneReport> =
+            first.done.iter().map(|done| done.report.clone()).collect();
         for (at, lane) in lanes.iter_mut().enumerate() {
             for (sample_at, sample) in lane.samples.iter_mut().enumerate() {
                 let mut reads: Vec<(ReadMetrics, String)> = Vec::new();

@@ -607,7 +607,8 @@ pub(crate) mod tests {
     #[test]
     fn any_place_of_a_chain_of_blocks_is_found_without_inflating_what_is_before() {
         let plain = noise(100_000);
-        let file = [block(&plain[..40_000]), block(b""), block(&plain[40_000..]), block(b"")].concat();
+        let file =
+            [block(&plain[..40_000]), block(b""), block(&plain[40_000..]), block(b"")].concat();
         let source = MemorySource(BTreeMap::from([("f".to_owned(), file.clone())]));
         let (reading, path) = (Reading::new(&source), Arc::from("f"));
         let wanted = [0, 4, 39_999, 40_000, 40_000, 99_999, 100_000];

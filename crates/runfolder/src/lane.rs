@@ -254,7 +254,8 @@ impl Finder<'_> {
             let cycles = cycles.collect::<Result<Vec<_>, _>>()?;
             let (mut listed, mut seen) = (Vec::new(), HashSet::new());
             // What tells of the tiles may be a cycle that is not read in this pass.
-            let reads_first = self.plan.used.first().is_none_or(|u| u.cycle == self.plan.first_cycle);
+            let reads_first =
+                self.plan.used.first().is_none_or(|u| u.cycle == self.plan.first_cycle);
             let telling = match reads_first {
                 true => None,
                 false => Some(self.cbcl_cycle(self.plan.first_cycle, &names)?),

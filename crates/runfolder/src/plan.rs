@@ -637,8 +637,10 @@ impl Plan {
             columns.iter().cloned().flatten().for_each(|column| needed[column] = true);
         }
         let mut kept = 0..;
-        let moved: Vec<usize> =
-            needed.iter().map(|needed| if *needed { kept.next().unwrap_or(0) } else { 0 }).collect();
+        let moved: Vec<usize> = needed
+            .iter()
+            .map(|needed| if *needed { kept.next().unwrap_or(0) } else { 0 })
+            .collect();
         for columns in plan.layouts.iter_mut().flat_map(Layout::columns) {
             *columns = runs(columns.iter().cloned().flatten().map(|column| moved[column]));
         }

@@ -45,10 +45,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let [plain, sealed] = seconds;
         ratios.push(sealed / plain);
-        writeln!(std::io::stdout(), "plain {plain:.2} s, sealed {sealed:.2} s: {:.3}", sealed / plain)?;
+        writeln!(
+            std::io::stdout(),
+            "plain {plain:.2} s, sealed {sealed:.2} s: {:.3}",
+            sealed / plain
+        )?;
     }
     ratios.sort_by(f64::total_cmp);
-    writeln!(std::io::stdout(), "sealed / plain, CPU, median: {:.3}, goal 1.15", ratios[rounds / 2])?;
+    writeln!(
+        std::io::stdout(),
+        "sealed / plain, CPU, median: {:.3}, goal 1.15",
+        ratios[rounds / 2]
+    )?;
     Ok(())
 }
 
@@ -58,7 +66,11 @@ fn cpu_seconds() -> f64 {
     now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
 }
 
-fn on_the_disk(folder: &DirSource, sheet: &[u8], threads: NonZeroUsize) -> Result<(), Box<dyn Error>> {
+fn on_the_disk(
+    folder: &DirSource,
+    sheet: &[u8],
+    threads: NonZeroUsize,
+) -> Result<(), Box<dyn Error>> {
     let out = tempfile::tempdir()?;
     let info = RunInfo::parse(&read_small(folder, "RunInfo.xml", limits::MAX_TEXT_BYTES)?)?;
     let options = PlanOptions { threads, ..PlanOptions::default() };
@@ -118,7 +130,8 @@ impl MemoryHub {
         let mut entries = folder.list()?;
         entries.retain(|entry| entry.path != "SampleSheet.csv");
         entries.sort_by(|a, b| a.path.cmp(&b.path));
-        let mut files: Vec<(String, Vec<u8>)> = vec![("SampleSheet.csv".to_owned(), sheet.to_vec())];
+        let mut files: Vec<(String, Vec<u8>)> =
+            vec![("SampleSheet.csv".to_owned(), sheet.to_vec())];
         for entry in entries {
             let bytes = read_small(folder, &entry.path, entry.bytes)?;
             files.push((entry.path, bytes));
@@ -159,7 +172,9 @@ impl MemoryHub {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, HashMap<DatasetId, BTreeMap<ObjectRef, (SealedObject, Vec<u8>)>>> {
+    fn state(
+        &self,
+    ) -> MutexGuard<'_, HashMap<DatasetId, BTreeMap<ObjectRef, (SealedObject, Vec<u8>)>>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -233,7 +248,12 @@ impl Hub for MemoryHub {
 
     fn objects(&self, dataset: DatasetId) -> Result<Vec<SealedObject>, HubError> {
         let state = self.state();
-        Ok(state.get(&dataset).into_iter().flatten().map(|(_, (object, _))| object.clone()).collect())
+        Ok(state
+            .get(&dataset)
+            .into_iter()
+            .flatten()
+            .map(|(_, (object, _))| object.clone())
+            .collect())
     }
 
     fn object(&self, dataset: DatasetId, object: ObjectRef) -> Result<Vec<u8>, HubError> {

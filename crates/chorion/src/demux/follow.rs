@@ -8,8 +8,8 @@ use std::path::Path;
 
 use runfolder::dir::{DirJournal, DirSource};
 use runfolder::{
-    Follow, Followed, LaneReport, Milestone, Plan, Progress, ReadKind, Report, ResumeError, RunInfo,
-    SampleSheet, Source, limits, read_small,
+    Follow, Followed, LaneReport, Milestone, Plan, Progress, ReadKind, Report, ResumeError,
+    RunInfo, SampleSheet, Source, limits, read_small,
 };
 
 use super::{DemuxArgs, grouped, is_complete, open_run, percent, plan_of, sheet, tell, verdict};
@@ -67,7 +67,10 @@ pub(super) fn run(args: &DemuxArgs, ui: &Ui) -> CliResult {
             Followed::Done(report) => break report,
             Followed::Waiting(why) => {
                 let why = why.map_or_else(
-                    || "everything that is there is done; the run's completion mark is missing".to_owned(),
+                    || {
+                        "everything that is there is done; the run's completion mark is missing"
+                            .to_owned()
+                    },
                     |error| error.to_string(),
                 );
                 if told != why {
@@ -106,7 +109,11 @@ fn begin(args: &DemuxArgs, source: &DirSource, ui: &Ui) -> CliResult<Plan> {
             _ if is_complete(source) => {
                 let sheet_path = args.run.join("SampleSheet.csv");
                 let run = super::run_info(source, &args.run)?;
-                return plan_of(args, run, &sheet(args.sample_sheet.as_ref().unwrap_or(&sheet_path))?);
+                return plan_of(
+                    args,
+                    run,
+                    &sheet(args.sample_sheet.as_ref().unwrap_or(&sheet_path))?,
+                );
             }
             _ if !told => {
                 ui.note("waiting: RunInfo.xml and the sample sheet are not both there yet");
@@ -160,8 +167,11 @@ fn assigned(lane: &LaneReport) -> String {
     );
     if let Some(most) = lane.unknown.first() {
         let joined = super::joined(&most.index, &most.index2);
-        let _a_string_takes_everything =
-            write!(text, "; the most frequent other barcode is {joined} with {} reads", grouped(most.reads));
+        let _a_string_takes_everything = write!(
+            text,
+            "; the most frequent other barcode is {joined} with {} reads",
+            grouped(most.reads)
+        );
     }
     text
 }

@@ -214,20 +214,21 @@ fn any_run_that_comes_in_any_order_to_work_that_ends_anywhere_gives_the_bytes_of
         }
         let framing = [Framing::Bgzf, Framing::Gzip][round % 2];
         let source = made.source();
-        let options =
-            |count| PlanOptions { framing, mismatches: Some([1, 1]), stats_json: true, ..threads(count) };
+        let options = |count| PlanOptions {
+            framing,
+            mismatches: Some([1, 1]),
+            stats_json: true,
+            ..threads(count)
+        };
         let one_go = run(&source, &planned(&info, sheet.as_bytes(), options(2))).unwrap().0;
         let mut journal = MemoryJournal::default();
         let mut arriving = Arriving::in_any_order(&source, &mut seeded);
         let mut other = Seeded(seeded.next());
         let plan = || planned(&info, sheet.as_bytes(), options(1 + round % 3));
-        ended += follow(
-            &plan,
-            &mut arriving,
-            &mut journal,
-            &mut || 1 + seeded.below(30),
-            &mut || 1 + other.below(40),
-        );
+        ended +=
+            follow(&plan, &mut arriving, &mut journal, &mut || 1 + seeded.below(30), &mut || {
+                1 + other.below(40)
+            });
         same(&journal, &one_go);
     }
     assert!(ended > 60, "{ended}");
@@ -235,9 +236,13 @@ fn any_run_that_comes_in_any_order_to_work_that_ends_anywhere_gives_the_bytes_of
 
 #[test]
 fn what_a_run_allows_is_done_at_once_in_every_format() {
-    for (format, more) in
-        [("cbcl", &["--mixed-pf"][..]), ("cbcl", &["--pf-only"]), ("bgzf", &[]), ("bclgz", &[]), ("bcl", &[])]
-    {
+    for (format, more) in [
+        ("cbcl", &["--mixed-pf"][..]),
+        ("cbcl", &["--pf-only"]),
+        ("bgzf", &[]),
+        ("bclgz", &[]),
+        ("bcl", &[]),
+    ] {
         let shape = ["--lanes", "2", "--tiles", "2", "--clusters", "1501", "--samples", "3"];
         let reads = ["--reads", "31,20", "--index", "8,8"];
         let folder = tempfile::tempdir().unwrap();
@@ -251,7 +256,9 @@ fn what_a_run_allows_is_done_at_once_in_every_format() {
         let cycle_of = |path: &str| -> usize {
             let parts: Vec<&str> = path.split('/').collect();
             let cycle = match &parts[..] {
-                ["Data", _, _, lane, cycle, _] if lane.starts_with('L') => cycle[1..].strip_suffix(".1"),
+                ["Data", _, _, lane, cycle, _] if lane.starts_with('L') => {
+                    cycle[1..].strip_suffix(".1")
+                }
                 ["Data", _, _, _, file] if file.contains(".bcl.bgzf") => file.get(..4),
                 _ => None,
             };
@@ -273,14 +280,24 @@ fn what_a_run_allows_is_done_at_once_in_every_format() {
                 there.put(path, source.0[*path].clone());
             }
             let mut note = |milestone: Milestone<'_>| {
-                reached.push((cycle, match milestone {
-                    Milestone::Assigned(lane) => format!("assigned {}", lane.lane),
-                    Milestone::Ready { lane, reads } => format!(
-                        "lane {} {}", lane.unwrap(),
-                        reads.iter().map(|(kind, n)| match kind { ReadKind::Read => format!("R{n}"), ReadKind::Index => format!("I{n}") }).collect::<String>()
-                    ),
-                    Milestone::BegunAnew => "anew".to_owned(),
-                }));
+                reached.push((
+                    cycle,
+                    match milestone {
+                        Milestone::Assigned(lane) => format!("assigned {}", lane.lane),
+                        Milestone::Ready { lane, reads } => format!(
+                            "lane {} {}",
+                            lane.unwrap(),
+                            reads
+                                .iter()
+                                .map(|(kind, n)| match kind {
+                                    ReadKind::Read => format!("R{n}"),
+                                    ReadKind::Index => format!("I{n}"),
+                                })
+                                .collect::<String>()
+                        ),
+                        Milestone::BegunAnew => "anew".to_owned(),
+                    },
+                ));
             };
             let done = work.advance(&there, &mut journal, false, &|_| (), &mut note).unwrap();
             assert!(matches!(done, Followed::Waiting(_)));
@@ -366,7 +383,8 @@ fn a_folder_keeps_the_journal_and_work_that_ended_is_taken_up_from_there() {
         loop {
             let (mut journal, state) = DirJournal::open(out.path()).unwrap();
             assert!(DirJournal::open(out.path()).is_err(), "two at a time");
-            let work = state.map_or_else(|| Ok(Follow::new(plan())), |s| Follow::resume(plan(), &s));
+            let work =
+                state.map_or_else(|| Ok(Follow::new(plan())), |s| Follow::resume(plan(), &s));
             let mut work = work.unwrap().saving_every(1);
             let complete = arriving.more(1 + seeded.below(20));
             let mut ending = Ending { journal: &mut journal, left: 1 + seeded.below(60) };
@@ -377,8 +395,12 @@ fn a_folder_keeps_the_journal_and_work_that_ended_is_taken_up_from_there() {
             }
         }
         let made = MemorySource::of(&DirSource::new(out.path()).unwrap());
-        let expected: BTreeMap<_, _> =
-            one_go.files.iter().chain(&one_go.reports).map(|(p, b)| (p.clone(), b.clone())).collect();
+        let expected: BTreeMap<_, _> = one_go
+            .files
+            .iter()
+            .chain(&one_go.reports)
+            .map(|(p, b)| (p.clone(), b.clone()))
+            .collect();
         assert!(made.0 == expected, "{:?}", made.0.keys());
     }
 }

@@ -208,11 +208,19 @@ fn tiles_of_a_bgzf_lane_come_in_the_order_of_run_info_also_where_the_stream_has_
     let (tiles, after) = rest.split_once("</Tiles>").unwrap();
     let mut tiles: Vec<&str> = tiles.split_inclusive("</Tile>").collect();
     tiles.retain(|tile| tile.contains("<Tile>"));
-    tiles.sort_by_key(|tile| tile.bytes().rev().map(u32::from).fold(0u32, |sum, b| sum.wrapping_mul(7) + b));
+    tiles.sort_by_key(|tile| {
+        tile.bytes().rev().map(u32::from).fold(0u32, |sum, b| sum.wrapping_mul(7) + b)
+    });
     let numbers: Vec<String> = tiles
         .iter()
         .filter(|tile| tile.contains(">1_"))
-        .map(|tile| tile.chars().skip_while(|c| *c != '_').skip(1).take_while(char::is_ascii_digit).collect())
+        .map(|tile| {
+            tile.chars()
+                .skip_while(|c| *c != '_')
+                .skip(1)
+                .take_while(char::is_ascii_digit)
+                .collect()
+        })
         .collect();
     assert!(!numbers.is_sorted(), "{numbers:?}");
     let changed = format!("{before}<Tiles>{}</Tiles>{after}", tiles.concat());
@@ -224,7 +232,8 @@ fn tiles_of_a_bgzf_lane_come_in_the_order_of_run_info_also_where_the_stream_has_
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
         let mut expected = String::new();
         for number in &numbers {
-            let of_tile = lines.chunks(4).filter(|record| record[0].contains(&format!(":1:{number}:")));
+            let of_tile =
+                lines.chunks(4).filter(|record| record[0].contains(&format!(":1:{number}:")));
             of_tile.for_each(|record| expected.push_str(&record.concat()));
         }
         assert!(turned.text(path) == expected, "{path}");

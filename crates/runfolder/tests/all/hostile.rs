@@ -47,7 +47,8 @@ fn state() -> Vec<u8> {
     }
     let mut keeping = Keeping(Vec::new());
     let plan = crate::common::planned(&made().run_info(), SHEET, threads(1));
-    let done = Follow::new(plan).advance(&made().source(), &mut keeping, true, &|_| (), &mut |_| ());
+    let done =
+        Follow::new(plan).advance(&made().source(), &mut keeping, true, &|_| (), &mut |_| ());
     assert!(matches!(done, Ok(Followed::Done(_))));
     keeping.0
 }
@@ -61,9 +62,8 @@ fn every_decoder_returns_for_mutations_of_a_small_corpus() {
     let bci = [0u32, 1, 4 << 16 | 4, 0].map(u32::to_le_bytes).concat();
     let gzip = file(".cbcl").split_off(80);
     let packed = made().packed(Packed { quality_bits: 4, bits: 6, passing_only: |_| true });
-    let other = |suffix: &str| {
-        packed.0.iter().find(|(path, _)| path.ends_with(suffix)).unwrap().1.clone()
-    };
+    let other =
+        |suffix: &str| packed.0.iter().find(|(path, _)| path.ends_with(suffix)).unwrap().1.clone();
     let plan = crate::common::planned(&made().run_info(), SHEET, threads(1));
     // Finished files are chains of blocks.
     let blocks = run(&source, &plan).unwrap().0.files.into_values().next().unwrap();

@@ -1,6 +1,8 @@
 //! The rules of matching, masking and naming, on runs small enough to see through.
 
-use runfolder::{DemuxError, Framing, Orientation, PlanOptions, RunInfo, SampleSheet, plan, survey};
+use runfolder::{
+    DemuxError, Framing, Orientation, PlanOptions, RunInfo, SampleSheet, plan, survey,
+};
 
 use crate::common::{
     Made, MadeTile, MemorySink, MemorySource, Packed, Seeded, planned, run, threads,
@@ -747,12 +749,16 @@ fn positions_in_a_clocs_give_the_names_of_those_in_a_locs() {
     let plan = planned(&made.run_info(), SHEET.as_bytes(), threads(1));
     let (sink, _) = run(&source, &plan).unwrap();
     let (locs, _) = run(&made.source(), &plan).unwrap();
-    for (path, text) in [("P/A_S1_L001_R1_001.fastq.gz", "1010"), ("Q/B_S2_L001_R1_001.fastq.gz", "1030")] {
+    for (path, text) in
+        [("P/A_S1_L001_R1_001.fastq.gz", "1010"), ("Q/B_S2_L001_R1_001.fastq.gz", "1030")]
+    {
         assert!(sink.text(path).starts_with(&format!("@A1:7:FC:1:1101:{text}:1005 1:")), "{path}");
         assert_eq!(sink.text(path), locs.text(path));
     }
     // Those of the second bin lie 250 further.
-    assert!(sink.text("Undetermined_S0_L001_R1_001.fastq.gz").starts_with("@A1:7:FC:1:1101:1290:1005 "));
+    assert!(
+        sink.text("Undetermined_S0_L001_R1_001.fastq.gz").starts_with("@A1:7:FC:1:1101:1290:1005 ")
+    );
 }
 
 #[test]
@@ -790,4 +796,46 @@ fn a_row_may_have_cycles_and_tolerances_of_its_own() {
     // B allows no mismatch, as the sheet says.
     assert_eq!(sink.text("B_S2_L001_R1_001.fastq.gz"), "");
     assert!(sink.text("Undetermined_S0_L001_R1_001.fastq.gz").contains("\nCCAA\n"));
+}
+
+#[test]
+fn columns_and_shares_are_those_of_bcl_convert_s_published_reports() {
+    let Some(data) = crate::common::test_data() else { return };
+    let (sink, _) = output(&two_samples(), SHEET);
+    let sets =
+        ["runs/interop/200624_A00834_0183_BHMTFYTINY/Reports", "runs/reports/bclconvert_3.9.3"];
+    let mut compared = 0;
+    for set in sets {
+        for (path, ours) in &sink.reports {
+            let Some(name) = path.strip_prefix("Reports/").filter(|name| name.ends_with(".csv"))
+            else {
+                continue;
+            };
+            let Ok(theirs) = std::fs::read_to_string(data.join(set).join(name)) else { continue };
+            if name == "SampleSheet.csv" {
+                continue;
+            }
+            let ours = String::from_utf8(ours.clone()).unwrap();
+            let columns: Vec<&str> = ours.lines().next().unwrap().split(',').collect();
+            let their_columns: Vec<&str> = theirs.lines().next().unwrap().split(',').collect();
+            // One set was written for a sheet without projects.
+            let without_project = columns
+                .iter()
+                .copied()
+                .filter(|c| their_columns.contains(&"Sample_Project") || *c != "Sample_Project");
+            assert_eq!(without_project.collect::<Vec<_>>(), their_columns, "{set}/{name}");
+            // What is computed from other columns has as many decimals as theirs, where the newer set has it.
+            if set == sets[0] {
+                let row = |text: &str| -> Vec<String> {
+                    text.lines().nth(1).unwrap().split(',').map(str::to_owned).collect()
+                };
+                let decimals = |cell: &String| cell.split_once('.').map(|(_, part)| part.len());
+                let decimals =
+                    |text: &str| row(text).iter().skip(4).map(decimals).collect::<Vec<_>>();
+                assert_eq!(decimals(&ours), decimals(&theirs), "{name}");
+            }
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 9);
 }

@@ -225,13 +225,20 @@ impl Input {
     }
 
     /// What opens the segments of an object.
-    fn opener(&self, object: ObjectRef, commitment: Digest) -> Result<Arc<ObjectOpener>, TaskError> {
+    fn opener(
+        &self,
+        object: ObjectRef,
+        commitment: Digest,
+    ) -> Result<Arc<ObjectOpener>, TaskError> {
         let known = || self.openers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(opener) = known().get(&object) {
             // Every extent of an object has the commitment that its opener was held against.
             return match opener.commitment().as_bytes() == &commitment.0 {
                 true => Ok(Arc::clone(opener)),
-                false => Err(dataset::DatasetError::Commitment { dataset: self.dataset(), object }.into()),
+                false => {
+                    Err(dataset::DatasetError::Commitment { dataset: self.dataset(), object }
+                        .into())
+                }
             };
         }
         let prefix = 0..seal::PREFIX_BYTES as u64;

@@ -425,7 +425,8 @@ fn a_re_sealed_dataset_holds_the_same_files_under_another_key() {
 
 #[test]
 fn an_input_reads_alike_whole_and_piece_by_piece_and_a_broken_segment_is_told() {
-    let noise: Vec<u8> = (0..20_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+    let noise: Vec<u8> =
+        (0..20_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
     let files = [("long".to_owned(), noise.clone()), ("short".to_owned(), noise[..700].to_vec())];
     let (lab, id) = (ProjectId::generate(), DatasetId::generate());
     let hub = Arc::new(MemoryHub::new(&[lab], TaskKind::Demultiplex, id));
@@ -448,7 +449,14 @@ fn an_input_reads_alike_whole_and_piece_by_piece_and_a_broken_segment_is_told() 
     for by_piece in [false, true] {
         input.by_piece = by_piece;
         for (path, bytes) in &files {
-            for (from, length) in [(0, 10), (1, 70_000), (8_000_000, 900_000), (262_143, 2), (19_999_990, 50), (600, 200)] {
+            for (from, length) in [
+                (0, 10),
+                (1, 70_000),
+                (8_000_000, 900_000),
+                (262_143, 2),
+                (19_999_990, 50),
+                (600, 200),
+            ] {
                 let mut into = vec![0; length];
                 let read = input.read_at(path, from as u64, &mut into).unwrap();
                 let expected = bytes.get(from..bytes.len().min(from + length)).unwrap_or(&[]);
