@@ -31,6 +31,8 @@ pub(crate) struct Packing {
     /// What each code means, as a byte of a `.bcl`: quality above two bits of base, 0 for a no-call. What lies above the bits
     /// of base and bin is padding and changes nothing.
     pub(crate) calls: [u8; 256],
+    /// What each byte means where a cluster takes four bits.
+    pub(crate) pairs: [[u8; 2]; 256],
     /// Whether some bin has no quality, so that [`UNMAPPED`] may come of a code.
     pub(crate) gaps: bool,
 }
@@ -126,7 +128,8 @@ impl Header {
             1 => true,
             other => return Err(header("the filter mark", other.into(), "is neither 0 nor 1")),
         };
-        let packing = Arc::new(Packing { bits: bits[0], calls, gaps });
+        let pairs = std::array::from_fn(|byte| [calls[byte & 15], calls[byte >> 4]]);
+        let packing = Arc::new(Packing { bits: bits[0], calls, pairs, gaps });
         Ok(Self { packing, blocks, passing_only })
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct CycleReader {
     /// Where the CBCL block should end, and whether it is the last of its file.
     block_end: (u64, bool),
     raw: Vec<u8>,
+    /// The calls of all clusters of a strip, where not all are kept.
+    all: Vec<u8>,
     /// In a stream of all tiles: the cluster that comes next, and where tiles begin once that had to be found out.
     next_cluster: u64,
     starts: Vec<(u64, u64)>,
@@ -73,6 +75,7 @@ impl CycleReader {
             form: Form::Empty,
             block_end: (0, false),
             raw: Vec::new(),
+            all: Vec::new(),
             next_cluster: 0,
             starts: Vec::new(),
             ignore,
@@ -242,16 +245,14 @@ impl CycleReader {
                 let clusters = u32::try_from(strip.clusters).expect("a strip has few clusters");
                 self.raw.resize(packing.bytes(clusters) as usize, 0);
                 stream.exact(reading, &mut self.raw)?;
-                if packing.bits == 4 {
-                    self.calls.extend(strip.kept.iter().map(|cluster| {
-                        let byte = self.raw[(cluster >> 1) as usize];
-                        packing.calls[usize::from(byte >> (4 * (cluster & 1)) & 15)]
-                    }));
+                // Strips begin with a multiple of eight clusters and so with a byte.
+                let mut from = (0, 0);
+                if strip.keeps_all() {
+                    unpack(&self.raw, packing, strip.clusters, &mut from, &mut self.calls);
                 } else {
-                    // Strips begin with a multiple of eight clusters and so with a byte.
-                    let mut all = Vec::with_capacity(strip.clusters);
-                    unpack(&self.raw, packing, strip.clusters, &mut (0, 0), &mut all);
-                    self.calls.extend(strip.kept.iter().map(|cluster| all[*cluster as usize]));
+                    self.all.clear();
+                    unpack(&self.raw, packing, strip.clusters, &mut from, &mut self.all);
+                    self.calls.extend(strip.kept.iter().map(|at| self.all[*at as usize]));
                 }
                 mapped(packing, &self.calls)?;
             }
@@ -360,11 +361,21 @@ fn unpack(
     pending: &mut (u32, u32),
     into: &mut Vec<u8>,
 ) {
-    if packing.bits == 4 && pending.1 == 0 && clusters.is_multiple_of(2) {
-        let both = |byte: &u8| {
-            [packing.calls[usize::from(byte & 15)], packing.calls[usize::from(byte >> 4)]]
-        };
-        into.extend(raw.iter().flat_map(both));
+    if clusters == 0 {
+        return;
+    }
+    if packing.bits == 4 {
+        let mut left = clusters;
+        if let (half, 4) = std::mem::take(pending) {
+            into.push(packing.calls[half as usize]);
+            left -= 1;
+        }
+        let (whole, rest) = raw.split_at(left / 2);
+        into.extend(whole.iter().flat_map(|byte| packing.pairs[usize::from(*byte)]));
+        if let ([byte, ..], 1) = (rest, left % 2) {
+            into.push(packing.calls[usize::from(byte & 15)]);
+            *pending = (u32::from(byte >> 4), 4);
+        }
         return;
     }
     let (mut held, mut bits) = *pending;
