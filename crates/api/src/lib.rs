@@ -15,6 +15,7 @@ mod ids;
 mod notice;
 mod people;
 mod project;
+pub mod query;
 mod secret;
 mod session;
 
@@ -29,6 +30,7 @@ pub use ids::*;
 pub use notice::*;
 pub use people::*;
 pub use project::*;
+pub use query::{Query, QueryRequest};
 pub use secret::*;
 pub use session::*;
 

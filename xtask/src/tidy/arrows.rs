@@ -42,7 +42,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("credential", &[]),
     ("custody", &["seal", "attest", "proof", "api"]),
     ("dataset", &["seal", "proof", "api"]),
-    ("genome", &[]),
+    ("genome", &["api"]),
     ("hub", &["credential", "custody", "store", "seal", "dataset", "attest", "proof", "api"]),
     ("identity", &["seal", "proof", "api"]),
     ("proof", &["api"]),
