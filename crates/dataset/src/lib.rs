@@ -9,10 +9,12 @@
 mod contents;
 mod open;
 mod pack;
+mod ranged;
 
 pub use contents::{Slice, manifest, open_index, slices};
 pub use open::{DatasetError, OpenDataset};
 pub use pack::{OpenFile, Pack, Packer, SealedFact, SealedPart, seal_into};
+pub use ranged::Ranged;
 
 /// How many plaintext bytes a pack holds at most when the caller has no better number: 8 MiB less the prefix and tags,
 /// so that a sealed pack stays within 8 MiB.

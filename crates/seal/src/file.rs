@@ -14,7 +14,9 @@ use crate::object::{PREFIX_BYTES, Prefix};
 use crate::primitives::{hkdf_expand_sha512, hmac_sha256, same};
 use crate::recipient::{self, RecipientKey, RecipientSecret, WRAPPED_BYTES};
 use crate::stream::read_full;
-use crate::{Commitment, DataKey, ObjectId, OpenError, Opener, SealError, Sealer, WrapError};
+use crate::{
+    Commitment, DataKey, ObjectId, ObjectOpener, OpenError, Opener, SealError, Sealer, WrapError,
+};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::{ReadAt, Workers, WriteAt, parallel};
 
@@ -205,6 +207,42 @@ pub fn open_file_parallel(
     let offset = header.bytes.len() as u64;
     let sealed_len = total_bytes.saturating_sub(offset);
     Ok(parallel::open_segments(&body, (source, offset, sealed_len), sink, workers)?)
+}
+
+/// A sealed file of which single segments are opened, in any order: the object behind the header, at its place in the file.
+#[derive(Debug)]
+pub struct FileOpener {
+    object: ObjectOpener,
+    header_bytes: u64,
+}
+
+impl FileOpener {
+    /// Reads the header off the beginning of a file of `total_bytes` and proves it with the key that it is for.
+    ///
+    /// # Errors
+    /// As [`open_file`], before the first segment.
+    pub fn new(
+        reader: &mut impl Read,
+        total_bytes: u64,
+        with: &RecipientSecret,
+    ) -> Result<Self, FileError> {
+        let header = Header::read(reader)?;
+        let header_bytes = header.bytes.len() as u64;
+        let sealed_bytes = total_bytes.saturating_sub(header_bytes);
+        let object = ObjectOpener::of_body(header.open(with)?, header.prefix.id(), sealed_bytes)?;
+        Ok(Self { object, header_bytes })
+    }
+
+    /// The object, which numbers and opens segments. What it says about lengths holds as [`ObjectOpener`] says.
+    pub const fn object(&self) -> &ObjectOpener {
+        &self.object
+    }
+
+    /// Where sealed segment `index` lies in the file.
+    pub fn segment_range(&self, index: u64) -> std::ops::Range<u64> {
+        let range = self.object.segment_range(index);
+        range.start + self.header_bytes..range.end + self.header_bytes
+    }
 }
 
 /// Reads a source in order.

@@ -352,7 +352,11 @@ impl ObjectOpener {
         prefix: &[u8],
         sealed_len: u64,
     ) -> Result<Self, OpenError> {
-        let body = Prefix::read(prefix)?.body_of(key, id)?;
+        Self::of_body(Prefix::read(prefix)?.body_of(key, id)?, id, sealed_len)
+    }
+
+    /// The same for a body that is open already.
+    pub(crate) fn of_body(body: Body, id: ObjectId, sealed_len: u64) -> Result<Self, OpenError> {
         let plain_bytes = plain_bytes(sealed_len)?;
         Ok(Self { body, id, plain_bytes, length_is_proved: AtomicBool::new(false) })
     }

@@ -28,6 +28,29 @@ fn open(sealed: &[u8], with: &RecipientSecret) -> Result<Vec<u8>, FileError> {
 }
 
 #[test]
+fn single_segments_open_in_any_order_and_only_with_the_key() {
+    let plaintext: Vec<u8> = (0..3 * SEGMENT_BYTES + 5).map(|n| (n % 251) as u8).collect();
+    let sealed = seal(&plaintext, &[&secret(1)]);
+    let total = sealed.len() as u64;
+    let opener = FileOpener::new(&mut &*sealed, total, &secret(1)).unwrap();
+    assert_eq!(
+        (opener.object().plain_len(), opener.object().segments()),
+        (plaintext.len() as u64, 4)
+    );
+    for index in [2, 0, 3, 1] {
+        let range = opener.segment_range(index);
+        let packed = &sealed[range.start as usize..range.end as usize];
+        let mut out = Vec::new();
+        opener.object().open_segment(index, packed, &mut out).unwrap();
+        let from = index as usize * SEGMENT_BYTES;
+        assert!(out == plaintext[from..plaintext.len().min(from + SEGMENT_BYTES)]);
+    }
+    assert!(opener.object().length_is_proved());
+    let other = FileOpener::new(&mut &*sealed, total, &secret(2));
+    assert!(matches!(other, Err(FileError::NotForThisKey { .. })));
+}
+
+#[test]
 fn each_recipient_opens_a_file_and_nobody_else_does() {
     let plaintext = vec![b'A'; 2 * SEGMENT_BYTES + 3];
     let sealed = seal(&plaintext, &[&secret(1), &secret(2), &secret(3)]);
