@@ -5,6 +5,7 @@
 #   testing/setup.sh test     what the tests need: the same, and an Ethereum library in a Python environment under target/
 #   testing/setup.sh browser  what tests in a real browser need: Chromium, and npm packages under target/browser
 #   testing/setup.sh bench    the peers Chorion is measured against, some of them in a Python environment under target/
+#   testing/setup.sh guest    what builds the image of a confidential guest and boots it: deploy/guest
 #   testing/setup.sh peers    judges of a running hub and of run folders: a TLS scanner, and tools in the same Python environment
 #
 # Only apt and PyPI are asked, and only when something is missing, so a second run does nothing. Without root or a sudo that
@@ -41,7 +42,13 @@ for profile in "$@"; do
             "/etc/ssl/certs/ca-certificates.crt|ca-certificates"
         )
         package_lists=yes # `chorion app pack` fetches packages with apt-get download
-        [ "$profile" = demo ] || python_tools+=(test) # an Ethereum library that judges signatures
+        if [ "$profile" = test ]; then
+            packages+=(
+                "plink2|plink2" # judges polygenic scores, on 379 people that another package brings
+                "/usr/share/doc/bio-eagle/examples/EUR_test.vcf.gz|bio-eagle-examples"
+            )
+            python_tools+=(test) # an Ethereum library that judges signatures
+        fi
         ;;
     browser)
         packages+=(
@@ -59,6 +66,7 @@ for profile in "$@"; do
             "openssl|openssl"
             "/usr/share/java/picard.jar|picard-tools" # the peer in demultiplexing,
             "/usr/share/java/commons-lang.jar|libcommons-lang-java" # and the jar its CBCL reader lacks
+            "samtools|samtools"     # the peer in region queries
             "java|default-jre-headless"
         )
         python_tools+=(bench)
@@ -71,7 +79,15 @@ for profile in "$@"; do
         )
         python_tools+=(runs hub)
         ;;
-    *) stop 2 "there is no profile '$profile'" "choose among: demo, test, browser, peers, bench" ;;
+    guest)
+        packages+=(
+            "qemu-system-x86_64|qemu-system-x86" # boots the guest image without SEV
+            "cpio|cpio"
+            "dpkg-deb|dpkg"
+        )
+        package_lists=yes # the kernel comes with apt-get download
+        ;;
+    *) stop 2 "there is no profile '$profile'" "choose among: demo, test, browser, peers, bench, guest" ;;
     esac
 done
 

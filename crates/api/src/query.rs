@@ -7,8 +7,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Digest;
+use crate::{AppId, Bytes, Digest};
 
+/// The app that asks a query: the vault's own code, which is in no package. A launch of it is a query.
+pub const APP: AppId = AppId::from_bytes(*b"chorion query/1\0");
+/// What the digest in sessions and receipts is of, where another app has that of its package.
+pub const APP_DIGEST_OF: &str = "chorion query/1";
+/// The most that an answer holds before it is sealed: a query's output cap.
+pub const MOST_ANSWER_BYTES: u64 = 256 * 1024 * 1024;
 /// The last position that is asked for: what BAM and VCF can say.
 pub const MOST_POSITION: u64 = 2_147_483_647;
 /// How many sites a list holds at most.
@@ -266,6 +272,8 @@ pub struct QueryRequest {
     pub query: Query,
     /// Why, in the asker's words.
     pub purpose: String,
+    /// Whose X-Wing public key the answer is sealed to, 1216 bytes: nobody else opens it, whoever holds the project's key.
+    pub recipient: Bytes,
     /// The scoring file, for a score.
     pub scoring: Option<String>,
 }

@@ -33,6 +33,8 @@ pub enum TaskKind {
     App,
     /// A dataset is written anew under a new key.
     Reseal,
+    /// A typed query is answered.
+    Query,
 }
 
 impl TaskKind {
@@ -42,6 +44,7 @@ impl TaskKind {
             Self::Demultiplex => "demultiplex",
             Self::App => "app",
             Self::Reseal => "reseal",
+            Self::Query => "query",
         }
     }
 }
@@ -62,7 +65,7 @@ pub struct SessionInput {
 pub struct Launch {
     /// The id, chosen by the caller so that a repeated call is the same call.
     pub id: SessionId,
-    /// Which app.
+    /// Which app; [`crate::query::APP`] asks a query of the one input.
     pub app: AppId,
     /// Its inputs.
     pub inputs: Vec<SessionInput>,
@@ -74,7 +77,7 @@ pub struct Launch {
     pub result: DatasetId,
     /// The digest of the output project's card.
     pub card_digest: Digest,
-    /// `LaunchSettings`, sealed under the session key with purpose `launch settings`.
+    /// `LaunchSettings`, or `QueryRequest` for a query, sealed under the session key with purpose `launch settings`.
     pub settings: Sealed,
     /// The result's name, sealed under the session key with purpose `dataset name`.
     pub label: Sealed,

@@ -12,8 +12,8 @@ const FIXED_BYTES: usize = 32;
 const TOLD_AGAIN: u16 = 0x100 | 0x800;
 
 const HEADER: &str = "its lengths do not fit";
-const SHORT: &str = "it is shorter than what it says it holds";
-const NOWHERE: &str = "it lies on a reference that the header does not name";
+pub(crate) const SHORT: &str = "it is shorter than what it says it holds";
+pub(crate) const NOWHERE: &str = "it lies on a reference that the header does not name";
 
 /// The samples of the header, and how many references it names.
 pub(crate) fn header(from: &mut impl Read) -> Result<(Vec<String>, u64), Fault> {

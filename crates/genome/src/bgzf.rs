@@ -3,9 +3,10 @@
 //! Blocks are inflated whole, which is twice as fast as a stream. An empty block is the mark of the end; without it a file that
 //! was cut between two blocks would look whole.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use libdeflater::Decompressor;
+use libdeflater::{CompressionLvl, Compressor, Decompressor};
+use memchr::memchr;
 
 /// What a block holds at most.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -19,6 +20,9 @@ pub(crate) struct Blocks<R> {
     at: usize,
     /// Whether the last block was empty.
     marked: bool,
+    /// Where in the file the block in `plain` begins, and where the one after it does.
+    block_at: u64,
+    next_at: u64,
 }
 
 impl<R: Read> Blocks<R> {
@@ -30,6 +34,8 @@ impl<R: Read> Blocks<R> {
             plain: Vec::new(),
             at: 0,
             marked: false,
+            block_at: 0,
+            next_at: 0,
         }
     }
 
@@ -76,7 +82,84 @@ impl<R: Read> Blocks<R> {
         }
         self.at = 0;
         self.marked = bytes == 0;
+        self.block_at = self.next_at;
+        self.next_at += block_bytes as u64;
         Ok(true)
+    }
+
+    /// Where the next byte is, as indexes write it: the block's place in the file, and the byte's in the block.
+    pub(crate) const fn tell(&self) -> u64 {
+        if self.at == self.plain.len() {
+            self.next_at << 16
+        } else {
+            (self.block_at << 16) | self.at as u64
+        }
+    }
+
+    /// What is at hand of the block, at least one byte; nothing at the end.
+    pub(crate) fn at_hand(&mut self) -> io::Result<&[u8]> {
+        while self.at == self.plain.len() {
+            if !self.next_block()? {
+                return Ok(&[]);
+            }
+        }
+        Ok(&self.plain[self.at..])
+    }
+
+    /// Goes past bytes that were at hand.
+    pub(crate) fn past(&mut self, bytes: usize) {
+        self.at = (self.at + bytes).min(self.plain.len());
+    }
+
+    /// Reads a line into `line`, without its end; false at the end of the file.
+    pub(crate) fn line(&mut self, line: &mut Vec<u8>, most_bytes: usize) -> io::Result<bool> {
+        line.clear();
+        let mut some = false;
+        loop {
+            let here = self.at_hand()?;
+            if here.is_empty() {
+                return Ok(some);
+            }
+            some = true;
+            let end = memchr(b'\n', here);
+            let part = &here[..end.unwrap_or(here.len())];
+            if line.len() + part.len() > most_bytes {
+                return Err(damaged("a line is longer than 64 MiB"));
+            }
+            line.extend_from_slice(part);
+            let bytes = part.len() + usize::from(end.is_some());
+            self.past(bytes);
+            if end.is_some() {
+                if line.last() == Some(&b'\r') {
+                    line.pop();
+                }
+                return Ok(true);
+            }
+        }
+    }
+}
+
+impl<R: Read + Seek> Blocks<R> {
+    /// Goes to a place that an index named.
+    pub(crate) fn seek(&mut self, to: u64) -> io::Result<()> {
+        let (block, byte) = (to >> 16, usize::try_from(to & 0xffff).unwrap_or(usize::MAX));
+        // A jump into the block at hand inflates nothing again.
+        if block != self.block_at || self.plain.is_empty() {
+            self.from.seek(SeekFrom::Start(block))?;
+            self.plain.clear();
+            (self.at, self.next_at) = (0, block);
+            if byte == 0 {
+                return Ok(());
+            }
+            if !self.next_block()? {
+                return Err(damaged("the index names a place past the end"));
+            }
+        }
+        if byte > self.plain.len() {
+            return Err(damaged("the index names a place that its block does not have"));
+        }
+        self.at = byte;
+        Ok(())
     }
 }
 
@@ -93,7 +176,93 @@ pub(crate) fn block_bytes(mut extra: &[u8]) -> Option<usize> {
     None
 }
 
-fn damaged(why: &'static str) -> io::Error {
+/// Writes BGZF: whole blocks, and the mark of the end.
+pub(crate) struct BlockWriter<W> {
+    to: W,
+    deflate: Compressor,
+    plain: Vec<u8>,
+    packed: Vec<u8>,
+}
+
+/// How much goes into a block, as htslib has it: what does not compress still fits 64 KiB.
+const PACKED_FROM: usize = 0xff00;
+/// An empty block (SAM specification, section 4.1.2).
+const END_MARK: [u8; 28] = [
+    0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 6, 0, b'B', b'C', 2, 0, 0x1b, 0, 3, 0, 0, 0, 0, 0, 0, 0,
+    0, 0,
+];
+
+impl<W: Write> BlockWriter<W> {
+    pub(crate) fn new(to: W) -> Self {
+        Self {
+            to,
+            // The level that htslib writes with.
+            deflate: Compressor::new(CompressionLvl::default()),
+            plain: Vec::with_capacity(PACKED_FROM),
+            packed: vec![0; 1 << 16],
+        }
+    }
+
+    /// Ends the block, so that what comes next begins one: where a record is as long as fits, it is not cut.
+    fn flush_block(&mut self) -> io::Result<()> {
+        const HEAD: usize = 18;
+        if self.plain.is_empty() {
+            return Ok(());
+        }
+        let deflated = self
+            .deflate
+            .deflate_compress(&self.plain, &mut self.packed[HEAD..(1 << 16) - 8])
+            .map_err(|_| damaged("a block does not compress into 64 KiB"))?;
+        let whole = HEAD + deflated + 8;
+        self.packed[..16].copy_from_slice(&END_MARK[..16]);
+        let size =
+            u16::try_from(whole - 1).map_err(|_| damaged("a block is longer than 64 KiB"))?;
+        self.packed[16..18].copy_from_slice(&size.to_le_bytes());
+        let checksum = crc32fast::hash(&self.plain).to_le_bytes();
+        self.packed[HEAD + deflated..][..4].copy_from_slice(&checksum);
+        let bytes = u32::try_from(self.plain.len()).unwrap_or(u32::MAX).to_le_bytes();
+        self.packed[HEAD + deflated + 4..whole].copy_from_slice(&bytes);
+        self.plain.clear();
+        self.to.write_all(&self.packed[..whole])
+    }
+
+    /// Takes a record: it begins a block if it would otherwise be cut in two.
+    pub(crate) fn record(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        if bytes <= PACKED_FROM && self.plain.len() + bytes > PACKED_FROM {
+            self.flush_block()?;
+        }
+        for part in parts {
+            self.write_all(part)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left and the mark of the end.
+    pub(crate) fn finish(mut self) -> io::Result<W> {
+        self.flush_block()?;
+        self.to.write_all(&END_MARK)?;
+        self.to.flush()?;
+        Ok(self.to)
+    }
+}
+
+impl<W: Write> Write for BlockWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.plain.len() == PACKED_FROM {
+            self.flush_block()?;
+        }
+        let take = bytes.len().min(PACKED_FROM - self.plain.len());
+        self.plain.extend_from_slice(&bytes[..take]);
+        Ok(take)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+pub(crate) fn damaged(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 

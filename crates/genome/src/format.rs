@@ -33,6 +33,8 @@ pub enum Format {
     Vcf(Packing),
     /// Variants, binary.
     Bcf,
+    /// A text of genotypes, as 23andMe gives them.
+    Genotypes(Packing),
     /// An index of a file beside it: BAI, CSI, TBI, CRAI or GZI.
     Index,
 }
@@ -49,6 +51,8 @@ impl fmt::Display for Format {
             Self::Vcf(Packing::Gzip) => "VCF in gzip",
             Self::Vcf(Packing::Bgzf) => "VCF in BGZF",
             Self::Bcf => "BCF",
+            Self::Genotypes(Packing::Plain) => "a text of genotypes",
+            Self::Genotypes(_) => "a text of genotypes in gzip",
             Self::Index => "an index",
         })
     }
@@ -65,6 +69,8 @@ impl Format {
             Self::Vcf(Packing::Plain) => &[".vcf"],
             Self::Vcf(_) => &[".vcf.gz"],
             Self::Bcf => &[".bcf"],
+            Self::Genotypes(Packing::Plain) => &[".txt", ".23andme"],
+            Self::Genotypes(_) => &[".txt.gz", ".23andme.gz"],
             Self::Index => INDEXES,
         }
     }
@@ -87,7 +93,7 @@ pub enum Unknown {
         instead: &'static str,
     },
     /// None of the formats.
-    #[error("it is none of FASTQ, BAM, CRAM, VCF and BCF")]
+    #[error("it is none of FASTQ, BAM, CRAM, VCF, BCF and a 23andMe text")]
     Other,
     /// Its name says something else than its bytes.
     #[error("it holds {format}, and its name does not end in {}", .format.endings().join(" or "))]
@@ -138,6 +144,7 @@ pub fn recognise(name: &str, head: &[u8]) -> Result<Format, Unknown> {
             return Err(Unknown::Loose { what: "SAM", instead: "samtools view -b" });
         }
         ([b'@', ..], _) => Format::Fastq(packing),
+        ([b'#' | b'r', ..], _) if is_consumer(packing, head) => Format::Genotypes(packing),
         _ => return Err(Unknown::Other),
     };
     if format.endings().iter().any(|ending| name.ends_with(ending)) {
@@ -147,13 +154,22 @@ pub fn recognise(name: &str, head: &[u8]) -> Result<Format, Unknown> {
     }
 }
 
+fn is_consumer(packing: Packing, head: &[u8]) -> bool {
+    if packing == Packing::Plain {
+        return crate::consumer::begins(head);
+    }
+    let mut inside = vec![0; HEAD_BYTES];
+    let read = first(&mut flate2::bufread::MultiGzDecoder::new(head), &mut inside);
+    crate::consumer::begins(&inside[..read])
+}
+
 fn is_block(head: &[u8]) -> bool {
     let extra = head.get(10..12).map(|b| usize::from(u16::from_le_bytes([b[0], b[1]])));
     extra.and_then(|bytes| head.get(12..12 + bytes)).and_then(block_bytes).is_some()
 }
 
 /// As many bytes as come, up to a full buffer.
-fn first(from: &mut impl Read, buffer: &mut [u8]) -> usize {
+pub(crate) fn first(from: &mut impl Read, buffer: &mut [u8]) -> usize {
     let mut filled = 0;
     while filled < buffer.len() {
         match from.read(&mut buffer[filled..]) {
@@ -166,13 +182,16 @@ fn first(from: &mut impl Read, buffer: &mut [u8]) -> usize {
 
 /// An index is made anew in a minute: that it comes out of its compression is enough.
 pub(crate) fn check_index(from: impl Read) -> Result<Found, Fault> {
-    let mut from = buffered(from);
+    let mut from = from;
     let broken = |error| Fault::at(1, error);
-    let packed = io::BufRead::fill_buf(&mut from).map_err(broken)?.starts_with(&[0x1f, 0x8b]);
-    let all = if packed {
+    // A pipe may give its first byte alone.
+    let mut head = [0; 2];
+    let read = first(&mut from, &mut head);
+    let from = buffered((&head[..read]).chain(from));
+    let all = if head == [0x1f, 0x8b] {
         io::copy(&mut flate2::bufread::MultiGzDecoder::new(from), &mut io::sink())
     } else {
-        io::copy(&mut from, &mut io::sink())
+        io::copy(&mut { from }, &mut io::sink())
     };
     all.map_err(broken)?;
     Ok(Found::default())

@@ -9,22 +9,33 @@
 //! That is enough to find what transfers and full disks do to files, and it refuses nothing that other programs read.
 
 mod bam;
+mod bcf;
 mod bgzf;
+mod consumer;
 mod cram;
+mod cram_reads;
 mod fastq;
 mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod index;
 mod lines;
 mod mates;
+mod qc;
+pub mod query;
+mod reads;
 mod roles;
+mod score;
+mod sites;
 mod variants;
+mod walk;
 
 use std::io::{self, Read};
 
 pub use format::{Format, HEAD_BYTES, Packing, Unknown, recognise};
 pub use mates::{Mates, Side};
 pub use roles::{Read as ReadNumber, Role, role};
+pub use score::Scoring;
 
 /// What a file was found to hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -128,6 +139,10 @@ pub fn check(from: impl Read, format: Format, mates: Option<&mut Side>) -> Resul
         }
         Format::Vcf(Packing::Bgzf) => marked(from, variants::check_vcf),
         Format::Bcf => marked(from, variants::check_bcf),
+        Format::Genotypes(Packing::Plain) => consumer::check(from),
+        Format::Genotypes(_) => {
+            consumer::check(flate2::bufread::MultiGzDecoder::new(buffered(from)))
+        }
         Format::Index => format::check_index(from),
     }
 }
@@ -139,7 +154,7 @@ pub fn check(from: impl Read, format: Format, mates: Option<&mut Side>) -> Resul
 pub fn samples(from: impl Read, format: Format) -> Result<Vec<String>, Fault> {
     let vcf = |from: &mut dyn Read| variants::vcf_header(&mut lines::Lines::new(from));
     match format {
-        Format::Fastq(_) | Format::Index => Ok(Vec::new()),
+        Format::Fastq(_) | Format::Genotypes(_) | Format::Index => Ok(Vec::new()),
         Format::Bam => bam::header(&mut bgzf::Blocks::new(from)).map(|(samples, _)| samples),
         Format::Bcf => variants::bcf_header(&mut bgzf::Blocks::new(from)),
         Format::Cram => cram::header(&mut buffered(from)),

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use memchr::memchr;
 
 /// The longest line that is taken: a variant of a hundred thousand people is a few MiB.
-const MOST_LINE_BYTES: usize = 64 * 1024 * 1024;
+pub(crate) const MOST_LINE_BYTES: usize = 64 * 1024 * 1024;
 
 pub(crate) struct Lines<R> {
     from: R,

@@ -19,7 +19,7 @@ const COUNT: &str = "it has not as many columns as there are titles";
 const POSITION: &str = "its position is no number";
 
 /// The samples of a line of titles, and how many columns there are.
-fn titles(line: &[u8]) -> Result<(Vec<String>, usize), Fault> {
+pub(crate) fn titles(line: &[u8]) -> Result<(Vec<String>, usize), Fault> {
     let columns: Vec<&[u8]> = line.split(|byte| *byte == b'\t').collect();
     if columns.len() < COLUMNS.len() || columns[..COLUMNS.len()] != COLUMNS {
         return Err(Fault::Header(TITLES));

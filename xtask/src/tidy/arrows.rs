@@ -110,6 +110,13 @@ const ABSENT: &[Absent] = &[
         because: "it turns readers into writers and knows of no network and no key",
     },
     Absent {
+        build: "`genome`",
+        package: "genome",
+        features: &[],
+        never: &["tokio", "hyper", "reqwest", "rustls", "aws-lc-rs"],
+        because: "it turns readers into answers and knows of no network and no key",
+    },
+    Absent {
         build: "`credential`",
         package: "credential",
         features: &[],
@@ -240,6 +247,11 @@ fn guest(package: &Package) -> Option<Complaint> {
     let default = package.features.get("default");
     let left_out = package.features.contains_key("unattested")
         && default.is_some_and(|features| features.iter().any(|name| name == "unattested"));
+    if default.is_some_and(|features| features.iter().any(|name| name == "recorded-device")) {
+        let sentence =
+            "the feature `recorded-device` must not be a default one: it plays back evidence";
+        return Some(Complaint::new(&manifest_of("vault"), 1, sentence));
+    }
     let sentence = "the unattested mode must be the default feature `unattested`, so that the guest binary is without it";
     (!left_out).then(|| Complaint::new(&manifest_of("vault"), 1, sentence))
 }
