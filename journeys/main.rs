@@ -7,5 +7,6 @@
 mod imported;
 mod instrument;
 mod killed;
+mod queried;
 mod refused;
 mod stage;

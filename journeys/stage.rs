@@ -103,8 +103,13 @@ impl Stage {
 
     /// Starts the hub, or starts it again on the same data; `listen` is an address with port 0 for a free one.
     pub(crate) fn hub(&self, listen: &str) -> Hub {
+        self.hub_with_vaults(listen, 0)
+    }
+
+    /// As [`hub`](Self::hub), with so many vaults at once.
+    pub(crate) fn hub_with_vaults(&self, listen: &str, vaults: usize) -> Hub {
         let mut command = self.chorion("nobody");
-        command.args(["serve", "--json", "--vaults", "0", "--listen", listen]);
+        command.args(["serve", "--json", "--vaults", &vaults.to_string(), "--listen", listen]);
         command.arg("--data").arg(self.path("hub"));
         let mut child = command.stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -21,6 +21,7 @@ mod owner;
 mod password;
 mod people;
 mod project;
+mod query;
 mod report;
 mod send;
 mod serve;
@@ -111,6 +112,7 @@ enum Command {
     #[command(subcommand)]
     Sheet(demux::SheetCommand),
     Metrics(metrics::MetricsArgs),
+    Query(query::QueryArgs),
     Keygen(offline::KeygenArgs),
     Seal(offline::SealArgs),
     Open(offline::OpenArgs),
@@ -121,7 +123,7 @@ enum Command {
     /// The keys that come of the words: show, sign, open.
     #[command(subcommand)]
     Identity(owner::IdentityCommand),
-    /// Vaults: predict what a guest image will be measured as.
+    /// Vaults: ask one a question, predict what a guest image will be measured as.
     #[command(subcommand)]
     Vault(vault::VaultCommand),
 }
@@ -168,6 +170,7 @@ fn run(command: Command, ui: Ui) -> CliResult {
         Command::Demux(args) => demux::run(&args, &ui),
         Command::Sheet(command) => demux::run_sheet(&command, &ui),
         Command::Metrics(args) => metrics::run(&args, &ui),
+        Command::Query(args) => query::run(&args, &ui),
         Command::Keygen(args) => offline::keygen(args, &ui),
         Command::Seal(args) => offline::seal(args, &ui),
         Command::Open(args) => offline::open(args, &ui),
@@ -179,7 +182,7 @@ fn run(command: Command, ui: Ui) -> CliResult {
 }
 
 /// Runs a command that calls the hub.
-fn wait(command: impl Future<Output = CliResult>) -> CliResult {
+pub(crate) fn wait(command: impl Future<Output = CliResult>) -> CliResult {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

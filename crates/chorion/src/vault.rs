@@ -12,6 +12,7 @@ use vault::remote::RemoteHub;
 use vault::task::{TaskConfig, VaultKeys};
 use zeroize::Zeroizing;
 
+use crate::query::vault::VaultQueryArgs;
 use crate::report::{CliError, CliResult, Ui};
 
 /// What a vault can be told.
@@ -21,6 +22,7 @@ pub(crate) enum VaultCommand {
     #[command(hide = true)]
     Run(RunArgs),
     Measure(MeasureArgs),
+    Query(Box<VaultQueryArgs>),
 }
 
 /// Predict what a guest image will be measured as
@@ -125,6 +127,7 @@ pub(crate) fn run(command: VaultCommand, ui: Ui) -> CliResult {
     let args = match command {
         VaultCommand::Run(args) => args,
         VaultCommand::Measure(args) => return measure(&args, ui),
+        VaultCommand::Query(args) => return crate::wait(crate::query::vault::run(*args, ui)),
     };
     let mut ticket = Zeroizing::new(String::new());
     std::io::stdin().lock().take(MOST_TICKET_BYTES).read_to_string(&mut ticket).map_err(|e| {

@@ -157,7 +157,7 @@ fn recipient(named: &str) -> CliResult<RecipientKey> {
 }
 
 /// The secret key in a file, unlocked if it is locked.
-pub(super) fn identity(path: &Path, passphrase: &PassphraseArgs) -> CliResult<RecipientSecret> {
+pub(crate) fn identity(path: &Path, passphrase: &PassphraseArgs) -> CliResult<RecipientSecret> {
     let text = read_small(path)?;
     let name = path.display();
     let wrong = |error: KeyFileError| {

@@ -101,10 +101,10 @@ pub(super) async fn task_ended(
         (TaskKind::Demultiplex, _, TaskState::Failed) => {
             (NoticeKind::RunNeedsAttention, object("dataset", subject))
         }
-        (TaskKind::App, Some(session), TaskState::Complete) => {
+        (TaskKind::App | TaskKind::Query, Some(session), TaskState::Complete) => {
             (NoticeKind::SessionFinished, object("session", session))
         }
-        (TaskKind::App, Some(session), TaskState::Failed) => {
+        (TaskKind::App | TaskKind::Query, Some(session), TaskState::Failed) => {
             (NoticeKind::SessionFailed, object("session", session))
         }
         _ => return Ok(()),

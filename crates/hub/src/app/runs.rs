@@ -121,7 +121,7 @@ pub(crate) async fn requeue(
             .hint("it can be demultiplexed once its manifest is there"));
     }
     for other in data::tasks::unfinished_of(&mut tx, id).await? {
-        if other.task.kind != TaskKind::App {
+        if !matches!(other.task.kind, TaskKind::App | TaskKind::Query) {
             return Err(HubError::conflict(format!("task {} works on run {id}", other.task.id))
                 .hint("wait until it has ended"));
         }

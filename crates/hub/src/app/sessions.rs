@@ -39,9 +39,7 @@ pub(crate) async fn launch(
                 .hint("choose another id"))
         };
     }
-    let Some((app, _)) = data::apps::find(&mut tx, body.app).await? else {
-        return Err(HubError::not_found("app", body.app));
-    };
+    let asked = asked(&mut tx, body.app).await?;
     if body.inputs.is_empty() || body.inputs.len() > MOST_INPUTS {
         return Err(HubError::bad_request(format!("a session has 1 to {MOST_INPUTS} inputs")));
     }
@@ -52,7 +50,13 @@ pub(crate) async fn launch(
         }
         inputs.push((input.name.clone(), readable(&mut tx, caller, input.dataset).await?));
     }
-    inputs.push((tasks::package_name(), readable(&mut tx, caller, app.package).await?));
+    match asked.package {
+        Some(package) => {
+            inputs.push((tasks::package_name(), readable(&mut tx, caller, package).await?));
+        }
+        None if inputs.len() == 1 => {}
+        None => return Err(HubError::bad_request("a query is asked of one dataset")),
+    }
 
     let task = TaskId::generate();
     let new = NewDataset {
@@ -79,7 +83,7 @@ pub(crate) async fn launch(
         &mut tx,
         &NewTask {
             id: task,
-            kind: TaskKind::App,
+            kind: asked.kind,
             subject: inputs[0].1,
             session: Some(body.id),
             project: body.project,
@@ -97,10 +101,10 @@ pub(crate) async fn launch(
         made_by,
         session: AppSession {
             id: body.id,
-            app: app.id,
-            app_name: app.name,
-            app_version: app.version,
-            app_digest: app.digest,
+            app: body.app,
+            app_name: asked.name,
+            app_version: asked.version,
+            app_digest: asked.digest,
             owner: caller.account(),
             inputs: body.inputs,
             project: body.project,
@@ -119,6 +123,38 @@ pub(crate) async fn launch(
     tx.commit().await?;
     hub.engine.wake();
     Ok(kept.session)
+}
+
+/// What is launched: a registered app, or the vault's own answering of queries.
+struct Asked {
+    kind: TaskKind,
+    name: String,
+    version: String,
+    digest: Digest,
+    /// What is in no package needs none.
+    package: Option<api::DatasetId>,
+}
+
+async fn asked(at: &mut Connection, app: api::AppId) -> Result<Asked, HubError> {
+    if app == api::query::APP {
+        return Ok(Asked {
+            kind: TaskKind::Query,
+            name: "query".to_owned(),
+            version: "1".to_owned(),
+            digest: proof::sha256(api::query::APP_DIGEST_OF.as_bytes()),
+            package: None,
+        });
+    }
+    let Some((app, _)) = data::apps::find(at, app).await? else {
+        return Err(HubError::not_found("app", app));
+    };
+    Ok(Asked {
+        kind: TaskKind::App,
+        name: app.name,
+        version: app.version,
+        digest: app.digest,
+        package: Some(app.package),
+    })
 }
 
 /// A dataset that the caller may give to an app: whole, and readable by the caller.

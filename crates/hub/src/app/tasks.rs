@@ -45,7 +45,7 @@ pub(crate) async fn project_standing(
             right.is_some_and(|right| right >= Right::Create)
                 && data::keys::reaches(at, kept.key, project).await?
         }
-        TaskKind::App | TaskKind::Reseal => kept.project == project,
+        TaskKind::App | TaskKind::Reseal | TaskKind::Query => kept.project == project,
     };
     Ok(if allowed { Standing::TaskTarget } else { Standing::Stranger })
 }
@@ -302,7 +302,7 @@ async fn plan(hub: &Hub, at: &mut Connection, kept: &Kept) -> Result<Plan, HubEr
         let manifest = manifest.ok_or_else(|| gone(dataset.id))?.signed;
         let card = data::cards::find(at, dataset.project, dataset.card_digest).await?;
         let card = card.ok_or_else(|| gone(dataset.id))?.signed;
-        if kept.task.kind != TaskKind::App && settings.is_none() {
+        if kept.task.session.is_none() && settings.is_none() {
             settings = found.settings;
         }
         inputs.push(PlannedInput { name: input.name, dataset, manifest, card });
@@ -636,7 +636,7 @@ pub(super) async fn close(
                 data::datasets::end_reseal(at, subject).await?;
             }
         }
-        TaskKind::App => {}
+        TaskKind::App | TaskKind::Query => {}
     }
     Ok(())
 }

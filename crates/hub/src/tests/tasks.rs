@@ -156,7 +156,10 @@ impl Vault {
             released: Released::Policy,
             evidence: EvidenceKind::Unattested,
             evidence_digest: digest_of(&self.evidence),
-            app: claimed.app.as_ref().map(|app| app.digest),
+            app: match claimed.task.kind {
+                TaskKind::Query => Some(proof::sha256(api::query::APP_DIGEST_OF.as_bytes())),
+                _ => claimed.app.as_ref().map(|app| app.digest),
+            },
             inputs: claimed
                 .inputs
                 .iter()
@@ -537,6 +540,39 @@ async fn an_app_turns_an_input_into_a_result() {
     let cancelled: AppSession =
         story.hub.call(&story.ada.key, "POST", &format!("{path}/cancel"), ()).await.ok();
     assert_eq!(cancelled.state, TaskState::Complete);
+}
+
+#[tokio::test]
+async fn a_query_is_a_session_of_the_vaults_own_app_with_one_input() {
+    let mut story = Story::begin().await;
+    let app = registered(&story).await;
+    let input =
+        sent(&story.hub, &story.ada.key, story.project, DatasetKind::Run, &[("r", READS)]).await;
+    let (mut body, _) = launch(&story, &app, input.dataset()).await;
+    body.app = api::query::APP;
+    let two = vec![
+        body.inputs[0].clone(),
+        SessionInput { name: "more".into(), ..body.inputs[0].clone() },
+    ];
+    let several = Launch { inputs: two, ..body.clone() };
+    let refused = story.hub.call(&story.ada.key, "POST", "/api/v1/appsessions", &several).await;
+    assert_eq!(refused.status.as_u16(), 400);
+    let session: AppSession =
+        story.hub.call(&story.ada.key, "POST", "/api/v1/appsessions", &body).await.ok();
+    assert_eq!((session.app_name.as_str(), session.app), ("query", api::query::APP));
+
+    let started = story.next().await;
+    let (vault, claimed) = Vault::of(&story.hub, &started).await;
+    assert_eq!(claimed.task.kind, TaskKind::Query);
+    assert_eq!((claimed.inputs.len(), claimed.app.is_none()), (1, true));
+    let open = vault.open(&claimed.result.as_ref().unwrap().release);
+    let files: [(&str, &[u8]); 1] = [("answer.json.sealed", b"sealed")];
+    let manifest = put_all(&story.hub, &vault.key, &open, content(&open, &files), 1, None).await;
+    close(&story.hub, &vault.key, &vault.key, &manifest, "").await.ok::<Dataset>();
+    let path = format!("/api/v1/appsessions/{}", session.id);
+    vault.end(&story.hub, &vault.receipt(&claimed, &[&manifest], true)).await.ok::<Task>();
+    let ended: AppSession = story.hub.get(&story.ada.key, &path).await.ok();
+    assert_eq!(ended.state, TaskState::Complete);
 }
 
 #[tokio::test]

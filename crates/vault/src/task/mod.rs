@@ -9,6 +9,7 @@ mod demultiplex;
 mod hub;
 mod input;
 mod output;
+mod query;
 mod reseal;
 mod run_app;
 #[cfg(test)]
@@ -104,6 +105,14 @@ pub enum TaskError {
         /// The whole story, which is sealed with what it printed.
         detail: String,
     },
+    /// The query has no answer.
+    #[error("the query was refused: {class}")]
+    Query {
+        /// What is wrong, in words that carry no data.
+        class: &'static str,
+        /// The whole story, which is sealed to the asker.
+        detail: String,
+    },
     /// The private scratch folder failed.
     #[error("{what} could not be written to or read from the vault's scratch folder")]
     Scratch {
@@ -115,6 +124,14 @@ pub enum TaskError {
     /// This build may not go unattested, and attested evidence is missing in this version.
     #[error("this vault has no attested evidence: attestation is missing in this version")]
     NoEvidence,
+    /// What makes evidence is there and fails.
+    #[error(transparent)]
+    Device(#[from] crate::device::DeviceError),
+    /// What makes evidence is there and works.
+    #[error(
+        "this machine can prove what it is, and no hub of this version takes that: a vault here does not go unattested"
+    )]
+    CouldAttest,
     /// The threads that send have ended.
     #[error("the task was stopped")]
     Stopped,
@@ -146,6 +163,13 @@ impl VaultKeys {
         let mut seed = zeroize::Zeroizing::new([0; 32]);
         seal::fill_random(&mut *seed)?;
         Ok(Self { receipt: SigningKey::from_seed(&seed), recipient: RecipientSecret::generate()? })
+    }
+
+    /// What evidence of this vault must be over: both keys, and the nonce of whoever asked for it. No boot manifest is checked
+    /// before a vault of this version starts: its part is zeros.
+    pub fn report_data(&self, nonce: &[u8; 32]) -> [u8; 64] {
+        let recipient = proof::sha256(&self.recipient.public().to_bytes());
+        attest::report_data(nonce, &recipient.0, &self.receipt.public().to_bytes(), &[0; 32])
     }
 
     /// The key that signs this vault's calls, manifests and receipt.
@@ -208,11 +232,12 @@ pub(crate) struct Made {
 
 /// What this vault shows of itself: without SEV-SNP, that it can prove nothing.
 #[cfg(feature = "unattested")]
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "a guest may have no evidence; the caller handles both"
-)]
 fn evidence(task: TaskId, keys: &VaultKeys, at: Time) -> Result<SignedStatement, TaskError> {
+    // Where there is a device, nothing less than its evidence is shown: whether it fails or works, this is no unattested vault.
+    if let Some(device) = crate::device::find() {
+        device.report(&keys.report_data(&[0; 32]))?;
+        return Err(TaskError::CouldAttest);
+    }
     let evidence = UnattestedEvidence {
         kind: EvidenceKind::Unattested,
         task,
@@ -247,6 +272,7 @@ pub fn run(hub: Arc<dyn Hub>, config: &TaskConfig, keys: &VaultKeys) -> Result<(
             TaskKind::Demultiplex => demultiplex::run(&work, &mut made),
             TaskKind::App => run_app::run(&work, &mut made),
             TaskKind::Reseal => reseal::run(&work, &mut made),
+            TaskKind::Query => query::run(&work, &mut made),
         },
     );
 

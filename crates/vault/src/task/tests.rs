@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use api::{
-    AccountId, BeginReseal, Bytes, ClaimTask, ClaimedInput, ClaimedTask, CreateDataset, Custodian,
-    DatasetId, DatasetKind, EndTask, ObjectRef, ProjectId, Release, RunSettings, Sealed,
-    SealedObject, SignedStatement, Task, TaskId, TaskKind, TaskState, Time,
+    AccountId, BeginReseal, Bytes, ClaimTask, ClaimedInput, ClaimedResult, ClaimedTask,
+    CreateDataset, Custodian, DatasetId, DatasetKind, EndTask, ObjectRef, ProjectId, Release,
+    RunSettings, Sealed, SealedObject, SignedStatement, Task, TaskId, TaskKind, TaskState, Time,
 };
 use dataset::{OpenDataset, PACK_BYTES, Packer, SealedPart};
 use proof::{Card, Manifest, Receipt, SigningKey, digest_of, open_statement, sign_statement};
@@ -35,6 +35,8 @@ struct State {
     reads: HashMap<DatasetId, u64>,
     ended: Option<EndTask>,
     reseal: Option<BeginReseal>,
+    /// What an app or a query makes, and what it was asked.
+    result: Option<(DatasetId, Sealed)>,
 }
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testing/demo");
@@ -166,6 +168,10 @@ impl Hub for MemoryHub {
         let (evidence, _) = open_statement::<UnattestedEvidence>(&claim.evidence).unwrap();
         assert_eq!(evidence.task, task, "evidence binds the task");
         let release = self.release(self.subject, &evidence.recipient.0);
+        let result = self.state().result.clone().map(|(id, settings)| ClaimedResult {
+            release: self.release(id, &evidence.recipient.0),
+            settings,
+        });
         let state = self.state();
         let created = &state.created[&self.subject];
         let input = ClaimedInput {
@@ -197,7 +203,7 @@ impl Hub for MemoryHub {
             hub: "hub".into(),
             inputs,
             app: None,
-            result: None,
+            result,
             settings,
             requeue: false,
         })
@@ -421,6 +427,81 @@ fn a_re_sealed_dataset_holds_the_same_files_under_another_key() {
             "the old key opens nothing of the new epoch"
         );
     }
+}
+
+/// Asks a query of a dataset that holds `files`; gives what the asker can open of the result, and what the project's key can.
+fn asked(
+    files: &[(String, Vec<u8>)],
+    query: api::Query,
+) -> (Result<(), TaskError>, Receipt, BTreeMap<String, Vec<u8>>, EndTask) {
+    let (lab, id, result) = (ProjectId::generate(), DatasetId::generate(), DatasetId::generate());
+    let hub = Arc::new(MemoryHub::new(&[lab], TaskKind::Query, id));
+    hub.store(lab, id, files, None);
+    let asker = RecipientSecret::generate().unwrap();
+    let request = api::QueryRequest {
+        query,
+        purpose: "to see whether it works".into(),
+        recipient: Bytes(asker.public().to_bytes()),
+        scoring: None,
+    };
+    let open = OpenDataset::create(result, lab, digest_of(&hub.cards[&lab])).unwrap();
+    let text = serde_json::to_vec(&request).unwrap();
+    hub.state().result = Some((result, open.seal_label("launch settings", &text).unwrap()));
+    hub.state().keys.insert(result, open);
+    let (done, end, receipt) = run_task(&hub);
+    let mut opened = BTreeMap::new();
+    for (path, sealed) in hub.files(result) {
+        let mut plain = Vec::new();
+        seal::file::open_file(&mut &*sealed, &mut plain, &asker, &mut |_| ()).unwrap();
+        opened.insert(path, plain);
+    }
+    (done, receipt, opened, end)
+}
+
+const PEOPLE: &str = "##fileformat=VCFv4.3\n##contig=<ID=1>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tAnna\n\
+    1\t100\trs1\tA\tG\t.\t.\t.\tGT\t0/1\n1\t200\trs2\tC\tT\t.\t.\t.\tGT\t1/1\n";
+
+#[test]
+fn a_query_is_answered_from_its_input_and_sealed_to_whom_it_names() {
+    let files = [("anna.vcf".to_owned(), PEOPLE.as_bytes().to_vec())];
+    let query = |rsid: &str| {
+        api::Query::Rsid(api::query::RsidQuery {
+            file: "anna.vcf".into(),
+            samples: vec![],
+            rsid: rsid.into(),
+        })
+    };
+    let (done, receipt, given, _) = asked(&files, query("rs2"));
+    done.unwrap();
+    assert!(receipt.complete && receipt.inputs.len() == 1 && receipt.outputs.len() == 1);
+    assert_eq!(receipt.app, Some(proof::sha256(b"chorion query/1")));
+    let text = String::from_utf8(given["answer.json.sealed"].clone()).unwrap();
+    assert!(text.contains(r#""alleles":["T","T"]"#) && !text.contains("rs1"), "{text}");
+    assert_eq!(given.len(), 1);
+
+    let region = api::Query::Region(api::query::RegionQuery {
+        file: "anna.vcf".into(),
+        reference: None,
+        region: api::query::Region { contig: "1".into(), start: 150, end: 250 },
+    });
+    let (done, _, given, _) = asked(&files, region);
+    done.unwrap();
+    assert!(given["answer.vcf.gz.sealed"].starts_with(&[0x1f, 0x8b]));
+}
+
+#[test]
+fn a_query_without_an_answer_says_why_to_the_asker_and_only_the_class_to_the_hub() {
+    let files = [("anna.vcf".to_owned(), PEOPLE.as_bytes().to_vec())];
+    let query = api::Query::Qc(api::query::QcQuery {
+        file: "anna.vcf".into(),
+        samples: vec!["Boris".into()],
+    });
+    let (done, receipt, given, end) = asked(&files, query);
+    assert!(matches!(done, Err(TaskError::Query { .. })) && !receipt.complete);
+    let reason = end.reason.unwrap();
+    assert_eq!(reason, "the query was refused: the file has no such sample");
+    let told = String::from_utf8(given["error.txt.sealed"].clone()).unwrap();
+    assert!(told.contains("Boris") && !reason.contains("Boris"));
 }
 
 #[test]
