@@ -4,12 +4,14 @@
 //! differs. The hub relays and stores what it cannot open; a vault makes outbound connections to it and to nothing else.
 //!
 //! [`task`] is that work without a socket, [`app`] what an app is and how its package is checked, [`sandbox`] where its
-//! program runs, [`remote`] the hub over the network.
+//! program runs, [`device`] what makes evidence in a guest, [`remote`] the hub over the network.
 //!
 //! The feature `unattested` (on by default) lets a vault without SEV-SNP show evidence that says so. The guest binary is
-//! built without it and has no other way in yet: attested evidence is missing, and the binary says that and ends.
+//! built without it: it asks its device for evidence, and ends where there is none. No hub of this version takes that evidence yet,
+//! and the binary says so.
 
 pub mod app;
+pub mod device;
 pub mod remote;
 pub mod sandbox;
 pub mod task;
