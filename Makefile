@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench faults peers fuzz format
+.PHONY: help demo test bench faults peers fuzz guest format
 
 CARGO := cargo
 ONCE ?=
@@ -41,6 +41,11 @@ bench: setup-bench ## Chorion beside its peers, as ratios, in the release profil
 	@$(CARGO) build --locked --release --package chorion
 	@$(CARGO) build --locked --release --package runfolder --example member_ceiling
 	@testing/run_benches.sh
+
+guest: setup-guest ## the image of a confidential guest, built twice the same and booted without SEV
+	@$(CARGO) build --locked --package chorion
+	@$(CARGO) build --locked --package vault --no-default-features
+	@deploy/guest/check.sh --vault target/debug/vault --chorion target/debug/chorion
 
 fuzz: ## every fuzz target for SECONDS_EACH=60 seconds
 	@testing/run_fuzzers.sh $(SECONDS_EACH)

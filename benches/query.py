@@ -88,13 +88,13 @@ def main():
         key = desk / "key"
         said(chorion, "keygen", "-o", key, "--no-passphrase")
         for file in (bam, pathlib.Path(f"{bam}.bai")):
-            said(chorion, "seal", file, "-o", f"{file}.sealed", "--to", f"{key}.pub")
+            said(chorion, "seal", file, "-o", f"{file}.chorion", "--to", f"{key}.pub")
         # The plain files move away, so that a sealed one cannot be answered from them.
         plain = desk / "plain"
         plain.mkdir()
         for file in (bam, pathlib.Path(f"{bam}.bai")):
             file.rename(plain / file.name)
-        bam, sealed = plain / bam.name, desk / f"{bam.name}.sealed"
+        bam, sealed = plain / bam.name, desk / f"{bam.name}.chorion"
         regions = {"1 window": (span // 2, span // 2 + window), "1/4 of all": (span // 4, span // 2), "all": (1, span * 2)}
         figures = {}
         for what, (start, end) in regions.items():

@@ -235,7 +235,7 @@ pub(crate) fn run(args: &QueryArgs, ui: &Ui) -> CliResult {
         None => None,
     };
     let file = name(&args.file)?;
-    // `a.bam.sealed` answers as `a.bam`: what is asked about is what was sealed.
+    // `a.bam.chorion` answers as `a.bam`: what is asked about is what was sealed.
     let (stem, ending) = match file.rsplit_once('.') {
         Some((stem, ending)) if secret.is_some() && !KNOWN.contains(&ending) => {
             (stem.to_owned(), format!(".{ending}"))

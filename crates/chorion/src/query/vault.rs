@@ -125,7 +125,7 @@ pub(crate) async fn run(args: VaultQueryArgs, ui: Ui) -> CliResult {
         let mut error = CliError::new(format!("the question was not answered: {reason}"));
         if let Some(contents) = contents
             && args.to.is_none()
-            && let Ok(why) = opened(&ctx, &contents, "error.txt.sealed").await
+            && let Ok(why) = opened(&ctx, &contents, "error.txt.chorion").await
         {
             error = error.hint(String::from_utf8_lossy(&why).trim().to_owned());
         }
@@ -135,11 +135,11 @@ pub(crate) async fn run(args: VaultQueryArgs, ui: Ui) -> CliResult {
         CliError::new(format!("result {result} cannot be read"))
             .hint("try again: `chorion result download`")
     })?;
-    let told = opened(&ctx, &contents, "answer.json.sealed").await?;
+    let told = opened(&ctx, &contents, "answer.json.chorion").await?;
     let answer: Answer = serde_json::from_slice(&told)
         .map_err(|e| CliError::new("the answer does not read").caused_by(e))?;
     if let (Answer::Slice(slice), Some(output)) = (&answer, output) {
-        let path = format!("answer.{}.sealed", slice.format);
+        let path = format!("answer.{}.chorion", slice.format);
         output.write_whole(&opened(&ctx, &contents, &path).await?)?;
     }
     super::show(&answer, &ui);

@@ -566,7 +566,7 @@ async fn a_query_is_a_session_of_the_vaults_own_app_with_one_input() {
     assert_eq!(claimed.task.kind, TaskKind::Query);
     assert_eq!((claimed.inputs.len(), claimed.app.is_none()), (1, true));
     let open = vault.open(&claimed.result.as_ref().unwrap().release);
-    let files: [(&str, &[u8]); 1] = [("answer.json.sealed", b"sealed")];
+    let files: [(&str, &[u8]); 1] = [("answer.json.chorion", b"sealed")];
     let manifest = put_all(&story.hub, &vault.key, &open, content(&open, &files), 1, None).await;
     close(&story.hub, &vault.key, &vault.key, &manifest, "").await.ok::<Dataset>();
     let path = format!("/api/v1/appsessions/{}", session.id);

@@ -52,16 +52,16 @@ pub(super) fn run(work: &Work<'_>, made: &mut Made) -> Result<(), TaskError> {
                 serde_json::to_vec(answer)
                     .expect("an answer serializes because it holds texts and finite numbers"),
             );
-            output.file(&senders, "answer.json.sealed", &seal(&told)?)?;
+            output.file(&senders, "answer.json.chorion", &seal(&told)?)?;
             if let Answer::Slice(slice) = answer {
-                let path = format!("answer.{}.sealed", slice.format);
+                let path = format!("answer.{}.chorion", slice.format);
                 output.file(&senders, &path, &seal(bytes)?)?;
             }
         }
         // Why not may name contigs and samples: it is for the asker alone.
         Err(TaskError::Query { class, detail }) => {
             let why = Zeroizing::new(format!("{class}: {detail}\n"));
-            output.file(&senders, "error.txt.sealed", &seal(why.as_bytes())?)?;
+            output.file(&senders, "error.txt.chorion", &seal(why.as_bytes())?)?;
         }
         Err(_) => {}
     }

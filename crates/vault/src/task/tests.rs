@@ -475,7 +475,7 @@ fn a_query_is_answered_from_its_input_and_sealed_to_whom_it_names() {
     done.unwrap();
     assert!(receipt.complete && receipt.inputs.len() == 1 && receipt.outputs.len() == 1);
     assert_eq!(receipt.app, Some(proof::sha256(b"chorion query/1")));
-    let text = String::from_utf8(given["answer.json.sealed"].clone()).unwrap();
+    let text = String::from_utf8(given["answer.json.chorion"].clone()).unwrap();
     assert!(text.contains(r#""alleles":["T","T"]"#) && !text.contains("rs1"), "{text}");
     assert_eq!(given.len(), 1);
 
@@ -486,7 +486,7 @@ fn a_query_is_answered_from_its_input_and_sealed_to_whom_it_names() {
     });
     let (done, _, given, _) = asked(&files, region);
     done.unwrap();
-    assert!(given["answer.vcf.gz.sealed"].starts_with(&[0x1f, 0x8b]));
+    assert!(given["answer.vcf.gz.chorion"].starts_with(&[0x1f, 0x8b]));
 }
 
 #[test]
@@ -500,7 +500,7 @@ fn a_query_without_an_answer_says_why_to_the_asker_and_only_the_class_to_the_hub
     assert!(matches!(done, Err(TaskError::Query { .. })) && !receipt.complete);
     let reason = end.reason.unwrap();
     assert_eq!(reason, "the query was refused: the file has no such sample");
-    let told = String::from_utf8(given["error.txt.sealed"].clone()).unwrap();
+    let told = String::from_utf8(given["error.txt.chorion"].clone()).unwrap();
     assert!(told.contains("Boris") && !reason.contains("Boris"));
 }
 
