@@ -61,7 +61,11 @@ pub(crate) struct QueryArgs {
 
 /// What is asked.
 #[derive(Debug, Args)]
-#[group(id = "question", required = true, multiple = false, args = ["region", "variant", "rsid", "genotypes", "score", "qc"])]
+#[command(group(
+    clap::ArgGroup::new("question")
+        .required(true)
+        .args(["region", "variant", "rsid", "genotypes", "score", "qc"])
+))]
 pub(crate) struct AskArgs {
     /// Reads or variants that overlap a region: `11:5000001-5010000`.
     #[arg(long, value_name = "CONTIG:START-END")]

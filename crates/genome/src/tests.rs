@@ -350,6 +350,23 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
+/// What is asked under libFuzzer: its first byte, and the file out of its compression.
+fn plain_seeds() -> Vec<(u8, Vec<u8>)> {
+    let mut seeds = vec![(1, VCF.as_bytes().to_vec())];
+    for (format, _, bytes) in others().into_iter().flatten() {
+        let choice = match format {
+            Format::Bam => 0,
+            Format::Vcf(Packing::Bgzf) => 2,
+            Format::Bcf => 3,
+            _ => continue,
+        };
+        let mut plain = Vec::new();
+        bgzf::Blocks::new(&*bytes).read_to_end(&mut plain).unwrap();
+        seeds.push((choice, plain));
+    }
+    seeds
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
@@ -365,5 +382,23 @@ proptest! {
         }
         bytes.insert(0, choice);
         fuzzing::file(&bytes);
+    }
+
+    /// What is inside is changed, not its packing, so that the change is read.
+    #[test]
+    fn whatever_a_file_holds_a_query_ends(
+        which in any::<prop::sample::Index>(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        index in prop::collection::vec(any::<u8>(), 0..40),
+        piece in 1_usize..300,
+    ) {
+        static SEEDS: std::sync::LazyLock<Vec<(u8, Vec<u8>)>> = std::sync::LazyLock::new(plain_seeds);
+        let (choice, mut plain) = which.get(&SEEDS).clone();
+        for (place, byte) in edits {
+            *place.get_mut(&mut plain) = byte;
+        }
+        let file = if choice == 1 { plain } else { bgzf(&plain, piece, true) };
+        let index_bytes = u16::try_from(index.len()).unwrap().to_le_bytes();
+        fuzzing::query(&[&[choice], &index_bytes[..], &index, &file].concat());
     }
 }

@@ -121,7 +121,7 @@ pub(crate) fn prompt(text: &str, command: &str) -> CliResult<Zeroizing<String>> 
 }
 
 /// The recipients that `--to` names, each once.
-pub(super) fn recipients(named: &[String]) -> CliResult<Vec<RecipientKey>> {
+pub(crate) fn recipients(named: &[String]) -> CliResult<Vec<RecipientKey>> {
     let mut keys: Vec<RecipientKey> = Vec::with_capacity(named.len());
     for name in named {
         let key = recipient(name)?;

@@ -80,10 +80,8 @@ pub(crate) async fn run(args: VaultQueryArgs, ui: Ui) -> CliResult {
     ui.note(format_args!("asking a vault to {}", query.sentence()));
     let recipient = match &args.to {
         Some(key) => {
-            let [key] = keys::recipients(std::slice::from_ref(key))?
-                .try_into()
-                .map_err(|_| CliError::new(format!("`{key}` is not one key")))?;
-            key
+            let mut keys = keys::recipients(std::slice::from_ref(key))?;
+            keys.pop().ok_or_else(|| CliError::new(format!("`{key}` holds no key")))?
         }
         None => ctx.recipient.public(),
     };
