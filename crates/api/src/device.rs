@@ -187,6 +187,19 @@ pub struct SignOn {
     pub until: Option<Time>,
 }
 
+/// `GET /sign-ons`: an instrument at which the caller is signed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Shift {
+    /// The instrument.
+    pub instrument: InstrumentId,
+    /// What it is called.
+    pub name: String,
+    /// Until when its runs are the caller's.
+    #[schema(value_type = String, format = DateTime)]
+    pub until: Time,
+}
+
 impl InstrumentId {
     /// The account that stands for the instrument.
     pub const fn account(self) -> AccountId {

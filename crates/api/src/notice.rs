@@ -24,6 +24,12 @@ pub enum NoticeKind {
     SessionFailed,
     /// A key was added to your account. If it was not you: revoke it, and the key that added it.
     KeyAdded,
+    /// A passkey was added to your account. If it was not you: remove it, and change your password.
+    PasskeyAdded,
+    /// The password of your account was set or changed. If it was not you: set it anew, and end the other browsers.
+    PasswordChanged,
+    /// You are signed on at an instrument: its runs are yours for a shift. If it was not you: end it.
+    SignedOn,
     /// A key of your account will not count for long.
     KeyExpiring,
     /// The hub's certificate authority will not count for long (operators).
@@ -38,7 +44,7 @@ pub struct Notice {
     pub id: NoticeId,
     /// What happened.
     pub kind: NoticeKind,
-    /// To which thing, as `kind:id`: `dataset:…`, `session:…`, `transfer:…`, `key:…`.
+    /// To which thing, as `kind:id`: `dataset:…`, `session:…`, `transfer:…`, `key:…`, `account:…`, `instrument:…`.
     pub subject: String,
     /// The project that the thing belongs to.
     pub project: Option<ProjectId>,

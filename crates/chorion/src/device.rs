@@ -33,8 +33,14 @@ pub(crate) enum InstrumentCommand {
     },
     /// At the instrument: show a code, and have its runs be those of whoever answers it, for a shift.
     SignOn,
-    /// At the instrument: whoever is signed on is no more. Runs under way go on.
-    SignOff,
+    /// At the instrument: whoever is signed on is no more. With `--at`, from elsewhere: you are no more. Runs under way go on.
+    SignOff {
+        /// The instrument at which you are signed on.
+        #[arg(long, value_name = "INSTRUMENT")]
+        at: Option<InstrumentId>,
+    },
+    /// Where you are signed on.
+    SignOns,
 }
 
 /// What can be done about the outside apps that you gave a key.
@@ -161,7 +167,22 @@ pub(crate) async fn instrument(command: InstrumentCommand, ui: Ui) -> CliResult 
             let standing = sign_on(&ctx.client, ui).await?;
             ui.value(&standing);
         }
-        InstrumentCommand::SignOff => {
+        InstrumentCommand::SignOns => {
+            let all = ctx.client.shifts().all().await?;
+            if all.is_empty() {
+                ui.line("you are signed on nowhere");
+            }
+            for one in &all {
+                ui.line(format!("{}  {}  until {}", one.instrument, one.name, one.until));
+            }
+            ui.value(&all);
+        }
+        InstrumentCommand::SignOff { at: Some(instrument) } => {
+            let ended = ctx.client.end_shift(instrument).await?;
+            ui.line(format!("you are signed off at {}; runs under way go on", ended.name));
+            ui.value(&ended);
+        }
+        InstrumentCommand::SignOff { at: None } => {
             let standing = ctx.client.sign_off().await?;
             ui.line("nobody is signed on; runs under way go on");
             ui.value(&standing);

@@ -48,6 +48,15 @@ const fn words(kind: NoticeKind) -> &'static str {
         NoticeKind::KeyAdded => {
             "a key was added to your account; if not by you: `chorion key revoke`"
         }
+        NoticeKind::PasskeyAdded => {
+            "a passkey was added to your account; if it was not you, remove it on the account page"
+        }
+        NoticeKind::PasswordChanged => {
+            "your password was set or changed; if it was not you, `chorion account password`"
+        }
+        NoticeKind::SignedOn => {
+            "you are signed on at an instrument; if it was not you, `chorion instrument sign-off --at`"
+        }
         NoticeKind::KeyExpiring => "a key of yours will not count for long: `chorion key list`",
         NoticeKind::CertificateExpiring => {
             "the hub's certificate authority will not count for long"

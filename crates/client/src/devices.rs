@@ -2,7 +2,8 @@
 
 use api::{
     ApproveDevice, BeginDevice, DeviceCode, DevicePending, DeviceStanding, EnrolInstrument,
-    Instrument, InstrumentId, InstrumentInvitation, NameDevice, PollDevice, SignOn,
+    Instrument, InstrumentId, InstrumentInvitation, NameDevice, PollDevice, Shift,
+    SignOn,
 };
 use reqwest::Method;
 
@@ -69,5 +70,15 @@ impl Client {
     /// Signs the technician off.
     pub async fn sign_off(&self) -> Result<SignOn, ClientError> {
         self.call(Request::bare(Method::DELETE, "/sign-on")).await
+    }
+
+    /// The instruments at which you are signed on.
+    pub fn shifts(&self) -> Listing<Shift> {
+        Listing::new(self, "/sign-ons")
+    }
+
+    /// Signs you off at an instrument, from elsewhere.
+    pub async fn end_shift(&self, id: InstrumentId) -> Result<Shift, ClientError> {
+        self.call(Request::bare(Method::DELETE, format!("/sign-ons/{id}"))).await
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Refused {
     pub(crate) object: String,
     /// The project whose owner sees the event.
     pub(crate) project: Option<ProjectId>,
+    /// Whether the event is written behind the answer.
+    pub(crate) behind: bool,
 }
 
 /// How long a caller waits before it tries again.
@@ -101,7 +103,17 @@ impl HubError {
         object: impl Into<String>,
         project: Option<ProjectId>,
     ) -> Self {
-        self.change(|inner| inner.refused = Some(Refused { act, object: object.into(), project }))
+        let refused = Refused { act, object: object.into(), project, behind: false };
+        self.change(|inner| inner.refused = Some(refused))
+    }
+
+    /// Has the event of the refusal written behind the answer, where the time it takes would tell something.
+    pub(crate) fn behind(self) -> Self {
+        self.change(|inner| {
+            if let Some(refused) = &mut inner.refused {
+                refused.behind = true;
+            }
+        })
     }
 
     /// Says after how long another try may end otherwise.

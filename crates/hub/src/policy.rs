@@ -142,6 +142,10 @@ actions! {
     InstrumentRevoke = "instrument.revoke", Operator;
     /// Asks for a technician, says who is signed on, or signs them off.
     SignOn = "instrument.sign_on", Need::Instrument, instrument;
+    /// Lists the instruments at which it is signed on.
+    ShiftList = "sign_on.list", Account;
+    /// Ends it, from elsewhere.
+    ShiftEnd = "sign_on.end", Account;
     /// Answers a machine, an app or an instrument that showed a code.
     DeviceAnswer = "device.answer", Account;
     /// Lists the keys of its own account.

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 
-use crate::app::sign_in::SlowDown;
+use crate::app::sign_in::{Challenges, SlowDown};
 use crate::app::sign_in::work::Work;
 use crate::data::nonces::NonceLog;
 use crate::data::objects::ObjectLog;
@@ -182,6 +182,7 @@ pub(crate) async fn start(
         stopping: CancellationToken::new(),
         background: TaskTracker::new(),
         passwords: Work::new(),
+        challenges: Challenges::draw()?,
         slow_down: SlowDown::default(),
         engine: Engine::new(config.vault_program.clone(), config.vaults),
     });

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::HubError;
-use crate::app::sign_in::SlowDown;
+use crate::app::sign_in::{Challenges, SlowDown};
 use crate::app::sign_in::work::Work;
 use crate::data::{Db, nonces::NonceLog, objects::ObjectLog};
 use crate::gate::Gate;
@@ -62,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) background: TaskTracker,
     /// Where passwords are computed.
     pub(crate) passwords: Work,
+    /// What goes out to passkeys and must come back.
+    pub(crate) challenges: Challenges,
     /// Failed sign-ins, which make the next try wait.
     pub(crate) slow_down: SlowDown,
     /// How vaults are started.

@@ -51,10 +51,10 @@ pub(super) async fn new_code(
 /// Makes a new code for a first operator if nobody can run this hub; one from an earlier start counts no more.
 pub(crate) async fn first_code(hub: &Hub) -> Result<Option<NewCode>, HubError> {
     let mut tx = hub.db.write().await?;
-    if data::accounts::working_operators(&mut tx).await? > 0 {
+    let now = hub.now();
+    if data::accounts::working_operators(&mut tx, now).await? > 0 {
         return Ok(None);
     }
-    let now = hub.now();
     data::codes::sweep(&mut tx, now).await?;
     let code = new_code(&mut tx, None, now).await?;
     tx.commit().await?;

@@ -18,7 +18,7 @@ use super::accounts::{Enrolling, name};
 use super::caller::object;
 use super::{Caller, Who, instruments, keys};
 use crate::HubError;
-use crate::data::devices::Kept;
+use crate::data::devices::{Asker, Kept};
 use crate::data::{self, Connection};
 use crate::policy::Action;
 use crate::state::Hub;
@@ -31,8 +31,10 @@ const GUESS_LIFE: SignedDuration = SignedDuration::from_hours(1);
 const MOST_GUESSES: i64 = 10;
 /// How long a technician is signed on: a shift.
 const SHIFT: SignedDuration = SignedDuration::from_hours(12);
-/// How many requests wait at once, in all and from one address.
-const MOST_WAITING: (i64, i64) = (1000, 20);
+/// How many requests of strangers wait at once. One more takes the place of another, from where most wait.
+const MOST_WAITING: i64 = 10_000;
+/// How many of them from one place, and from one that stands for many.
+const MOST_FROM_ONE: (i64, i64) = (20, 500);
 /// Letters of codes: no vowels, so that no word comes about, and nothing that looks like a digit (RFC 8628 section 6.1).
 const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 /// Between two questions of a device.
@@ -92,6 +94,7 @@ pub(crate) async fn begin(
             .hint("name a scope, and projects and an end where you can: `limit`"));
     }
     let mut tx = hub.db.write().await?;
+    data::devices::sweep(&mut tx, call.at, later(call.at, -GUESS_LIFE)?).await?;
     if data::keys::is_known(&mut tx, call.key.id()).await? {
         return Err(keys::known(call.key.id()));
     }
@@ -103,9 +106,39 @@ pub(crate) async fn begin(
         created: call.at,
         expires: later(call.at, CODE_LIFE)?,
     };
-    let code = keep(hub, &mut tx, call.key.id(), body.public_key, asked).await?;
+    let asker = room_for_one(hub, &mut tx, address).await?;
+    let code =
+        keep(hub, &mut tx, call.key.id(), body.public_key, asked, Some(&asker)).await?;
     tx.commit().await?;
     Ok(code)
+}
+
+/// Makes room for the request of a stranger, and says from where it is.
+async fn room_for_one(
+    hub: &Hub,
+    at: &mut Connection,
+    address: Option<IpAddr>,
+) -> Result<Asker, HubError> {
+    let from = hub.gate.from(address);
+    let asker = Asker {
+        place: from.place.map_or_else(|| "unknown".to_owned(), |place| place.to_string()),
+        network: from
+            .place
+            .map_or_else(|| "unknown".to_owned(), |place| place.network().to_string()),
+    };
+    let (all, here) = data::devices::waiting(at, &asker.place).await?;
+    let most = if from.shared { MOST_FROM_ONE.1 } else { MOST_FROM_ONE.0 };
+    if here >= most {
+        return Err(HubError::new(
+            ErrorCode::TooManyRequests,
+            "too many devices at this address wait for an answer",
+        )
+        .hint("answer one of them, or wait ten minutes"));
+    }
+    if all >= MOST_WAITING {
+        data::devices::forget_one(at).await?;
+    }
+    Ok(asker)
 }
 
 /// The calling instrument asks for a technician.
@@ -127,7 +160,9 @@ pub(crate) async fn begin_sign_on(
         expires: later(caller.at, CODE_LIFE)?,
     };
     let mut tx = hub.db.write().await?;
-    let code = keep(hub, &mut tx, key.id, key.public_key.clone(), asked).await?;
+    data::devices::sweep(&mut tx, caller.at, later(caller.at, -GUESS_LIFE)?).await?;
+    // Not counted with those of strangers: it is an enrolled instrument, which has one request at a time.
+    let code = keep(hub, &mut tx, key.id, key.public_key.clone(), asked, None).await?;
     tx.commit().await?;
     Ok(code)
 }
@@ -138,16 +173,8 @@ async fn keep(
     key: api::KeyId,
     public_key: api::Bytes,
     asks: DevicePending,
+    asker: Option<&Asker>,
 ) -> Result<DeviceCode, HubError> {
-    data::devices::sweep(at, asks.created, later(asks.created, -GUESS_LIFE)?).await?;
-    let (all, here) = data::devices::waiting(at, asks.address.as_deref()).await?;
-    if all >= MOST_WAITING.0 || here >= MOST_WAITING.1 {
-        return Err(HubError::new(
-            ErrorCode::TooManyRequests,
-            "too many devices wait for an answer",
-        )
-        .hint("answer one of them, or wait ten minutes"));
-    }
     let code = new_code()?;
     let shown = DeviceCode {
         page: format!("{}/device", hub.url),
@@ -157,7 +184,7 @@ async fn keep(
     };
     let state = DeviceState::Pending;
     let kept = Kept { hash: hash(&shown.code), key, public_key, state, asks };
-    data::devices::insert(at, &kept).await?;
+    data::devices::insert(at, &kept, asker).await?;
     Ok(shown)
 }
 
@@ -216,11 +243,19 @@ pub(crate) async fn pending(
     Ok(named(hub, caller, code).await?.asks)
 }
 
+fn answered() -> HubError {
+    HubError::conflict("the request was answered meanwhile, or has expired")
+        .hint("`chorion key list` shows whether it was you, on another machine")
+}
+
 /// Does not want it.
 pub(crate) async fn refuse(hub: &Hub, caller: &Caller, code: &str) -> Result<(), HubError> {
     let kept = named(hub, caller, code).await?;
     let mut tx = hub.db.write().await?;
-    data::devices::answer(&mut tx, kept.hash, DeviceState::Refused).await?;
+    // What somebody else approved meanwhile stays approved, and is not said to be refused.
+    if !data::devices::answer(&mut tx, kept.hash, DeviceState::Refused, caller.at).await? {
+        return Err(answered());
+    }
     let event = caller.event("device.refuse", object("key", kept.key), None);
     data::events::record(&mut tx, &event).await?;
     tx.commit().await?;
@@ -236,13 +271,14 @@ pub(crate) async fn approve(
     let mut kept = named(hub, caller, &body.code).await?;
     let mut tx = hub.db.write().await?;
     // Once more within this transaction: two people may answer at the same time.
-    if data::devices::pending(&mut tx, kept.hash, caller.at).await?.is_none() {
-        return Err(HubError::conflict("the request was answered meanwhile"));
+    if !data::devices::answer(&mut tx, kept.hash, DeviceState::Approved, caller.at).await? {
+        return Err(answered());
     }
     let (act, thing) = match &kept.asks.asks {
         DeviceAsk::SignOn { instrument } => {
             let until = later(caller.at, SHIFT)?;
             data::instruments::sign_on(&mut tx, *instrument, caller.account(), until).await?;
+            super::notices::signed_on(&mut tx, caller.account(), *instrument, caller.at).await?;
             ("instrument.sign_on", object("instrument", instrument))
         }
         asks => {
@@ -272,7 +308,6 @@ pub(crate) async fn approve(
             (act, object("key", key.id))
         }
     };
-    data::devices::answer(&mut tx, kept.hash, DeviceState::Approved).await?;
     let event = caller.event(act, thing, None);
     data::events::record(&mut tx, &event).await?;
     tx.commit().await?;

@@ -4,7 +4,7 @@
 //! An instrument's key alone finds no project. While a technician is signed on, it makes runs where that technician may, and
 //! those runs are the technician's; the instrument is their writer, and goes on sending them after the technician has left.
 
-use api::{EnrolInstrument, Instrument, InstrumentId, InstrumentInvitation, SignOn};
+use api::{EnrolInstrument, Instrument, InstrumentId, InstrumentInvitation, Shift, SignOn};
 
 use super::accounts::{NewCode, name, new_code};
 use super::caller::object;
@@ -100,4 +100,32 @@ pub(crate) async fn sign_off(hub: &Hub, caller: &Caller) -> Result<SignOn, HubEr
     }
     tx.commit().await?;
     Ok(SignOn { technician: None, name: None, until: None })
+}
+
+/// Instruments at which the caller is signed on.
+pub(crate) async fn shifts(
+    hub: &Hub,
+    caller: &Caller,
+    after: &str,
+    rows: i64,
+) -> Result<Vec<Shift>, HubError> {
+    caller.may_here(Action::ShiftList)?;
+    let mut reader = hub.db.read().await?;
+    data::instruments::shifts(&mut reader, caller.account(), caller.at, after, rows).await
+}
+
+/// Signs the caller off at an instrument, from elsewhere. Runs under way go on.
+pub(crate) async fn end_shift(
+    hub: &Hub,
+    caller: &Caller,
+    id: InstrumentId,
+) -> Result<Shift, HubError> {
+    caller.may_here(Action::ShiftEnd)?;
+    let mut tx = hub.db.write().await?;
+    let ended = data::instruments::end_shift(&mut tx, caller.account(), id, caller.at).await?;
+    let ended = ended.ok_or_else(|| HubError::not_found("sign-on of yours at instrument", id))?;
+    let event = caller.event("instrument.sign_off", object("instrument", id), None);
+    data::events::record(&mut tx, &event).await?;
+    tx.commit().await?;
+    Ok(ended)
 }

@@ -24,6 +24,23 @@ pub(crate) async fn list(
     data::keys::list(&mut *hub.db.read().await?, caller.account(), after, rows).await
 }
 
+/// So many keys of the caller's account, those in force first: what is shown of many is what matters.
+pub(crate) async fn in_force_first(
+    hub: &Hub,
+    caller: &Caller,
+    rows: i64,
+) -> Result<Vec<Key>, HubError> {
+    caller.may_here(Action::KeyList)?;
+    data::keys::in_force_first(&mut *hub.db.read().await?, caller.account(), rows).await
+}
+
+/// A key of the caller's account.
+pub(crate) async fn own(hub: &Hub, caller: &Caller, id: KeyId) -> Result<Key, HubError> {
+    caller.may_here(Action::KeyList)?;
+    let key = data::keys::find(&mut *hub.db.read().await?, id, caller.account()).await?;
+    key.ok_or_else(|| HubError::not_found("key", id))
+}
+
 /// Adds a key. The same key with the same name, kind and limit again is a success.
 pub(crate) async fn add(hub: &Hub, caller: &Caller, body: AddKey) -> Result<Key, HubError> {
     caller.may_here(Action::KeyAdd)?;

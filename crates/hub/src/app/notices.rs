@@ -1,7 +1,8 @@
 //! Notices: told in the transaction of what happened, listed and put away by whom they are for.
 
 use api::{
-    Key, Notice, NoticeId, NoticeKind, NoticeMail, SetNoticeMail, Task, TaskKind, TaskState, Time,
+    AccountId, InstrumentId, Key, Notice, NoticeId, NoticeKind, NoticeMail, SetNoticeMail, Task,
+    TaskKind, TaskState, Time,
 };
 use jiff::SignedDuration;
 
@@ -84,6 +85,46 @@ pub(super) async fn key_added(at: &mut Connection, key: &Key) -> Result<(), HubE
         at: key.created,
     };
     data::notices::tell(at, &notice).await
+}
+
+/// Tells whose account got a passkey.
+pub(super) async fn passkey_added(
+    at: &mut Connection,
+    account: AccountId,
+    now: Time,
+) -> Result<(), HubError> {
+    of_account(at, NoticeKind::PasskeyAdded, account, object("account", account), now).await
+}
+
+/// Tells whose password was set or changed.
+pub(super) async fn password_changed(
+    at: &mut Connection,
+    account: AccountId,
+    now: Time,
+) -> Result<(), HubError> {
+    of_account(at, NoticeKind::PasswordChanged, account, object("account", account), now).await
+}
+
+/// Tells in whose name an instrument makes runs from now on.
+pub(super) async fn signed_on(
+    at: &mut Connection,
+    technician: AccountId,
+    instrument: InstrumentId,
+    now: Time,
+) -> Result<(), HubError> {
+    let thing = object("instrument", instrument);
+    of_account(at, NoticeKind::SignedOn, technician, thing, now).await
+}
+
+async fn of_account(
+    at: &mut Connection,
+    kind: NoticeKind,
+    account: AccountId,
+    subject: String,
+    now: Time,
+) -> Result<(), HubError> {
+    data::notices::tell(at, &NewNotice { account, kind, subject, project: None, once: None, at: now })
+        .await
 }
 
 /// Tells who is behind a task how it ended. A stop by a person tells nothing new.

@@ -10,7 +10,7 @@ use super::Caller;
 use crate::HubError;
 use crate::data::events::Refusal;
 use crate::data::{self, Connection};
-use crate::policy::{self, Action, Actor};
+use crate::policy::{self, Action, Actor, Standing, Verdict};
 use crate::state::Hub;
 
 /// How many members are looked through for those who can give a right.
@@ -50,9 +50,12 @@ pub(crate) async fn why(
         (Some(project), Some(who)) => data::members::right_of(&mut reader, project, who).await?,
         _ => None,
     };
-    // Members see members; who was put out of the project meanwhile does not.
-    let granted_by = match refusal.project {
-        Some(project) if right.is_some() => granting(&mut reader, project).await?,
+    // Who may see members is shown some: neither who was put out of the project meanwhile, nor an instrument, whatever its
+    // technician may, nor a key that is limited to other projects.
+    let granted_by = match (refusal.project, right) {
+        (Some(project), Some(right)) if sees_members(caller, project, right) => {
+            granting(&mut reader, project).await?
+        }
         _ => Vec::new(),
     };
     let needed = policy::needed(&refusal.act);
@@ -76,6 +79,12 @@ pub(crate) async fn why(
         granted_by,
         hint,
     })
+}
+
+fn sees_members(caller: &Caller, project: ProjectId, right: Right) -> bool {
+    let standing = Standing::Member { right, maker: false };
+    let verdict = policy::allow(caller.actor(), Action::MemberList, standing);
+    verdict == Verdict::Allow && caller.reaches(project)
 }
 
 /// The owner and the admins of a project.

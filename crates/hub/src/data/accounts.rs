@@ -59,22 +59,27 @@ pub(crate) async fn disable(
     Ok(done.rows_affected() == 1)
 }
 
-/// Whether the account is there and not disabled.
+/// Whether the account is there, a person's, and not disabled.
 pub(crate) async fn is_in_force(at: &mut Connection, id: AccountId) -> Result<bool, HubError> {
-    Ok(sqlx::query_scalar("SELECT count(*) > 0 FROM accounts WHERE id = $1 AND disabled IS NULL")
-        .bind(id.to_string())
-        .fetch_one(at)
-        .await?)
+    Ok(sqlx::query_scalar(
+        "SELECT count(*) > 0 FROM accounts WHERE id = $1 AND disabled IS NULL AND kind = 'person'",
+    )
+    .bind(id.to_string())
+    .fetch_one(at)
+    .await?)
 }
 
-/// How many accounts that run this hub are not disabled and have a key in force that is not limited.
-pub(crate) async fn working_operators(at: &mut Connection) -> Result<i64, HubError> {
+/// How many accounts that run this hub are not disabled and have a way in: a key in force that is not limited, or a password
+/// or a passkey for a browser.
+pub(crate) async fn working_operators(at: &mut Connection, now: Time) -> Result<i64, HubError> {
     Ok(sqlx::query_scalar(
-        "SELECT count(DISTINCT accounts.id) FROM accounts
-         JOIN account_keys ON account_keys.account = accounts.id
-         WHERE operator = 1 AND disabled IS NULL AND revoked IS NULL AND scope IS NULL
-             AND account_keys.kind = 'person'",
+        "SELECT count(*) FROM accounts a WHERE operator = 1 AND disabled IS NULL AND kind = 'person' AND (
+             EXISTS (SELECT 1 FROM account_keys k WHERE k.account = a.id AND k.revoked IS NULL
+                     AND k.scope IS NULL AND k.kind = 'person' AND (k.expires IS NULL OR k.expires > $1))
+             OR EXISTS (SELECT 1 FROM passwords p WHERE p.account = a.id)
+             OR EXISTS (SELECT 1 FROM passkeys p WHERE p.account = a.id))",
     )
+    .bind(micros(now))
     .fetch_one(at)
     .await?)
 }

@@ -1,4 +1,4 @@
-//! Signed-in browsers and sign-ins half-way: by the SHA-256 of what the browser holds, never by what it holds.
+//! Signed-in browsers: by the SHA-256 of what the browser holds, never by what it holds.
 
 use std::net::IpAddr;
 
@@ -92,7 +92,8 @@ pub(crate) async fn find(
         "SELECT b.id, b.account, b.way, b.agent, b.address, b.created, b.proved, b.seen,
                 a.name AS account_name, a.operator, a.created AS account_created
          FROM browsers b JOIN accounts a ON a.id = b.account
-         WHERE b.hash = $1 AND b.created > $2 AND b.seen > $3 AND a.disabled IS NULL",
+         WHERE b.hash = $1 AND b.created > $2 AND b.seen > $3 AND a.disabled IS NULL
+             AND a.kind = 'person'",
     )
     .bind(hash.to_string())
     .bind(micros(created_after))

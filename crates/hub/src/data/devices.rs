@@ -23,6 +23,15 @@ pub(crate) struct Kept {
     pub(crate) asks: DevicePending,
 }
 
+/// From where a stranger asks, as it is counted.
+#[derive(Debug, Clone)]
+pub(crate) struct Asker {
+    /// The place.
+    pub(crate) place: String,
+    /// The network around it.
+    pub(crate) network: String,
+}
+
 /// Forgets what has expired, requests and wrong codes alike.
 pub(crate) async fn sweep(
     at: &mut Connection,
@@ -40,28 +49,45 @@ pub(crate) async fn sweep(
     Ok(())
 }
 
-/// How many requests wait: in all, and from one address.
-pub(crate) async fn waiting(
-    at: &mut Connection,
-    address: Option<&str>,
-) -> Result<(i64, i64), HubError> {
+/// How many requests of strangers wait: in all, and from one place.
+pub(crate) async fn waiting(at: &mut Connection, place: &str) -> Result<(i64, i64), HubError> {
     Ok(sqlx::query_as(
-        "SELECT count(*), count(CASE WHEN address = $1 THEN 1 END) FROM device_codes",
+        "SELECT count(*), count(CASE WHEN place = $1 THEN 1 END) FROM device_codes
+         WHERE state = 'pending' AND place IS NOT NULL",
     )
-    .bind(address)
+    .bind(place)
     .fetch_one(at)
     .await?)
 }
 
+/// Forgets the oldest request that waits from the network from which most wait.
+pub(crate) async fn forget_one(at: &mut Connection) -> Result<(), HubError> {
+    sqlx::query(
+        "DELETE FROM device_codes WHERE hash = (
+             SELECT hash FROM device_codes WHERE state = 'pending' AND network = (
+                 SELECT network FROM device_codes WHERE state = 'pending' AND place IS NOT NULL
+                 GROUP BY network ORDER BY count(*) DESC, min(created) LIMIT 1)
+             ORDER BY created LIMIT 1)",
+    )
+    .execute(at)
+    .await?;
+    Ok(())
+}
+
 /// Keeps a request, in place of an earlier one of the same key.
-pub(crate) async fn insert(at: &mut Connection, kept: &Kept) -> Result<(), HubError> {
+pub(crate) async fn insert(
+    at: &mut Connection,
+    kept: &Kept,
+    asker: Option<&Asker>,
+) -> Result<(), HubError> {
     sqlx::query("DELETE FROM device_codes WHERE key = $1")
         .bind(kept.key.to_string())
         .execute(&mut *at)
         .await?;
     sqlx::query(
-        "INSERT INTO device_codes (hash, key, public_key, machine, address, asks, key_limit, state, created, expires)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO device_codes (hash, key, public_key, machine, address, asks, key_limit, state, created, expires,
+             place, network)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(kept.hash.to_string())
     .bind(kept.key.to_string())
@@ -73,6 +99,8 @@ pub(crate) async fn insert(at: &mut Connection, kept: &Kept) -> Result<(), HubEr
     .bind(word(kept.state))
     .bind(micros(kept.asks.created))
     .bind(micros(kept.asks.expires))
+    .bind(asker.map(|asker| asker.place.as_str()))
+    .bind(asker.map(|asker| asker.network.as_str()))
     .execute(at)
     .await?;
     Ok(())
@@ -85,7 +113,8 @@ pub(crate) async fn pending(
     now: Time,
 ) -> Result<Option<Kept>, HubError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT * FROM device_codes WHERE hash = $1 AND expires > $2 AND state = 'pending'",
+        "SELECT hash, key, public_key, machine, address, asks, key_limit, state, created, expires
+         FROM device_codes WHERE hash = $1 AND expires > $2 AND state = 'pending'",
     )
     .bind(hash.to_string())
     .bind(micros(now))
@@ -101,26 +130,33 @@ pub(crate) async fn of_key(
     now: Time,
 ) -> Result<Option<Kept>, HubError> {
     let row: Option<Row> =
-        sqlx::query_as("SELECT * FROM device_codes WHERE key = $1 AND expires > $2")
-            .bind(key.to_string())
-            .bind(micros(now))
-            .fetch_optional(at)
-            .await?;
+        sqlx::query_as(
+            "SELECT hash, key, public_key, machine, address, asks, key_limit, state, created, expires
+             FROM device_codes WHERE key = $1 AND expires > $2",
+        )
+        .bind(key.to_string())
+        .bind(micros(now))
+        .fetch_optional(at)
+        .await?;
     row.map(Row::kept).transpose()
 }
 
-/// Writes down how a request was answered.
+/// Writes down how a request was answered. Says no if it was answered before.
 pub(crate) async fn answer(
     at: &mut Connection,
     hash: Digest,
     state: DeviceState,
-) -> Result<(), HubError> {
-    sqlx::query("UPDATE device_codes SET state = $2 WHERE hash = $1")
-        .bind(hash.to_string())
-        .bind(word(state))
-        .execute(at)
-        .await?;
-    Ok(())
+    now: Time,
+) -> Result<bool, HubError> {
+    let done = sqlx::query(
+        "UPDATE device_codes SET state = $2 WHERE hash = $1 AND state = 'pending' AND expires > $3",
+    )
+    .bind(hash.to_string())
+    .bind(word(state))
+    .bind(micros(now))
+    .execute(at)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// How many wrong codes an account has named since.

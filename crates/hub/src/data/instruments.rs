@@ -1,6 +1,6 @@
 //! Instruments, and who is signed on at them.
 
-use api::{Account, AccountId, Instrument, InstrumentId, SignOn, Time};
+use api::{Account, AccountId, Instrument, InstrumentId, Shift, SignOn, Time};
 use sqlx::FromRow;
 
 use super::{Connection, micros, parsed, parsed_or_none, time, time_or_none};
@@ -121,6 +121,50 @@ pub(crate) async fn signed_on(
         name: Some(name),
         until: Some(time(until)?),
     })
+}
+
+/// Instruments at which this account is signed on now, in the order of their ids, after `after`.
+pub(crate) async fn shifts(
+    at: &mut Connection,
+    technician: AccountId,
+    now: Time,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Shift>, HubError> {
+    let rows: Vec<(String, String, i64)> = sqlx::query_as(
+        "SELECT s.instrument, i.name, s.until FROM sign_ons s JOIN accounts i ON i.id = s.instrument
+         WHERE s.technician = $1 AND s.until > $2 AND s.instrument > $3 ORDER BY s.instrument LIMIT $4",
+    )
+    .bind(technician.to_string())
+    .bind(micros(now))
+    .bind(after)
+    .bind(limit)
+    .fetch_all(at)
+    .await?;
+    rows.into_iter()
+        .map(|(instrument, name, until)| {
+            Ok(Shift { instrument: parsed(&instrument)?, name, until: time(until)? })
+        })
+        .collect()
+}
+
+/// Signs this account off there, if it is the one that is signed on; gives what ended.
+pub(crate) async fn end_shift(
+    at: &mut Connection,
+    technician: AccountId,
+    instrument: InstrumentId,
+    now: Time,
+) -> Result<Option<Shift>, HubError> {
+    let row: Option<(String, i64)> = sqlx::query_as(
+        "DELETE FROM sign_ons WHERE instrument = $1 AND technician = $2 AND until > $3
+         RETURNING (SELECT name FROM accounts WHERE id = sign_ons.instrument), until",
+    )
+    .bind(instrument.to_string())
+    .bind(technician.to_string())
+    .bind(micros(now))
+    .fetch_optional(at)
+    .await?;
+    row.map(|(name, until)| Ok(Shift { instrument, name, until: time(until)? })).transpose()
 }
 
 #[derive(FromRow)]

@@ -165,6 +165,24 @@ pub(crate) async fn list(
     rows.into_iter().map(Row::key).collect()
 }
 
+/// So many keys of an account, those in force first and of those the newest.
+pub(crate) async fn in_force_first(
+    at: &mut Connection,
+    account: AccountId,
+    limit: i64,
+) -> Result<Vec<Key>, HubError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT k.*, (SELECT group_concat(project) FROM key_projects WHERE key = k.id) AS projects
+         FROM account_keys k WHERE k.account = $1
+         ORDER BY k.revoked IS NOT NULL, k.created DESC, k.id LIMIT $2",
+    )
+    .bind(account.to_string())
+    .bind(limit)
+    .fetch_all(at)
+    .await?;
+    rows.into_iter().map(Row::key).collect()
+}
+
 /// Revokes a key; says whether it was in force.
 pub(crate) async fn revoke(at: &mut Connection, id: KeyId, now: Time) -> Result<bool, HubError> {
     let done =

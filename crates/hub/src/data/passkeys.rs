@@ -61,7 +61,7 @@ pub(crate) async fn find(
     let row: Option<Row> = sqlx::query_as(
         "SELECT p.id, p.account, p.credential, p.host, p.public_key, p.counter, p.name, p.created, p.used
          FROM passkeys p JOIN accounts a ON a.id = p.account
-         WHERE p.credential = $1 AND a.disabled IS NULL",
+         WHERE p.credential = $1 AND a.disabled IS NULL AND a.kind = 'person'",
     )
     .bind(credential)
     .fetch_optional(at)

@@ -34,7 +34,7 @@ pub(crate) async fn find(
         "SELECT n.account, p.memory_kib, p.passes, p.salt, p.digest
          FROM sign_in_names n JOIN accounts a ON a.id = n.account
          LEFT JOIN passwords p ON p.account = n.account
-         WHERE n.name = $1 AND a.disabled IS NULL",
+         WHERE n.name = $1 AND a.disabled IS NULL AND a.kind = 'person'",
     )
     .bind(name)
     .fetch_optional(at)
@@ -47,6 +47,23 @@ pub(crate) async fn find(
         _ => None,
     };
     Ok(Some((parsed(&row.account)?, kept)))
+}
+
+/// The password of an account, if it has one.
+pub(crate) async fn kept(
+    at: &mut Connection,
+    account: AccountId,
+) -> Result<Option<Kept>, HubError> {
+    let row: Option<(i64, i64, Vec<u8>, Vec<u8>)> = sqlx::query_as(
+        "SELECT memory_kib, passes, salt, digest FROM passwords WHERE account = $1",
+    )
+    .bind(account.to_string())
+    .fetch_optional(at)
+    .await?;
+    row.map(|(memory, passes, salt, digest)| {
+        Ok(Kept { memory_kib: small(memory)?, passes: small(passes)?, salt, digest })
+    })
+    .transpose()
 }
 
 /// By which name an account signs in.

@@ -251,6 +251,18 @@ pub(crate) async fn set_ticket(
     lost.map(small).transpose()
 }
 
+/// Whether a vault was given a ticket for this task and may still claim it.
+pub(crate) async fn is_expected(at: &mut Connection, id: TaskId) -> Result<bool, HubError> {
+    Ok(sqlx::query_scalar(
+        "SELECT count(*) > 0 FROM tasks WHERE id = $1 AND ticket IS NOT NULL AND state IN ($2, $3)",
+    )
+    .bind(id.to_string())
+    .bind(word(TaskState::Queued))
+    .bind(word(TaskState::Running))
+    .fetch_one(at)
+    .await?)
+}
+
 /// A vault takes the task against the ticket; says whether ticket and state were right. The ticket stays, for the same vault
 /// to make the same claim again when the answer was lost.
 pub(crate) async fn claim(

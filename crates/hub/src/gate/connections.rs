@@ -104,6 +104,11 @@ impl Connection {
         !self.0.inner.settled.swap(true, Ordering::Relaxed)
     }
 
+    /// Whether one did.
+    pub(crate) fn is_known(&self) -> bool {
+        self.0.inner.settled.load(Ordering::Relaxed)
+    }
+
     /// Ends when somebody else needs its place.
     pub(crate) async fn closed(&self) {
         self.0.inner.close.cancelled().await;

@@ -73,19 +73,42 @@ pub(crate) fn start(hub: &Hub) {
     });
 }
 
-/// Writes what changed, in one transaction. What cannot be written waits for the next time.
-pub(crate) async fn flush(hub: &Hub) -> Result<(), HubError> {
-    let now = hub.now();
-    let (changed, unsaid) = {
-        let mut state = hub.gate.state();
+/// What was taken to be written. Whatever keeps it from being written (an error, a caller that went away and with it this
+/// work) puts it back, for the next time.
+struct Taken<'a> {
+    gate: &'a Gate,
+    changed: Vec<(Subject, Option<Counters>)>,
+    unsaid: Vec<(Subject, Block)>,
+    written: bool,
+}
+
+impl<'a> Taken<'a> {
+    fn from(gate: &'a Gate) -> Self {
+        let mut state = gate.state();
         let dirty = std::mem::take(&mut state.dirty);
-        let changed: Vec<(Subject, Option<Counters>)> = dirty
+        let changed = dirty
             .into_iter()
             .map(|subject| (subject, state.callers.get(&subject).cloned()))
             .collect();
-        (changed, std::mem::take(&mut state.unsaid))
-    };
-    if changed.is_empty() {
+        Self { gate, changed, unsaid: std::mem::take(&mut state.unsaid), written: false }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if !self.written {
+            let mut state = self.gate.state();
+            state.dirty.extend(self.changed.iter().map(|(subject, _)| *subject));
+            state.unsaid.append(&mut self.unsaid);
+        }
+    }
+}
+
+/// Writes what changed, in one transaction. What cannot be written waits for the next time.
+pub(crate) async fn flush(hub: &Hub) -> Result<(), HubError> {
+    let now = hub.now();
+    let mut taken = Taken::from(&hub.gate);
+    if taken.changed.is_empty() {
         return Ok(());
     }
     let sweep = {
@@ -96,13 +119,9 @@ pub(crate) async fn flush(hub: &Hub) -> Result<(), HubError> {
         }
         due
     };
-    let written = write(hub, &changed, &unsaid, sweep, now).await;
-    if written.is_err() {
-        let mut state = hub.gate.state();
-        state.dirty.extend(changed.iter().map(|(subject, _)| *subject));
-        state.unsaid.extend(unsaid);
-    }
-    written
+    write(hub, &taken.changed, &taken.unsaid, sweep, now).await?;
+    taken.written = true;
+    Ok(())
 }
 
 async fn write(
@@ -155,4 +174,39 @@ async fn write(
         data::events::record(&mut tx, &event).await?;
     }
     Ok(tx.commit().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::task::{Context, Waker};
+
+    use api::ErrorCode;
+
+    use super::*;
+    use crate::testing::TestHub;
+
+    #[tokio::test]
+    async fn what_was_taken_to_be_written_is_put_back_when_the_caller_goes_away() {
+        let hub = TestHub::start().await;
+        let subject: Subject = "address:192.0.2.7".parse().unwrap();
+        while !hub.hub.gate.strike(subject, 1000, ErrorCode::BadSignature, hub.hub.now()) {}
+        // Somebody else writes, so this work waits; and then it is dropped.
+        let writing = hub.hub.db.write().await.unwrap();
+        {
+            let mut flushing = std::pin::pin!(flush(&hub.hub));
+            let waits = flushing.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(waits.is_pending());
+        }
+        drop(writing);
+        flush(&hub.hub).await.unwrap();
+        let mut reader = hub.hub.db.read().await.unwrap();
+        assert_eq!(data::blocks::all(&mut reader).await.unwrap().len(), 1);
+        let events: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM events WHERE act = 'block.add'")
+                .fetch_one(&mut *reader)
+                .await
+                .unwrap();
+        assert_eq!(events, 1);
+    }
 }

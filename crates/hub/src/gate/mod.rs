@@ -17,10 +17,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use api::{AccountId, Block, BlockId, ErrorCode, KeyId, Time};
 use tokio::sync::Notify;
 
-pub(crate) use bodies::{Bodies, Room};
+pub(crate) use bodies::{Bodies, NoRoom, Origin, Room, Whose};
 pub(crate) use connections::{Connection, Connections};
 pub(crate) use keep::{flush, load, start};
-pub(crate) use place::{NotASubject, Place, Subject};
+pub(crate) use place::{Network, NotASubject, Place, Subject};
 
 use crate::HubError;
 use crate::error::Wait;
@@ -36,8 +36,10 @@ const SHARED: u32 = 10;
 const DAY_SECONDS: i64 = 24 * 3600;
 /// How much longer each further block is.
 const LONGER: i64 = 4;
-/// How many connections a second a blocked address may still make, to be told.
+/// How many connections a second an address that is blocked or in debt may still make, to be told or to show a known key.
 const TOLD: Rate = Rate(1);
+/// One part in so many of what is remembered is forgotten when there is room for no more.
+const FORGET: usize = 8;
 const SECOND: i64 = 1_000_000;
 
 /// What the hub takes from a caller; `Limits::default()` is what `spec/limits.md` says.
@@ -216,6 +218,38 @@ impl Gate {
         counters.bucket.wait_seconds(rate).map_or(Ok(()), |wait| Err(slowed(subject, rate, wait)))
     }
 
+    /// Whether a call from there, which is not admitted, may show that it comes from a known key: unless an operator
+    /// blocked the place. `known` says that one did so before on its connection; whoever has not may try now and then.
+    pub(crate) fn may_show_a_key(&self, place: Place, known: bool, now: Time) -> bool {
+        let mut state = self.state();
+        let Some(counters) = state.callers.get_mut(&Subject::Address(place)) else { return true };
+        let block = counters.block.as_ref().filter(|block| block.counts(now));
+        if block.is_some_and(|block| block.by.is_some()) {
+            return false;
+        }
+        counters.told.fill(TOLD, micros(now));
+        if !known {
+            if counters.told.milli < ONE {
+                return false;
+            }
+            counters.told.take(1);
+        }
+        true
+    }
+
+    /// Gives back what it cost to show a key, and the connection to show it on: it was a known one.
+    pub(crate) fn showed_a_key(&self, place: Place) {
+        if let Some(counters) = self.state().callers.get_mut(&Subject::Address(place)) {
+            counters.told.put_back(2, TOLD);
+        }
+    }
+
+    /// From where a body or a try comes, as far as it is counted.
+    pub(crate) fn from(&self, address: Option<IpAddr>) -> Origin {
+        let place = address.map(Place::from);
+        Origin { place, shared: place.is_some_and(|place| self.is_shared(place)) }
+    }
+
     /// Whether a call that verified under `key` is looked at.
     pub(crate) fn admit_key(&self, key: KeyId, now: Time) -> Result<(), HubError> {
         self.admit_subject(Subject::Key(key), now)
@@ -241,6 +275,7 @@ impl Gate {
         let rate = self.rate(subject);
         let mut state = self.state();
         state.sweep(self, now);
+        state.make_room_for(subject, now);
         if state.is_full_for(subject) {
             let rest = Rate(self.limits.address_rate.saturating_mul(SHARED));
             state.rest.fill(rest, micros(now));
@@ -264,7 +299,8 @@ impl Gate {
         }
     }
 
-    /// Whether a connection from there is taken: a blocked address is told now and then, one in debt comes back later.
+    /// Whether a connection from there is taken. From an address that is blocked or in debt one is taken now and then: to be
+    /// told, or to show a known key.
     pub(crate) fn may_connect(&self, place: Place, now: Time) -> bool {
         let subject = Subject::Address(place);
         let rate = self.rate(subject);
@@ -275,17 +311,17 @@ impl Gate {
             return state.rest.wait_seconds(rest).is_none();
         }
         let Some(counters) = state.callers.get_mut(&subject) else { return true };
-        if counters.block.as_ref().is_some_and(|block| block.counts(now)) {
+        counters.bucket.fill(rate, micros(now));
+        let blocked = counters.block.as_ref().is_some_and(|block| block.counts(now));
+        if blocked || counters.bucket.wait_seconds(rate).is_some() {
             counters.told.fill(TOLD, micros(now));
-            // Five at once is half of what such a bucket holds.
+            // Five at once is half of what such a bucket holds; the other half is for calls that show a key.
             if counters.told.milli < i64::from(HOLDS_SECONDS / 2) * ONE {
                 return false;
             }
             counters.told.take(1);
-            return true;
         }
-        counters.bucket.fill(rate, micros(now));
-        counters.bucket.wait_seconds(rate).is_none()
+        true
     }
 
     /// Counts a refusal: strikes in thousandths, for this reason. Says whether the caller is blocked by it.
@@ -306,6 +342,7 @@ impl Gate {
         }
         let rate = self.rate(subject);
         let mut state = self.state();
+        state.make_room_for(subject, now);
         if state.is_full_for(subject) {
             return false;
         }
@@ -398,6 +435,45 @@ impl State {
         matches!(subject, Subject::Address(_))
             && self.callers.len() >= MOST_ADDRESSES
             && !self.callers.contains_key(&subject)
+    }
+
+    /// Forgets some where there is room for no more: first those of whom there is least to remember, and of those the ones
+    /// from networks that fill the table, so that whoever has a network full of addresses forgets itself. Blocks go last, keys
+    /// and what an operator set never.
+    fn make_room_for(&mut self, subject: Subject, now: Time) {
+        if !self.is_full_for(subject) {
+            return;
+        }
+        let mut crowds: HashMap<Network, usize> = HashMap::new();
+        for subject in self.callers.keys() {
+            if let Subject::Address(place) = subject {
+                *crowds.entry(place.network()).or_default() += 1;
+            }
+        }
+        let mut all: Vec<_> = self
+            .callers
+            .iter_mut()
+            .filter_map(|(subject, counters)| {
+                let Subject::Address(place) = subject else { return None };
+                counters.strikes.wear_off(ADDRESS.one_in_seconds, micros(now));
+                let block = counters.block.as_ref().filter(|block| block.counts(now));
+                if block.is_some_and(|block| block.by.is_some()) {
+                    return None;
+                }
+                let crowd = crowds.get(&place.network()).copied().unwrap_or_default();
+                let is_finished = counters.strikes.milli == 0 && counters.bucket.milli >= 0;
+                let worth = (block.is_some(), !is_finished, usize::MAX - crowd);
+                Some((worth, counters.strikes.milli, *subject))
+            })
+            .collect();
+        let part = (MOST_ADDRESSES / FORGET).min(all.len());
+        if part == 0 {
+            return;
+        }
+        all.select_nth_unstable(part - 1);
+        for (_, _, subject) in &all[..part] {
+            self.callers.remove(subject);
+        }
     }
 
     fn counters(&mut self, subject: Subject, rate: Rate, now: Time) -> &mut Counters {

@@ -28,6 +28,40 @@ impl From<IpAddr> for Place {
     }
 }
 
+/// The network that a place lies in: what one site or provider has. A /24 of IPv4, a /48 of IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Network {
+    /// The first 24 bits.
+    V4([u8; 3]),
+    /// The first 48 bits.
+    V6([u8; 6]),
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4([a, b, c]) => write!(f, "{}/24", Ipv4Addr::new(*a, *b, *c, 0)),
+            Self::V6([a, b, c, d, e, f_]) => {
+                let octets = [*a, *b, *c, *d, *e, *f_, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+                write!(f, "{}/48", Ipv6Addr::from(octets))
+            }
+        }
+    }
+}
+
+impl Place {
+    /// The network around it.
+    pub(crate) fn network(self) -> Network {
+        match self {
+            Self::V4(address) => {
+                let [a, b, c, _] = address.octets();
+                Network::V4([a, b, c])
+            }
+            Self::V6([a, b, c, d, e, f, ..]) => Network::V6([a, b, c, d, e, f]),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

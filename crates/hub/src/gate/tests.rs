@@ -67,7 +67,8 @@ fn an_address_pays_for_what_does_not_verify_and_a_shared_one_later() {
             gate.charge(place, 1, at(0));
         }
         assert_eq!(wait(&gate.admit(place, at(0)).unwrap_err()), 1, "{text}");
-        assert!(!gate.may_connect(place, at(0)), "{text}");
+        // A few may connect all the same: one of them may have a known key.
+        assert_eq!((0..100).filter(|_| gate.may_connect(place, at(0))).count(), 6, "{text}");
         gate.admit(place, at(1)).unwrap();
     }
     // Another address of the same /64 is the same caller.
@@ -167,11 +168,49 @@ fn a_flood_of_addresses_takes_a_bounded_memory_and_is_slowed_as_one() {
         gate.strike(Subject::Address(address(number)), ONE, ErrorCode::BadSignature, at(0));
     }
     assert!(gate.state().callers.len() <= MOST_ADDRESSES);
-    assert!(!gate.may_connect(address(3 * n), at(0)));
     // A key that verifies is remembered all the same.
     call(&gate, KeyId([1; 16]), 1, at(0)).unwrap();
     // An hour later the strikes have worn off and there is room again. What was changed goes once it is written.
     gate.state().dirty.clear();
     gate.charge(address(1), 1, at(3600));
     assert!(gate.state().callers.len() < 10);
+}
+
+#[test]
+fn who_has_a_network_full_of_addresses_fills_no_more_than_its_own_part() {
+    let gate = gate();
+    // Somebody who was refused often from an address of their own, and is near to be blocked.
+    let near = Subject::Address(place("192.0.2.7"));
+    for _ in 0..99 {
+        gate.strike(near, ONE, ErrorCode::BadSignature, at(0));
+    }
+    let one_of = |n: u32| {
+        let [a, b, c, d] = n.to_be_bytes();
+        Place::V6([0x20, 1, 0xd, 0xb8, a, b, c, d])
+    };
+    for n in 0..3 * u32::try_from(MOST_ADDRESSES).unwrap() {
+        gate.charge(one_of(n), 1, at(0));
+        gate.strike(Subject::Address(one_of(n)), ONE, ErrorCode::BadSignature, at(0));
+    }
+    assert!(gate.state().callers.len() <= MOST_ADDRESSES);
+    // It is remembered, and a new one is counted as any other.
+    assert!(gate.strike(near, ONE, ErrorCode::BadSignature, at(0)), "blocked at the hundredth");
+    let new = place("198.51.100.77");
+    assert_eq!(strike_until_blocked(&gate, Subject::Address(new), at(0)), 100);
+    assert!(gate.admit(new, at(0)).is_err());
+}
+
+#[test]
+fn a_known_key_is_heard_from_a_blocked_address_unless_an_operator_blocked_it() {
+    let gate = gate();
+    let address = place("192.0.2.7");
+    strike_until_blocked(&gate, Subject::Address(address), at(0));
+    // Ten may try at once and then one a second, so that trying costs the hub little.
+    assert_eq!((0..100).filter(|_| gate.may_show_a_key(address, false, at(0))).count(), 10);
+    assert!(gate.may_show_a_key(address, false, at(1)));
+    assert!(!gate.may_show_a_key(address, false, at(1)));
+    // A connection on which one was shown tries no more.
+    assert!((0..100).all(|_| gate.may_show_a_key(address, true, at(1))));
+    gate.block(Subject::Address(address), None, "scans", AccountId::generate(), at(2));
+    assert!(!gate.may_show_a_key(address, true, at(100)));
 }

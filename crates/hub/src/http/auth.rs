@@ -25,7 +25,8 @@ use crate::HubError;
 use crate::app::{Caller, Who};
 use crate::data;
 use crate::data::keys::Signer;
-use crate::gate::Room;
+use crate::error::Wait;
+use crate::gate::{NoRoom, Room, Whose};
 use crate::state::Hub;
 
 /// The largest JSON body.
@@ -34,6 +35,8 @@ pub(crate) const JSON_BYTES: usize = 1024 * 1024;
 pub(crate) const OBJECT_BYTES: usize = seal::MAX_OBJECT_BYTES;
 /// The largest body that is read before its signature can be verified.
 const PRESENTED_BYTES: usize = 64 * 1024;
+/// How long such a body may take, and a form.
+pub(crate) const SMALL_BODY: Duration = Duration::from_secs(10);
 /// How long a body may pause.
 const PAUSE: Duration = Duration::from_secs(30);
 /// How long any body may take, and the slowest line that is put up with beyond that, in bytes a second.
@@ -69,6 +72,22 @@ pub(crate) struct Arrival {
     pub(crate) at: Time,
 }
 
+/// A call from a place that is blocked or in debt counts only if a known key signed it; otherwise this is the answer.
+#[derive(Debug, Clone)]
+pub(super) struct OnlyKnown(pub(super) HubError);
+
+/// Why a call was not verified, and whether a known key signed it all the same.
+struct Unverified {
+    error: HubError,
+    known: bool,
+}
+
+impl From<HubError> for Unverified {
+    fn from(error: HubError) -> Self {
+        Self { error, known: false }
+    }
+}
+
 /// The largest body that a call takes.
 fn most_bytes(method: &Method, path: &str) -> usize {
     let segments: Vec<&str> = path.split('/').collect();
@@ -95,6 +114,7 @@ pub(super) async fn layer(State(hub): State<Hub>, request: Request, next: Next) 
         return next.run(Request::from_parts(parts, Body::empty())).await;
     }
     let most = most_bytes(method, path);
+    let only_known = request.extensions().get::<OnlyKnown>().cloned();
     match verify(&hub, request, most).await {
         // The room is held until the answer is there: a body is in memory as long as its handler works.
         Ok((request, _room)) => {
@@ -105,11 +125,14 @@ pub(super) async fn layer(State(hub): State<Hub>, request: Request, next: Next) 
             }
             response
         }
-        Err(error) => error.into_response(),
+        Err(Unverified { error, known }) => match only_known {
+            Some(OnlyKnown(turned_away)) if !known => super::gate::ending(turned_away),
+            _ => error.into_response(),
+        },
     }
 }
 
-async fn verify(hub: &Hub, request: Request, most: usize) -> Result<(Request, Room), HubError> {
+async fn verify(hub: &Hub, request: Request, most: usize) -> Result<(Request, Room), Unverified> {
     let (mut parts, body) = request.into_parts();
     let arrival = *parts
         .extensions
@@ -130,12 +153,13 @@ async fn verify(hub: &Hub, request: Request, most: usize) -> Result<(Request, Ro
         .hint(format!(
             "this hub is {}; an operator adds names with `chorion serve --name`",
             hub.names.authorities().join(", ")
-        )));
+        ))
+        .into());
     }
     let path_and_query = parts.uri.path_and_query().map_or("/", |pq| pq.as_str());
     let target_uri = format!("https://{authority}{path_and_query}");
     let Some(content_digest) = one(&parts.headers, "content-digest")? else {
-        return Err(refusal(CallError::NotCovered("content-digest".to_owned())));
+        return Err(refusal(CallError::NotCovered("content-digest".to_owned())).into());
     };
     let digest = parse_content_digest(content_digest).map_err(refusal)?;
     let headers = covered(&parts.headers)?;
@@ -148,11 +172,11 @@ async fn verify(hub: &Hub, request: Request, most: usize) -> Result<(Request, Ro
 
     let (bytes, room) = if open::brings_its_key(&parts.method, parts.uri.path()) {
         let expected = expected(&body, &parts.headers, PRESENTED_BYTES)?;
-        let room = room(hub, None, expected).await?;
-        let bytes = read(body, expected, digest).await?;
+        let room = room(hub, whose(hub, &parts).await?, expected).await?;
+        let bytes = read(body, expected, digest, SMALL_BODY).await?;
         let key = presented_key(&bytes)?;
         parsed.verify(&call, &key).map_err(refusal)?;
-        count_once(hub, &parsed, arrival.at).await?;
+        count_once(hub, &parsed).await?;
         parts.extensions.insert(Presented { key, request: arrival.request, at: arrival.at });
         (bytes, room)
     } else {
@@ -162,20 +186,35 @@ async fn verify(hub: &Hub, request: Request, most: usize) -> Result<(Request, Ro
         let (public_key, who) = known(parsed.key, signer)?;
         parsed.verify(&call, &public_key).map_err(refusal)?;
         // From here on the key answers for the call.
-        hub.gate.admit_key(parsed.key, arrival.at)?;
-        let expected = expected(&body, &parts.headers, most)?;
-        let room = room(hub, Some(parsed.key), expected).await?;
-        let (bytes, ()) = tokio::try_join!(read(body, expected, digest), async {
-            count_once(hub, &parsed, arrival.at).await?;
+        let known = |error| Unverified { error, known: true };
+        super::gate::showed_a_key(hub, &parts);
+        hub.gate.admit_key(parsed.key, arrival.at).map_err(known)?;
+        let expected = expected(&body, &parts.headers, most).map_err(known)?;
+        let room = room(hub, Whose::Key(parsed.key), expected).await.map_err(known)?;
+        let slowest = BODY + Duration::from_secs((expected / SLOWEST_LINE) as u64);
+        let (bytes, ()) = tokio::try_join!(read(body, expected, digest, slowest), async {
+            count_once(hub, &parsed).await?;
             // Only now its share pays: a call that somebody else sends again costs its signer nothing.
             super::gate::verified(hub, &parts, parsed.key, arrival.at);
             Ok::<(), HubError>(())
-        })?;
+        })
+        .map_err(known)?;
         parts.extensions.insert(Caller { who, request: arrival.request, at: arrival.at });
         (bytes, room)
     };
     parts.extensions.insert(VerifiedBody { digest });
     Ok((Request::from_parts(parts, Body::from(bytes)), room))
+}
+
+/// In whose room the body of a call waits that brings its key. A vault that is expected does not wait with strangers: they
+/// do not know which tasks there are.
+async fn whose(hub: &Hub, parts: &Parts) -> Result<Whose, HubError> {
+    if let Some(task) = open::claimed(&parts.method, parts.uri.path())
+        && data::tasks::is_expected(&mut *hub.db.read().await?, task).await?
+    {
+        return Ok(Whose::Vault(task));
+    }
+    Ok(Whose::Stranger(hub.gate.from(parts.extensions.get::<Peer>().map(|peer| peer.0))))
 }
 
 /// Who signs with the key that the signature names.
@@ -207,9 +246,12 @@ fn known(id: KeyId, signer: Option<Signer>) -> Result<(PublicKey, Who), HubError
     Ok((key, who))
 }
 
-/// Keeps the nonce, or says that the call was made before.
-async fn count_once(hub: &Hub, parsed: &ParsedCall, now: Time) -> Result<(), HubError> {
+/// Keeps the nonce, or says that the call was made before. The call's age is looked at once more: it may have waited for
+/// room longer than its nonce is kept.
+async fn count_once(hub: &Hub, parsed: &ParsedCall) -> Result<(), HubError> {
     const SECOND: i64 = 1_000_000;
+    let now = hub.now();
+    parsed.check_time(now.as_second()).map_err(refusal)?;
     let expires = parsed.created.saturating_add(MAX_SKEW_SECONDS + 1).saturating_mul(SECOND);
     let nonce = parsed.nonce.clone();
     if hub.nonces.is_new(parsed.key, nonce, data::micros(now), expires).await? {
@@ -221,9 +263,15 @@ async fn count_once(hub: &Hub, parsed: &ParsedCall, now: Time) -> Result<(), Hub
 }
 
 /// Waits until there is room in memory for a body of so many bytes.
-async fn room(hub: &Hub, key: Option<KeyId>, bytes: usize) -> Result<Room, HubError> {
-    let stopping = || HubError::internal("the hub is stopping", "there is no room for bodies");
-    hub.gate.bodies.room(key, bytes).await.ok_or_else(stopping)
+pub(crate) async fn room(hub: &Hub, whose: Whose, bytes: usize) -> Result<Room, HubError> {
+    hub.gate.bodies.room(whose, bytes).await.map_err(|NoRoom { seconds }| {
+        HubError::new(
+            ErrorCode::TooManyRequests,
+            "too many bodies are under way: there was no room for this one in time",
+        )
+        .hint("nothing was done: send it again, with a new nonce")
+        .wait(Wait { seconds, policy: None })
+    })
 }
 
 fn too_large(most: usize) -> HubError {
@@ -247,9 +295,13 @@ fn expected(body: &Body, headers: &HeaderMap, most: usize) -> Result<usize, HubE
     }
 }
 
-/// Reads a body of at most `expected` bytes that has this digest.
-async fn read(body: Body, expected: usize, digest: Digest) -> Result<Bytes, HubError> {
-    let slowest = BODY + Duration::from_secs((expected / SLOWEST_LINE) as u64);
+/// Reads a body of at most `expected` bytes that has this digest, within that time.
+async fn read(
+    body: Body,
+    expected: usize,
+    digest: Digest,
+    slowest: Duration,
+) -> Result<Bytes, HubError> {
     tokio::time::timeout(slowest, read_to_end(body, expected, digest)).await.map_err(
         |_elapsed| {
             HubError::bad_request(format!("the body took more than {} seconds", slowest.as_secs()))

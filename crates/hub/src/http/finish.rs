@@ -108,7 +108,16 @@ async fn refuse(
         reason: Some(data::word(error.code())),
         request: Some(request),
     };
-    if let Err(error) = write(hub, &event).await {
+    if refused.behind {
+        let hub_too = hub.clone();
+        hub.background.spawn(async move { keep(&hub_too, &event, request).await });
+    } else {
+        keep(hub, &event, request).await;
+    }
+}
+
+async fn keep(hub: &Hub, event: &NewEvent, request: RequestId) {
+    if let Err(error) = write(hub, event).await {
         tracing::error!(%request, cause = error.causes(), "the event of a refusal was not written");
     }
 }

@@ -1,7 +1,8 @@
 //! Instruments, and who is signed on at them.
 
 use api::{
-    DeviceCode, EnrolInstrument, Instrument, InstrumentId, InstrumentInvitation, Page, SignOn,
+    DeviceCode, EnrolInstrument, Instrument, InstrumentId, InstrumentInvitation, Page, Shift,
+    SignOn,
 };
 use axum::extract::State;
 use axum::{Extension, Json};
@@ -21,6 +22,8 @@ pub(crate) fn routes() -> OpenApiRouter<Hub> {
         .routes(routes!(list, enrol))
         .routes(routes!(revoke))
         .routes(routes!(signed_on, sign_on, sign_off))
+        .routes(routes!(shifts))
+        .routes(routes!(end_shift))
 }
 
 /// All instruments. For operators.
@@ -80,4 +83,27 @@ async fn sign_on(
     responses((status = 200, body = SignOn)))]
 async fn sign_off(State(hub): State<Hub>, caller: Caller) -> Result<Json<SignOn>, HubError> {
     app::instruments::sign_off(&hub, &caller).await.map(Json)
+}
+
+/// The instruments at which the caller is signed on.
+#[utoipa::path(get, path = "/sign-ons", tag = "instrument", params(PageParams),
+    responses((status = 200, body = Page<Shift>)))]
+async fn shifts(
+    State(hub): State<Hub>,
+    caller: Caller,
+    paging: Paging,
+) -> Result<Json<Page<Shift>>, HubError> {
+    let rows = app::instruments::shifts(&hub, &caller, &paging.after, paging.rows()).await?;
+    Ok(Json(paging.page(rows, |shift| shift.instrument.to_string())))
+}
+
+/// Signs the caller off at an instrument, from elsewhere. Runs under way go on.
+#[utoipa::path(delete, path = "/sign-ons/{id}", tag = "instrument",
+    params(("id" = InstrumentId, Path)), responses((status = 200, body = Shift)))]
+async fn end_shift(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Id(id): Id<InstrumentId>,
+) -> Result<Json<Shift>, HubError> {
+    app::instruments::end_shift(&hub, &caller, id).await.map(Json)
 }

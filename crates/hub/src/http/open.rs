@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use api::Health;
+use api::{Health, TaskId};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::{ALLOW, CONTENT_TYPE};
@@ -59,6 +59,15 @@ pub(crate) fn brings_its_key(method: &Method, path: &str) -> bool {
             segments[..],
             ["enrol"] | ["device"] | ["device", "poll"] | ["tasks", _, "claim"]
         )
+}
+
+/// The task that a call claims, if it is a claim.
+pub(crate) fn claimed(method: &Method, path: &str) -> Option<TaskId> {
+    let segments: Vec<&str> = path.strip_prefix(api::API_PREFIX)?.split('/').skip(1).collect();
+    match (method, &segments[..]) {
+        (&Method::POST, ["tasks", id, "claim"]) => id.parse().ok(),
+        _ => None,
+    }
 }
 
 pub(super) fn routes() -> OpenApiRouter<Hub> {

@@ -1,6 +1,6 @@
 //! One's own account: how one signs in, where one is signed in, and which keys sign.
 
-use api::{Key, KeyId, KeyKind, SetPassword};
+use api::{InstrumentId, Key, KeyId, KeyKind, SetPassword, Shift};
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -12,13 +12,15 @@ use super::passkey::PasskeyRow;
 use super::sign_in::Nothing;
 use super::view::{Frame, Refusal, again, moment, page as draw, signed_in};
 use crate::HubError;
-use crate::app::keys;
+use crate::app::{instruments, keys};
 use crate::app::sign_in::work::Password;
 use crate::app::sign_in::{Browser, account, passkey, password};
 use crate::state::Hub;
 
 /// How many keys the page shows.
 const KEYS: i64 = 200;
+/// How many instruments.
+const SHIFTS: i64 = 200;
 
 struct KeyRow {
     id: KeyId,
@@ -109,12 +111,27 @@ struct AccountPage {
     passkeys: Vec<PasskeyRow>,
     browsers: Vec<BrowserRow>,
     keys: Vec<KeyRow>,
+    shifts: Vec<ShiftRow>,
+}
+
+/// An instrument at which the person is signed on.
+struct ShiftRow {
+    instrument: InstrumentId,
+    name: String,
+    until: String,
+}
+
+impl From<Shift> for ShiftRow {
+    fn from(shift: Shift) -> Self {
+        Self { instrument: shift.instrument, name: shift.name, until: moment(shift.until) }
+    }
 }
 
 pub(super) async fn page(State(hub): State<Hub>, person: SignedIn) -> Result<Response, HubError> {
     let account = crate::app::sign_in::person(&person.caller)?.clone();
     let overview = account::overview(&hub, &person.caller).await?;
-    let keys = keys::list(&hub, &person.caller, "", KEYS).await?;
+    let keys = keys::in_force_first(&hub, &person.caller, KEYS).await?;
+    let shifts = instruments::shifts(&hub, &person.caller, "", SHIFTS).await?;
     let passkeys = passkey::list(&hub, &person.caller).await?;
     let page = AccountPage {
         frame: Frame::new("Your account", &person.visit),
@@ -130,6 +147,7 @@ pub(super) async fn page(State(hub): State<Hub>, person: SignedIn) -> Result<Res
             .map(|browser| BrowserRow::new(browser, person.browser.id))
             .collect(),
         keys: keys.into_iter().map(KeyRow::from).collect(),
+        shifts: shifts.into_iter().map(ShiftRow::from).collect(),
     };
     draw(&person.visit, &page)
 }
@@ -224,6 +242,17 @@ pub(super) async fn end_others(
     Ok(back())
 }
 
+pub(super) async fn end_shift(
+    State(hub): State<Hub>,
+    person: SignedIn,
+    Path(id): Path<String>,
+    Form(Nothing {}): Form<Nothing>,
+) -> Result<Response, HubError> {
+    let id = id.parse().map_err(|_| HubError::not_found("instrument", "of this name"))?;
+    instruments::end_shift(&hub, &person.caller, id).await?;
+    Ok(back())
+}
+
 #[derive(Template)]
 #[template(path = "revoke_key.html")]
 struct RevokePage {
@@ -241,11 +270,7 @@ pub(super) async fn revoke_page(
     Path(id): Path<String>,
 ) -> Result<Response, HubError> {
     let id = key_id(&id)?;
-    let key = keys::list(&hub, &person.caller, "", KEYS)
-        .await?
-        .into_iter()
-        .find(|key| key.id == id)
-        .ok_or_else(|| HubError::not_found("key", id))?;
+    let key = keys::own(&hub, &person.caller, id).await?;
     let frame = Frame::new("Revoke a key", &person.visit);
     draw(&person.visit, &RevokePage { frame, key: key.into() })
 }

@@ -1,7 +1,5 @@
 //! What a page takes before it acts: a form from a page of ours, a person who is signed in, a person who is there now.
 
-use std::time::Duration;
-
 use api::ErrorCode;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::ORIGIN;
@@ -17,12 +15,11 @@ use super::visit::Visit;
 use crate::HubError;
 use crate::app::Caller;
 use crate::app::sign_in::{self, Browser};
+use crate::http::auth::SMALL_BODY;
 use crate::state::Hub;
 
 /// The largest form.
-const FORM_BYTES: usize = 64 * 1024;
-/// How long a form may take to arrive.
-const FORM_TIME: Duration = Duration::from_secs(30);
+pub(super) const FORM_BYTES: usize = 64 * 1024;
 
 /// A person who is signed in. Who is not is sent to the sign-in page and comes back.
 #[derive(Debug, Clone)]
@@ -108,7 +105,7 @@ impl<T: DeserializeOwned> FromRequest<Hub> for Form<T> {
         if !is_own(&parts.headers, &visit.authority) || !visit.is_known {
             return Err(foreign());
         }
-        let whole = tokio::time::timeout(FORM_TIME, Limited::new(body, FORM_BYTES).collect());
+        let whole = tokio::time::timeout(SMALL_BODY, Limited::new(body, FORM_BYTES).collect());
         let bytes = whole
             .await
             .map_err(|_elapsed| HubError::bad_request("the form did not arrive in time"))?

@@ -66,6 +66,7 @@ pages! {
     post "POST" "/account/passkeys/{id}/remove" passkey::remove, "session, form token, fresh sign-in";
     post "POST" "/account/browsers/{id}/end" account::end_browser, "session, form token";
     post "POST" "/account/browsers/end-others" account::end_others, "session, form token";
+    post "POST" "/account/sign-ons/{id}/end" account::end_shift, "session, form token";
     get "GET" "/account/keys/{id}/revoke" account::revoke_page, "session, fresh sign-in";
     post "POST" "/account/keys/{id}/revoke" account::revoke, "session, form token, fresh sign-in";
 }

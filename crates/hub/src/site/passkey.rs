@@ -46,7 +46,7 @@ pub(super) async fn options(
     visit: Visit,
     Form(Nothing {}): Form<Nothing>,
 ) -> Result<Json<Options>, HubError> {
-    passkey::options_to_sign_in(&hub, &visit.visitor, place(&visit)).await.map(Json)
+    passkey::options_to_sign_in(&hub, &visit.visitor, place(&visit)).map(Json)
 }
 
 #[derive(Deserialize)]

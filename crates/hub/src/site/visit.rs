@@ -5,18 +5,20 @@ use std::sync::Arc;
 use api::ErrorCode;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{
-    CONTENT_SECURITY_POLICY, COOKIE, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, USER_AGENT,
+    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, USER_AGENT,
 };
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::guard::FORM_BYTES;
 use super::view;
 use crate::HubError;
 use crate::app::Caller;
 use crate::app::sign_in::{self, Browser, Token, Visitor};
-use crate::http::auth::{Arrival, Peer, authority};
+use crate::gate::{Room, Whose};
+use crate::http::auth::{Arrival, Peer, authority, room};
 use crate::http::finish::Drawn;
 use crate::state::Hub;
 
@@ -133,11 +135,19 @@ pub(super) async fn layer(State(hub): State<Hub>, request: Request, next: Next) 
     let (mut parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let mut visit = None;
+    // Held until the page is there: what a form brings is in memory as long as its handler works.
+    let mut _room = None;
     let mut response = match Visit::of(&hub, &parts).await {
         Ok(found) => {
             visit = Some(found.clone());
             parts.extensions.insert(found);
-            next.run(Request::from_parts(parts, body)).await
+            match room_for_form(&hub, &parts).await {
+                Ok(room) => {
+                    _room = room;
+                    next.run(Request::from_parts(parts, body)).await
+                }
+                Err(error) => error.into_response(),
+            }
         }
         Err(error) => error.into_response(),
     };
@@ -153,8 +163,23 @@ pub(super) async fn layer(State(hub): State<Hub>, request: Request, next: Next) 
             });
         response = view::problem(&error, visit.as_ref());
     }
+    if failed && let Some((caller, _)) = visit.as_ref().and_then(|visit| visit.person.clone()) {
+        // So that the refusal is known to be theirs.
+        response.extensions_mut().insert(caller);
+    }
     guard_headers(&mut response, visit.as_ref());
     response
+}
+
+/// Room in memory for the form that a request may bring.
+async fn room_for_form(hub: &Hub, parts: &Parts) -> Result<Option<Room>, HubError> {
+    if matches!(parts.method, Method::GET | Method::HEAD) {
+        return Ok(None);
+    }
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let bytes = length.and_then(|length| length.parse().ok()).unwrap_or(FORM_BYTES).min(FORM_BYTES);
+    let from = hub.gate.from(parts.extensions.get::<Peer>().map(|peer| peer.0));
+    room(hub, Whose::Form(from), bytes).await.map(Some)
 }
 
 fn guard_headers(response: &mut Response, visit: Option<&Visit>) {

@@ -23,6 +23,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 pub(crate) use crate::data::browsers::{Browser, Way};
+pub(crate) use halfway::Challenges;
 pub(crate) use slow_down::SlowDown;
 
 use crate::HubError;

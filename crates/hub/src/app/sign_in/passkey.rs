@@ -11,11 +11,11 @@ use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::halfway::{send_out, take_back};
 use super::{Token, Visitor, Way, begin, person};
 use crate::HubError;
 use crate::app::accounts::name;
 use crate::app::caller::{Caller, object};
+use crate::app::notices;
 use crate::data;
 use crate::data::passkeys::Passkey;
 use crate::policy::Action;
@@ -60,12 +60,8 @@ impl Place<'_> {
 #[serde(transparent)]
 pub(crate) struct Options(serde_json::Value);
 
-async fn challenge(hub: &Hub, visitor: &Visitor, kind: &str) -> Result<String, HubError> {
-    let mut random = [0; 32];
-    seal::fill_random(&mut random)
-        .map_err(|e| HubError::internal("the hub has no randomness for a challenge", e))?;
-    send_out(hub, visitor, kind, &random, "").await?;
-    Ok(BASE64URL_NOPAD.encode(&random))
+fn challenge(hub: &Hub, visitor: &Visitor, kind: &str) -> Result<String, HubError> {
+    Ok(BASE64URL_NOPAD.encode(&hub.challenges.send_out(visitor, kind)?))
 }
 
 fn adding(account: AccountId) -> String {
@@ -95,7 +91,7 @@ pub(crate) async fn options_to_add(
     let kinds: Vec<_> =
         ALGORITHMS.iter().map(|alg| json!({"type": "public-key", "alg": alg})).collect();
     Ok(Options(json!({
-        "challenge": challenge(hub, visitor, &adding(account.id)).await?,
+        "challenge": challenge(hub, visitor, &adding(account.id))?,
         "rp": {"id": place.host, "name": "Chorion"},
         "user": {
             "id": BASE64URL_NOPAD.encode(account.id.to_bytes().as_ref()),
@@ -152,7 +148,7 @@ pub(crate) async fn add(
     let words = name(made.name, "passkey")?;
     let client_data = decoded(made.client_data)?;
     let challenge = challenge_of(&client_data).map_err(refused)?;
-    take_back(hub, visitor, &adding(account), &challenge).await?;
+    let answered = hub.challenges.look(visitor, &adding(account), &challenge)?;
     let origin = place.origin();
     let asked = Asked { challenge: &challenge, origin: &origin, host: place.host };
     let registered =
@@ -169,6 +165,7 @@ pub(crate) async fn add(
         used: None,
     };
     let mut tx = hub.db.write().await?;
+    answered.use_up(&mut tx).await?;
     if data::passkeys::list(&mut tx, account).await?.len() >= MOST {
         return Err(HubError::conflict(format!("an account has at most {MOST} passkeys"))
             .hint("remove one that you no longer use"));
@@ -178,18 +175,19 @@ pub(crate) async fn add(
     }
     let event = caller.event(Action::PasskeyAdd.act(), object("account", account), None);
     data::events::record(&mut tx, &event).await?;
+    notices::passkey_added(&mut tx, account, caller.at).await?;
     Ok(tx.commit().await?)
 }
 
 /// What the browser needs to sign in with any passkey that it has for this host.
-pub(crate) async fn options_to_sign_in(
+pub(crate) fn options_to_sign_in(
     hub: &Hub,
     visitor: &Visitor,
     place: Place<'_>,
 ) -> Result<Options, HubError> {
     place.check()?;
     Ok(Options(json!({
-        "challenge": challenge(hub, visitor, SIGN_IN).await?,
+        "challenge": challenge(hub, visitor, SIGN_IN)?,
         "rpId": place.host,
         "timeout": TIMEOUT_MS,
         "userVerification": "required",
@@ -219,7 +217,7 @@ pub(crate) async fn sign_in(
 ) -> Result<Token, HubError> {
     let client_data = decoded(answer.client_data)?;
     let challenge = challenge_of(&client_data).map_err(refused)?;
-    take_back(hub, visitor, SIGN_IN, &challenge).await?;
+    let answered = hub.challenges.look(visitor, SIGN_IN, &challenge)?;
     let mut reader = hub.db.read().await?;
     let known = data::passkeys::find(&mut reader, &decoded(answer.credential)?).await?;
     drop(reader);
@@ -249,6 +247,7 @@ pub(crate) async fn sign_in(
     )
     .map_err(refuse)?;
     let mut tx = hub.db.write().await?;
+    answered.use_up(&mut tx).await?;
     if !data::accounts::is_in_force(&mut tx, passkey.account).await? {
         return Err(unknown());
     }

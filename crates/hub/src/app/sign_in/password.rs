@@ -8,8 +8,10 @@ use super::work::Password;
 use super::{Token, Visitor, Way, begin, person};
 use crate::HubError;
 use crate::app::caller::{Caller, Who, object};
+use crate::app::notices;
 use crate::data::{self, Connection};
-use crate::gate::{Place, Subject};
+use crate::data::passwords::Kept;
+use crate::gate::Subject;
 use crate::policy::Action;
 use crate::state::Hub;
 
@@ -58,10 +60,9 @@ pub(crate) async fn sign_in(
     name: &str,
     password: Password,
 ) -> Result<Token, HubError> {
-    let account = check(hub, visitor, name, password).await?;
+    let shown = check(hub, visitor, name, password).await?;
     let mut tx = hub.db.write().await?;
-    // Once more inside the transaction: the work took a while.
-    in_force(&mut tx, account).await?;
+    let account = shown.still(&mut tx).await?;
     let token = begin(hub, &mut tx, visitor, account, Way::Password).await?;
     tx.commit().await?;
     Ok(token)
@@ -77,14 +78,33 @@ pub(crate) async fn prove(
     let account = person(caller)?.id;
     let name = data::passwords::name_of(&mut *hub.db.read().await?, account).await?;
     let Some(name) = name else { return Err(wrong()) };
-    if check(hub, visitor, &name, password).await? != account {
+    let shown = check(hub, visitor, &name, password).await?;
+    if shown.account != account {
         return Err(wrong());
     }
     let mut tx = hub.db.write().await?;
-    in_force(&mut tx, account).await?;
+    let account = shown.still(&mut tx).await?;
     let token = begin(hub, &mut tx, visitor, account, Way::Password).await?;
     tx.commit().await?;
     Ok(token)
+}
+
+/// A password that was right when it was looked at, and whose it was.
+struct Shown {
+    account: AccountId,
+    kept: Kept,
+}
+
+impl Shown {
+    /// Once more, inside the transaction that lets somebody in: the work took a while, and the password may have been changed
+    /// by somebody who knew that it was known to others, or the account disabled.
+    async fn still(self, at: &mut Connection) -> Result<AccountId, HubError> {
+        in_force(at, self.account).await?;
+        match data::passwords::kept(at, self.account).await? {
+            Some(kept) if kept == self.kept => Ok(self.account),
+            _ => Err(wrong()),
+        }
+    }
 }
 
 async fn check(
@@ -92,28 +112,38 @@ async fn check(
     visitor: &Visitor,
     name: &str,
     password: Password,
-) -> Result<AccountId, HubError> {
+) -> Result<Shown, HubError> {
     let hash = sha256(name.trim().to_ascii_lowercase().as_bytes());
-    hub.slow_down.may_try(hash, visitor.address, visitor.at)?;
     let found = match SignInName::parse(name) {
         Ok(name) => data::passwords::find(&mut *hub.db.read().await?, name.as_str()).await?,
         Err(_) => None,
     };
     let account = found.as_ref().map(|(account, _)| *account);
-    let kept = found.and_then(|(account, kept)| Some((account, kept?)));
-    if let Some(account) = hub.passwords.is_right(password, kept).await? {
-        return Ok(account);
+    let kept = found.and_then(|(account, kept)| Some(Shown { account, kept: kept? }));
+    let origin = hub.gate.from(visitor.address);
+    let begun = hub.slow_down.begin(hash, origin, account, visitor.at)?;
+    match hub.passwords.is_right(password, kept.as_ref().map(|shown| &shown.kept)).await {
+        Ok(true) => hub.slow_down.give_back(begun),
+        Ok(false) => {
+            if let Some(place) = origin.place {
+                // Who fails on and on is blocked in the end, whatever else they ask for.
+                let subject = Subject::Address(place);
+                hub.gate.strike(subject, STRIKE, ErrorCode::Forbidden, visitor.at);
+            }
+            return Err(match account {
+                Some(account) => wrong()
+                    .refusing("browser.sign-in", object("account", account), None)
+                    // Otherwise the time of the answer would tell whose name it is.
+                    .behind(),
+                None => wrong(),
+            });
+        }
+        Err(error) => {
+            hub.slow_down.give_back(begun);
+            return Err(error);
+        }
     }
-    hub.slow_down.failed(hash, visitor.address, account, visitor.at);
-    if let Some(address) = visitor.address {
-        // Who fails on and on is blocked in the end, whatever else they ask for.
-        let subject = Subject::Address(Place::from(address));
-        hub.gate.strike(subject, STRIKE, ErrorCode::Forbidden, visitor.at);
-    }
-    Err(match account {
-        Some(account) => wrong().refusing("browser.sign-in", object("account", account), None),
-        None => wrong(),
-    })
+    kept.ok_or_else(wrong)
 }
 
 async fn in_force(at: &mut Connection, account: AccountId) -> Result<(), HubError> {
@@ -184,6 +214,7 @@ pub(crate) async fn set(hub: &Hub, caller: &Caller, body: SetPassword) -> Result
     data::browsers::end_all(&mut tx, account.id).await?;
     let event = caller.event(Action::PasswordSet.act(), object("account", account.id), None);
     data::events::record(&mut tx, &event).await?;
+    notices::password_changed(&mut tx, account.id, caller.at).await?;
     tx.commit().await?;
     Ok(())
 }
