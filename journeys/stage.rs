@@ -14,6 +14,8 @@ const LOST: Duration = Duration::from_secs(120);
 /// Where a story plays.
 pub(crate) struct Stage {
     dir: tempfile::TempDir,
+    /// Whether programs log all they can, into files of the stage.
+    is_talkative: bool,
 }
 
 /// A process that is ended with the story.
@@ -87,7 +89,14 @@ impl Hub {
 
 impl Stage {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self { dir: tempfile::tempdir().unwrap(), is_talkative: false }
+    }
+
+    /// One whose hub logs all it can into `hub.log`, and whose programs have their temporary files in `tmp`.
+    pub(crate) fn talkative() -> Self {
+        let stage = Self { is_talkative: true, ..Self::new() };
+        fs::create_dir(stage.path("tmp")).unwrap();
+        stage
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -97,6 +106,9 @@ impl Stage {
     fn chorion(&self, home: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chorion"));
         command.env("CHORION_HOME", self.path(home));
+        if self.is_talkative {
+            command.env("CHORION_LOG", "trace").env("TMPDIR", self.path("tmp"));
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -111,7 +123,12 @@ impl Stage {
         let mut command = self.chorion("nobody");
         command.args(["serve", "--json", "--vaults", &vaults.to_string(), "--listen", listen]);
         command.arg("--data").arg(self.path("hub"));
-        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let log = if self.is_talkative {
+            fs::File::options().append(true).create(true).open(self.path("hub.log")).unwrap().into()
+        } else {
+            Stdio::null()
+        };
+        let mut child = command.stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut text = String::new();
         let process = Running(child);

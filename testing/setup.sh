@@ -74,6 +74,7 @@ for profile in "$@"; do
     peers)
         packages+=(
             "sslscan|sslscan"       # what TLS the hub speaks
+            "testssl|testssl.sh"    # and what is known to be weak about it
             "openssl|openssl"
             "nft|nftables"          # reads deploy/nftables.conf
         )

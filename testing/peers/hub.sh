@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lets other programs judge a running hub, one after the other: sslscan its TLS; schemathesis its calls, unsigned and signed by a
+# Lets other programs judge a running hub, one after the other: sslscan and testssl.sh its TLS; schemathesis its calls, unsigned and signed by a
 # second implementation, as its own document describes them; aiosmtpd its mail; crypt4gh what is imported.
 #
 #   testing/peers/hub.sh target/debug/chorion
@@ -36,6 +36,12 @@ ca=$(field "$work/started.json" ca_file)
 echo "== sslscan"
 sslscan --xml=- "${url#https://}" | python3 "$peers/tls_scan.py"
 
+echo "== testssl.sh"
+# The server's protocols, ciphers, secrecy, preference, certificate, headers and known weaknesses; it ends with their number.
+testssl --quiet --color 0 --warnings off --ip 127.0.0.1 --add-ca "$ca" --jsonfile "$work/testssl.json" \
+    -p -s -f -P -S -h -U "${url#https://}" >"$work/testssl.log" 2>&1 || true
+python3 "$peers/tls_testssl.py" "$work/testssl.json" || { cat "$work/testssl.log"; exit 1; }
+
 echo "== crypt4gh seals reads to us, and they are imported"
 "$chorion" --json project create "exomes" >"$work/project.json"
 project=$(field "$work/project.json" id)
@@ -59,7 +65,7 @@ if grep -q "Ada\|exomes\|spare\|$project" "$work/mails/1"; then echo "error: the
 
 # Every call of the document, with data that fits it and data that does not.
 options=(--config-file "$peers/schemathesis.toml" run "$url/openapi.json" --url "$url" --tls-verify "$ca" --no-color --seed 1 --generation-database none --max-examples "${EXAMPLES:-6}"
-    --request-timeout 30 --request-retries 2)
+    --request-timeout 30)
 export SCHEMATHESIS_HOOKS=schemathesis_hooks PYTHONPATH=$peers
 CHORION_OPEN=$(sed -n 's/^| `[A-Z]* \([^`]*\)`.*/\1/p' spec/unsigned.md | tr '\n' ' ')
 export CHORION_OPEN

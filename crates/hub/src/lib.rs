@@ -9,6 +9,7 @@
 //! over TLS until it is told to stop, and ends what it began.
 
 mod app;
+mod closing;
 mod config;
 mod data;
 mod engine;

@@ -26,6 +26,7 @@ use tower::{Service, ServiceExt};
 
 use crate::app::sign_in::{Challenges, SlowDown};
 use crate::app::sign_in::work::Work;
+use crate::closing::Line;
 use crate::data::nonces::NonceLog;
 use crate::data::objects::ObjectLog;
 use crate::engine::Engine;
@@ -305,6 +306,6 @@ where
         TowerToHyperService::new(service.map_request(
             |request: axum::http::Request<hyper::body::Incoming>| request.map(Body::new),
         ));
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(Line::new(stream)), service);
     watcher.watch(connection.into_owned()).await
 }

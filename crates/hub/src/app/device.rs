@@ -128,7 +128,7 @@ async fn room_for_one(
     };
     let (all, here) = data::devices::waiting(at, &asker.place).await?;
     let most = if from.shared { MOST_FROM_ONE.1 } else { MOST_FROM_ONE.0 };
-    if here >= most {
+    if from.place.is_some() && here >= most {
         return Err(HubError::new(
             ErrorCode::TooManyRequests,
             "too many devices at this address wait for an answer",

@@ -105,6 +105,19 @@ impl Bodies {
     }
 }
 
+#[cfg(test)]
+impl Bodies {
+    /// How many bytes forms have in memory.
+    pub(crate) fn of_forms(&self) -> usize {
+        ((SMALL_MEBIBYTES as usize) << 10) * UNIT - self.forms.all.available_permits() * UNIT
+    }
+
+    /// Whether a body of this key has its share, or waits for the rest.
+    pub(crate) fn holds(&self, key: KeyId) -> bool {
+        self.keys.share(key, self.half).available_permits() < self.half as usize
+    }
+}
+
 /// Room that callers of one sort share.
 #[derive(Debug)]
 struct Pool<K> {

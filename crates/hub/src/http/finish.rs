@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 
 use super::auth::Arrival;
+use super::rest::Rest;
 use crate::HubError;
 use crate::app::Caller;
 use crate::data;
@@ -36,6 +37,7 @@ pub(super) async fn layer(State(hub): State<Hub>, mut request: Request, next: Ne
     let arrival = Arrival { request: RequestId::generate(), at: hub.now() };
     request.extensions_mut().insert(arrival);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let rest = Rest::watch(&mut request);
     let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(panic) => {
@@ -58,6 +60,12 @@ pub(super) async fn layer(State(hub): State<Hub>, mut request: Request, next: Ne
         }
     }
     let headers = response.headers_mut();
+    if let Some(rest) = rest
+        && !headers.contains_key(CONNECTION)
+        && !rest.read().await
+    {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Ok(id) = HeaderValue::from_str(&arrival.request.to_string()) {
         headers.insert(REQUEST_ID, id);
     }

@@ -23,6 +23,7 @@ pub(crate) mod open;
 pub(crate) mod page;
 mod projects;
 mod refusals;
+mod rest;
 mod runs;
 mod sessions;
 mod store_admin;

@@ -149,6 +149,8 @@ impl Things {
             revoked: None,
         };
         data::instruments::insert(&mut tx, &instrument).await.unwrap();
+        let until = api::Time::from_second(hub.now() + 3600).unwrap();
+        data::instruments::sign_on(&mut tx, instrument.id, ada.account, until).await.unwrap();
         tx.commit().await.unwrap();
         let registered = this.new_app(this.app);
         hub.call(&ada.key, "POST", "/api/v1/apps", &registered).await.ok::<App>();
@@ -208,7 +210,7 @@ impl Things {
             "refusals" => self.refused.to_string(),
             "blocks" => self.block.to_string(),
             "tasks" => self.task.to_string(),
-            "instruments" => self.instrument.to_string(),
+            "instruments" | "sign-ons" => self.instrument.to_string(),
             "notices" => self.notice.to_string(),
             other => panic!("`{other}` is a new noun: give `Things` one and its path here"),
         };

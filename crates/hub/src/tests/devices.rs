@@ -3,14 +3,16 @@
 use api::{
     ApproveDevice, Dataset, DatasetKind, DeviceAsk, DeviceCode, DevicePending, DeviceStanding,
     DeviceState, ErrorCode, Instrument, InstrumentInvitation, Key, KeyApp, KeyKind, KeyLimit,
-    Member, Page, Right, SignOn, Whoami,
+    Member, Notice, NoticeKind, Page, Right, Shift, SignOn, Whoami,
 };
 use proof::SigningKey;
 use serde_json::{Value, json};
 
 use super::material::{at, close, content, make, put_all, sent};
 use super::people::contains;
-use crate::testing::{Answer, Person, TestHub, signing_key};
+use crate::data;
+use crate::data::devices::{Asker, Kept};
+use crate::testing::{Answer, Person, Signed, TestHub, signing_key};
 
 fn public(key: &SigningKey) -> api::Bytes {
     api::Bytes(key.public().to_bytes().to_vec())
@@ -163,7 +165,7 @@ async fn an_app_does_not_ask_for_everything() {
 }
 
 /// An instrument that is enrolled with its code, as `chorion login` does at it.
-async fn enrolled(hub: &TestHub, operator: &Person) -> (SigningKey, Instrument) {
+pub(super) async fn enrolled(hub: &TestHub, operator: &Person) -> (SigningKey, Instrument) {
     let made: InstrumentInvitation = hub
         .call(&operator.key, "POST", "/api/v1/instruments", json!({"name": "NovaSeq 1"}))
         .await
@@ -176,7 +178,7 @@ async fn enrolled(hub: &TestHub, operator: &Person) -> (SigningKey, Instrument) 
 }
 
 /// Signs `technician` on at the instrument.
-async fn sign_on(hub: &TestHub, instrument: &SigningKey, technician: &Person) {
+pub(super) async fn sign_on(hub: &TestHub, instrument: &SigningKey, technician: &Person) {
     let code: DeviceCode = hub.call(instrument, "POST", "/api/v1/sign-on", ()).await.ok();
     let pending: DevicePending = approve(hub, technician, &code.code, None).await.ok();
     assert_eq!(pending.machine, "NovaSeq 1");
@@ -272,4 +274,109 @@ async fn a_revoked_instrument_stops_at_its_next_call_and_is_nobody_to_a_project(
     let members: Page<Member> =
         hub.get(&ada.key, &format!("/api/v1/projects/{project}/members")).await.ok();
     assert_eq!(members.items.len(), 1);
+}
+
+/// A machine asks from that address.
+async fn begin_from(hub: &TestHub, address: &str) -> Answer {
+    let key = signing_key();
+    let body = json!({"public_key": public(&key), "machine": "workstation 7"});
+    let body = serde_json::to_vec(&body).unwrap();
+    let call = Signed::new("POST", "/api/v1/device", body).by(&key, hub.now());
+    hub.send(super::abuse::from(address, call)).await
+}
+
+#[tokio::test]
+async fn an_address_has_its_share_of_requests_and_answered_ones_and_instruments_do_not_count() {
+    let hub = TestHub::start().await;
+    let ada = hub.operator().await;
+    let mut codes = Vec::new();
+    for n in 0..20 {
+        // Every address of a /64 is the same caller's.
+        codes.push(begin_from(&hub, &format!("2001:db8::{n}")).await.ok::<DeviceCode>());
+    }
+    assert_eq!(begin_from(&hub, "2001:db8::99").await.code(), ErrorCode::TooManyRequests);
+    begin_from(&hub, "2001:db8:0:1::1").await.ok::<DeviceCode>();
+    approve(&hub, &ada, &codes[0].code, None).await.ok::<DevicePending>();
+    begin_from(&hub, "2001:db8::99").await.ok::<DeviceCode>();
+    // An instrument at that address asks for a technician all the same.
+    let (key, _) = enrolled(&hub, &ada).await;
+    let call = Signed::new("POST", "/api/v1/sign-on", Vec::new()).by(&key, hub.now());
+    hub.send(super::abuse::from("2001:db8::7", call)).await.ok::<DeviceCode>();
+}
+
+#[tokio::test]
+async fn when_all_places_are_taken_the_network_that_has_most_gives_one_up() {
+    let hub = TestHub::start().await;
+    let asks = |n: i64, network: &str| {
+        let key = signing_key().public();
+        let asks = DevicePending {
+            machine: "m".into(),
+            address: None,
+            asks: DeviceAsk::Login,
+            limit: None,
+            created: api::Time::from_second(hub.now() + n).unwrap(),
+            expires: api::Time::from_second(hub.now() + 600).unwrap(),
+        };
+        let asker = Asker { place: format!("{network}{n}"), network: network.to_owned() };
+        let hash = proof::sha256(&key.to_bytes());
+        let (key, public_key) = (key.id(), api::Bytes(key.to_bytes().to_vec()));
+        (Kept { hash, key, public_key, state: DeviceState::Pending, asks }, asker)
+    };
+    let mut tx = hub.hub.db.write().await.unwrap();
+    let mut all = vec![asks(0, "a lab"), asks(9, "a lab")];
+    all.extend((1..5).map(|n| asks(n, "a flood")));
+    for (kept, asker) in &all {
+        data::devices::insert(&mut tx, kept, Some(asker)).await.unwrap();
+    }
+    data::devices::forget_one(&mut tx).await.unwrap();
+    let mut left = Vec::new();
+    for (kept, asker) in &all {
+        let found = data::devices::pending(&mut tx, kept.hash, hub.hub.now()).await.unwrap();
+        left.extend(found.map(|_| asker.place.clone()));
+    }
+    assert_eq!(left, ["a lab0", "a lab9", "a flood2", "a flood3", "a flood4"]);
+    assert_eq!(data::devices::waiting(&mut tx, "a lab0").await.unwrap(), (5, 1));
+}
+
+#[tokio::test]
+async fn a_request_is_answered_once_whoever_was_first() {
+    let hub = TestHub::start().await;
+    let ada = hub.operator().await;
+    let (key, code) = begin(&hub, json!({})).await;
+    // Both have looked at it; one approves, and then the other refuses.
+    let mut reader = hub.hub.db.read().await.unwrap();
+    let kept = data::devices::of_key(&mut reader, key.public().id(), hub.hub.now()).await.unwrap();
+    drop(reader);
+    approve(&hub, &ada, &code.code, None).await.ok::<DevicePending>();
+    let mut tx = hub.hub.db.write().await.unwrap();
+    let refused = DeviceState::Refused;
+    let (hash, now) = (kept.unwrap().hash, hub.hub.now());
+    assert!(!data::devices::answer(&mut tx, hash, refused, now).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!(poll(&hub, &key).await.ok::<DeviceStanding>().state, DeviceState::Approved);
+}
+
+#[tokio::test]
+async fn a_technician_is_told_of_a_sign_on_and_ends_it_from_elsewhere() {
+    let hub = TestHub::start().await;
+    let operator = hub.operator().await;
+    let (ada, eve) = (hub.person(&operator, "Ada").await, hub.person(&operator, "Eve").await);
+    let (key, instrument) = enrolled(&hub, &operator).await;
+    sign_on(&hub, &key, &ada).await;
+    let notices: Page<Notice> = hub.get(&ada.key, "/api/v1/notices").await.ok();
+    assert_eq!(notices.items[0].kind, NoticeKind::SignedOn);
+    assert_eq!(notices.items[0].subject, format!("instrument:{}", instrument.id));
+    let shifts: Page<Shift> = hub.get(&ada.key, "/api/v1/sign-ons").await.ok();
+    let [shift] = &shifts.items[..] else { panic!("one: {shifts:?}") };
+    assert_eq!((shift.instrument, shift.name.as_str()), (instrument.id, "NovaSeq 1"));
+
+    let path = format!("/api/v1/sign-ons/{}", instrument.id);
+    for other in [&eve, &operator] {
+        assert!(hub.get(&other.key, "/api/v1/sign-ons").await.ok::<Page<Shift>>().items.is_empty());
+        assert_eq!(hub.call(&other.key, "DELETE", &path, ()).await.code(), ErrorCode::NotFound);
+    }
+    assert!(hub.get(&key, "/api/v1/sign-on").await.ok::<SignOn>().technician.is_some());
+    hub.call(&ada.key, "DELETE", &path, ()).await.ok::<Shift>();
+    assert_eq!(hub.get(&key, "/api/v1/sign-on").await.ok::<SignOn>().technician, None);
+    assert_eq!(hub.call(&ada.key, "DELETE", &path, ()).await.code(), ErrorCode::NotFound);
 }

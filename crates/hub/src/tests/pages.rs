@@ -9,6 +9,7 @@ use axum::http::{Request, StatusCode};
 use serde_json::json;
 
 use super::people::contains;
+use crate::http::auth::Peer;
 use crate::site::PAGES;
 use crate::testing::{AUTHORITY, Answer, Person, TestHub, signing_key};
 
@@ -19,11 +20,14 @@ pub(super) struct TestBrowser<'a> {
     hub: &'a TestHub,
     pub(super) cookies: BTreeMap<String, String>,
     pub(super) origin: String,
+    /// From where it comes, where that matters.
+    pub(super) address: Option<std::net::IpAddr>,
 }
 
 impl<'a> TestBrowser<'a> {
     pub(super) fn new(hub: &'a TestHub) -> Self {
-        Self { hub, cookies: BTreeMap::new(), origin: format!("https://{AUTHORITY}") }
+        let origin = format!("https://{AUTHORITY}");
+        Self { hub, cookies: BTreeMap::new(), origin, address: None }
     }
 
     pub(super) async fn send(&mut self, method: &str, path: &str, form: Option<&str>) -> Answer {
@@ -38,7 +42,11 @@ impl<'a> TestBrowser<'a> {
                 .header("content-type", "application/x-www-form-urlencoded");
         }
         let body = Body::from(form.unwrap_or_default().to_owned());
-        let answer = self.hub.send(request.body(body).unwrap()).await;
+        let mut request = request.body(body).unwrap();
+        if let Some(address) = self.address {
+            request.extensions_mut().insert(Peer(address));
+        }
+        let answer = self.hub.send(request).await;
         for cookie in answer.headers.get_all(SET_COOKIE) {
             let text = cookie.to_str().unwrap();
             assert!(text.contains("; Path=/; Secure; HttpOnly; SameSite=Lax"), "{text}");
@@ -474,4 +482,125 @@ async fn no_password_code_or_cookie_is_kept_in_clear() {
     }
     let kept = std::fs::read(hub.directory().join("data/hub.db")).unwrap();
     assert!(contains(&kept, b"ada@lab.example"), "the name is there, so the look-up looks");
+}
+
+#[tokio::test]
+async fn a_form_is_in_memory_within_a_bound_until_its_page_is_there() {
+    let hub = TestHub::start().await;
+    let mut browser = TestBrowser::new(&hub);
+    browser.form_token("/sign-in").await;
+    let cookie = browser.cookies.iter().map(|(k, v)| format!("{k}={v}")).collect::<String>();
+    // It never ends, so it is counted as the largest there may be.
+    let body = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let request = Request::post("/sign-in")
+        .header("host", AUTHORITY)
+        .header("origin", format!("https://{AUTHORITY}"))
+        .header("cookie", cookie)
+        .body(body)
+        .unwrap();
+    let taken = async {
+        while hub.hub.gate.bodies.of_forms() != 64 * 1024 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        answer = hub.send(request) => panic!("{answer:?}"),
+        () = taken => {}
+    }
+    assert_eq!(hub.hub.gate.bodies.of_forms(), 0, "and given back when it is gone");
+}
+
+#[tokio::test]
+async fn whether_a_name_is_somebodys_is_not_told_by_the_time_of_the_answer() {
+    let hub = TestHub::start().await;
+    let operator = hub.operator().await;
+    let (_, ada) = ada(&hub, &operator).await;
+    let mut browser = TestBrowser::new(&hub);
+    // Nothing can be written: an answer that waits for the event of its refusal would not come.
+    let writing = hub.hub.db.write().await.unwrap();
+    for name in ["ada@lab.example", "nobody@lab.example"] {
+        let tried = browser.sign_in(name, "copper vein harbour eight");
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(20), tried).await;
+        assert_eq!(answer.expect(name).status, StatusCode::FORBIDDEN);
+    }
+    drop(writing);
+    let hub = hub.restart().await;
+    let events = format!("/api/v1/audit/events?object=account:{ada}");
+    let events: api::Page<api::Event> = hub.get(&operator.key, &events).await.ok();
+    let refused = events.items.iter().filter(|event| event.act == "browser.sign-in");
+    let refused = refused.filter(|event| event.outcome == api::Outcome::Refused);
+    assert_eq!(refused.count(), 1, "and it is written all the same");
+}
+
+#[tokio::test]
+async fn challenges_that_are_out_are_kept_nowhere() {
+    let hub = TestHub::start().await;
+    let operator = hub.operator().await;
+    ada(&hub, &operator).await;
+    let mut browser = TestBrowser::new(&hub);
+    let token = browser.form_token("/sign-in").await;
+    let mut challenges = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        let form = format!("form_token={token}");
+        let answer = browser.send("POST", "/sign-in/passkey/options", Some(&form)).await;
+        let options: serde_json::Value = answer.ok();
+        challenges.insert(options["challenge"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(challenges.len(), 100);
+    let mut reader = hub.hub.db.read().await.unwrap();
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM answered_challenges")
+        .fetch_one(&mut *reader)
+        .await
+        .unwrap();
+    assert_eq!(kept, 0);
+}
+
+#[tokio::test]
+async fn what_a_signed_in_person_is_refused_is_theirs_and_leaves_nothing_on_the_address() {
+    let hub = TestHub::start().await;
+    let operator = hub.operator().await;
+    let (mut browser, ada) = ada(&hub, &operator).await;
+    browser.address = Some(super::abuse::HOSTILE.parse().unwrap());
+    for _ in 0..10 {
+        let wrong = browser.post("/device", "/device", &[("code", "BBBB-BBBB")]).await;
+        assert_eq!(wrong.status, StatusCode::FORBIDDEN, "{}", wrong.text());
+    }
+    let events: api::Page<api::Event> =
+        hub.get(&operator.key, "/api/v1/audit/events?object=device").await.ok();
+    assert_eq!(events.items.len(), 10);
+    for event in events.items {
+        assert_eq!(event.actor, format!("account:{ada}"));
+    }
+    hub.pass(60);
+    assert!(super::abuse::knock(&hub, super::abuse::HOSTILE, 99).await.is_none());
+}
+
+#[tokio::test]
+async fn the_account_page_shows_keys_in_force_first_and_ends_a_sign_on() {
+    let hub = TestHub::start().await;
+    let operator = hub.operator().await;
+    let body = json!({"sign_in_name": "operator", "password": PASSWORD});
+    hub.call(&operator.key, "PUT", "/api/v1/account/password", body).await;
+    let notices: api::Page<api::Notice> = hub.get(&operator.key, "/api/v1/notices").await.ok();
+    assert_eq!(notices.items[0].kind, api::NoticeKind::PasswordChanged);
+    for n in 0..20 {
+        let public = api::Bytes(signing_key().public().to_bytes().to_vec());
+        let add = json!({"kind": "person", "name": format!("lost {n}"), "public_key": public});
+        let key: api::Key = hub.call(&operator.key, "POST", "/api/v1/keys", add).await.ok();
+        let path = format!("/api/v1/keys/{}", key.id);
+        hub.call(&operator.key, "DELETE", &path, ()).await.ok::<api::Key>();
+    }
+    let (key, instrument) = super::devices::enrolled(&hub, &operator).await;
+    super::devices::sign_on(&hub, &key, &operator).await;
+    let mut browser = TestBrowser::new(&hub);
+    browser.sign_in("operator", PASSWORD).await;
+    let page = browser.get("/account").await.text();
+    let own = page.find(&operator.key.public().id().to_string()).unwrap();
+    assert!(own < page.find("lost ").unwrap(), "the one that signs stands before those that do not");
+    let end = format!("/account/sign-ons/{}/end", instrument.id);
+    assert!(page.contains(&end) && page.contains("NovaSeq 1"));
+    assert_eq!(browser.post("/account", &end, &[]).await.to(), "/account");
+    assert!(!browser.get("/account").await.text().contains("NovaSeq 1"));
+    let standing: api::SignOn = hub.get(&key, "/api/v1/sign-on").await.ok();
+    assert_eq!(standing.technician, None);
 }

@@ -3,6 +3,8 @@
 use api::{ErrorCode, Invitation, Key, Page, Whoami};
 use serde_json::json;
 
+use crate::data;
+use crate::data::browsers::{Browser, Way};
 use crate::testing::{TestHub, signing_key};
 
 #[tokio::test]
@@ -154,4 +156,46 @@ async fn an_instruments_key_sends_runs_and_nothing_else() {
         let answer = hub.call(&instrument, method, &path, body).await;
         assert_eq!(answer.code(), ErrorCode::Forbidden, "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn an_operator_with_a_password_and_no_key_runs_the_hub_all_the_same() {
+    let hub = TestHub::start().await;
+    let operator = hub.operator().await;
+    let body = json!({"sign_in_name": "operator", "password": "copper vein harbour seven"});
+    let set = hub.call(&operator.key, "PUT", "/api/v1/account/password", body).await;
+    assert!(set.status.is_success());
+    let path = format!("/api/v1/keys/{}", operator.key.public().id());
+    hub.call(&operator.key, "DELETE", &path, ()).await.ok::<Key>();
+    let hub = hub.restart().await;
+    assert_eq!(hub.code, None, "nobody is let in as a first operator");
+}
+
+#[tokio::test]
+async fn an_instrument_is_nobody_who_signs_in() {
+    let hub = TestHub::start().await;
+    let operator = hub.operator().await;
+    let made: api::InstrumentInvitation = hub
+        .call(&operator.key, "POST", "/api/v1/instruments", json!({"name": "NovaSeq 1"}))
+        .await
+        .ok();
+    let account = made.instrument.id.account();
+    let now = hub.hub.now();
+    let (hash, before) = (proof::sha256(b"a cookie"), api::Time::UNIX_EPOCH);
+    let browser = Browser {
+        id: uuid::Uuid::new_v4(),
+        account,
+        way: Way::Code,
+        agent: String::new(),
+        address: None,
+        created: now,
+        proved: now,
+        seen: now,
+    };
+    let mut tx = hub.hub.db.write().await.unwrap();
+    assert!(data::accounts::is_in_force(&mut tx, operator.account).await.unwrap());
+    assert!(!data::accounts::is_in_force(&mut tx, account).await.unwrap());
+    data::browsers::insert(&mut tx, hash, &browser).await.unwrap();
+    let found = data::browsers::find(&mut tx, hash, before, before).await.unwrap();
+    assert!(found.is_none());
 }

@@ -21,6 +21,7 @@ use super::material::{
     at, card, close, content, creation, make, on_disk, put, put_all, read, released, sent,
 };
 use crate::engine::{self, SILENCE_SECONDS, Start, Ticket};
+use crate::gate::{Origin, Place, Whose};
 use crate::testing::{Answer, Person, TestHub, signing_key};
 
 const READS: &[u8] = b"@A01234:7:HXXX:1:1101:1000:2000 1:N:0:ACGT\nGATTACA\n+\nFFFFFFF\n";
@@ -241,6 +242,28 @@ async fn a_task_is_claimed_with_its_ticket_once_and_by_one_vault() {
     let actor = format!("vault:{}", started.task);
     assert!(events.items.iter().any(|event| event.act == "key.release" && event.actor == actor));
     drop(started.process);
+}
+
+#[tokio::test]
+async fn a_vault_that_is_expected_does_not_wait_behind_strangers() {
+    let mut story = Story::begin().await;
+    story.run().await;
+    let started = story.next().await;
+    let hub = &story.hub;
+    let mut held = Vec::new();
+    for n in 0..=255 {
+        let place = Place::V4([192, 0, n, 1].into());
+        let from = Origin { place: Some(place), shared: false };
+        held.push(hub.hub.gate.bodies.room(Whose::Stranger(from), 64 << 10).await.unwrap());
+    }
+    let vault = Vault::new(hub, started.task);
+    let claim = vault.claim(hub, &started.ticket);
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(5), claim).await;
+    answer.expect("it does not wait").ok::<ClaimedTask>();
+    // Who only says that they are a vault waits with the others, and is told in the end.
+    let other = Vault::new(hub, TaskId::generate());
+    assert_eq!(other.claim(hub, "0000").await.code(), ErrorCode::TooManyRequests);
+    drop((started.process, held));
 }
 
 #[tokio::test]

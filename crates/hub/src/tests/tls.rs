@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
@@ -17,17 +18,40 @@ pub(super) struct Serving {
     _directory: tempfile::TempDir,
 }
 
+/// A connection as a client of rustls has it.
+type Tls = tokio_rustls::client::TlsStream<TcpStream>;
+
 impl Serving {
     pub(super) async fn start() -> Self {
+        Self::with(crate::Limits::default()).await
+    }
+
+    pub(super) async fn with(limits: crate::Limits) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = HubConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             names: vec!["hub.example".into()],
+            limits,
             ..HubConfig::new(directory.path().join("data"))
         };
         let (ready, started) = oneshot::channel();
         let ended = tokio::spawn(serve(config, ready));
         Self { ready: started.await.unwrap(), ended, _directory: directory }
+    }
+
+    async fn connect(&self) -> Tls {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(&self.ready.ca_file).unwrap()).unwrap();
+        // The order is the client's, as everywhere in rustls: one that knows the hybrid and prefers it gets it.
+        let client = rustls::ClientConfig::builder_with_provider(Arc::new(crate::tls::provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(self.ready.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+        connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
     }
 
     pub(super) async fn stop(self) {
@@ -96,18 +120,7 @@ async fn curl_with_the_printed_authority_is_answered_and_without_it_is_not() {
 #[tokio::test]
 async fn a_client_that_prefers_the_post_quantum_key_exchange_gets_it() {
     let serving = Serving::start().await;
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(&serving.ready.ca_file).unwrap()).unwrap();
-    // The order is the client's, as everywhere in rustls: one that knows the hybrid and prefers it gets it.
-    let client = rustls::ClientConfig::builder_with_provider(Arc::new(crate::tls::provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let stream = TcpStream::connect(serving.ready.address).await.unwrap();
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
-    let name = ServerName::try_from("localhost").unwrap();
-    let stream = connector.connect(name, stream).await.unwrap();
+    let stream = serving.connect().await;
     let group = stream.get_ref().1.negotiated_key_exchange_group().unwrap();
     assert_eq!(group.name(), rustls::NamedGroup::X25519MLKEM768);
     drop(stream);
@@ -120,4 +133,69 @@ async fn a_stop_ends_the_hub_though_a_connection_is_idle() {
     let idle = TcpStream::connect(serving.ready.address).await.unwrap();
     serving.stop().await;
     drop(idle);
+}
+
+/// Reads an answer to its end: the head, and as much as it says that follows.
+async fn answer(stream: &mut Tls) -> String {
+    let mut said = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&said);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let mut lengths = head.lines().filter_map(|line| line.strip_prefix("content-length: "));
+            let length: usize = lengths.next().unwrap_or("0").parse().unwrap();
+            if body.len() >= length {
+                return head.to_owned();
+            }
+        }
+        let read = stream.read_buf(&mut said).await.unwrap();
+        assert!(read > 0, "it ended before its answer was whole");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_before_its_body_came_leaves_a_connection_that_can_be_used() {
+    let serving = Serving::start().await;
+    let authority = serving.ready.url.trim_start_matches("https://").to_owned();
+    let head = |length: usize| {
+        format!("POST /api/v1/projects HTTP/1.1\r\nhost: {authority}\r\ncontent-length: {length}\r\n\r\n")
+    };
+    let mut stream = serving.connect().await;
+    for _ in 0..20 {
+        // The head goes first and the body a moment later, as many clients send it; unsigned, so that nobody reads it.
+        stream.write_all(head(9).as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        tokio::task::yield_now().await;
+        stream.write_all(b"{\"a\": 1}").await.unwrap();
+        stream.flush().await.unwrap();
+        let head = answer(&mut stream).await;
+        assert!(head.starts_with("HTTP/1.1 401") && !head.contains("connection: close"), "{head}");
+    }
+    // A body that is too large to be read for nothing: the answer arrives, it says that the connection ends, and it ends in order.
+    stream.write_all(head(10 << 20).as_bytes()).await.unwrap();
+    let body = vec![b' '; 10 << 20];
+    let (mut reads, mut writes) = tokio::io::split(stream);
+    let sending = tokio::spawn(async move {
+        // The hub may have heard enough before all of it was sent.
+        let _cut = writes.write_all(&body).await;
+        writes
+    });
+    let mut said = Vec::new();
+    reads.read_to_end(&mut said).await.expect("it ends with `close_notify`");
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.starts_with("HTTP/1.1 401") && said.contains("connection: close"), "{said}");
+    drop((reads, sending.await.unwrap()));
+    serving.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_off_is_told_that_it_ends() {
+    let serving = Serving::with(crate::Limits { connections: 2, ..Default::default() }).await;
+    let mut first = serving.connect().await;
+    let others = [serving.connect().await, serving.connect().await];
+    // It made room for a later one, since nobody had shown a key on it.
+    let mut said = Vec::new();
+    let read = first.read_to_end(&mut said).await;
+    assert_eq!(read.expect("it ends with `close_notify`"), 0);
+    drop(others);
+    serving.stop().await;
 }

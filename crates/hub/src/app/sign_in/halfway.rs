@@ -130,4 +130,20 @@ mod tests {
         let other = Challenges::draw().unwrap();
         assert!(other.look(&visitor(&token, 0), "a", &sent).is_err());
     }
+
+    #[tokio::test]
+    async fn what_was_answered_once_lets_nobody_in_again() {
+        let hub = crate::testing::TestHub::start().await;
+        let token = Token::draw().unwrap();
+        let sent = hub.hub.challenges.send_out(&visitor(&token, 0), "a").unwrap();
+        let look = || hub.hub.challenges.look(&visitor(&token, 1), "a", &sent).unwrap();
+        let mut tx = hub.hub.db.write().await.unwrap();
+        look().use_up(&mut tx).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = hub.hub.db.write().await.unwrap();
+        assert!(look().use_up(&mut tx).await.is_err());
+        // It is forgotten when it would count no more anyway.
+        data::tries::sweep(&mut tx, visitor(&token, 600).at).await.unwrap();
+        look().use_up(&mut tx).await.unwrap();
+    }
 }

@@ -239,7 +239,42 @@ pub(crate) async fn change(
 
 #[cfg(test)]
 mod tests {
+    use api::RequestId;
+    use serde_json::json;
+
     use super::*;
+    use crate::testing::TestHub;
+
+    const OLD: &str = "copper vein harbour seven";
+
+    #[tokio::test]
+    async fn an_old_password_that_was_right_a_moment_ago_lets_nobody_in() {
+        let hub = TestHub::start().await;
+        let ada = hub.operator().await;
+        let set = async |password: &str| {
+            let body = json!({"sign_in_name": "ada", "password": password});
+            let set = hub.call(&ada.key, "PUT", "/api/v1/account/password", body).await;
+            assert!(set.status.is_success());
+        };
+        set(OLD).await;
+        let visitor = Visitor {
+            request: RequestId::generate(),
+            at: hub.hub.now(),
+            address: None,
+            agent: String::new(),
+            token: Token::draw().unwrap(),
+        };
+        let typed = || Password::new(Zeroizing::new(OLD.to_owned()));
+        let shown = async || check(&hub.hub, &visitor, "ada", typed()).await.unwrap();
+        let (before, in_time) = (shown().await, shown().await);
+        let mut tx = hub.hub.db.write().await.unwrap();
+        assert_eq!(in_time.still(&mut tx).await.unwrap(), ada.account);
+        drop(tx);
+        // It was looked at, and before the session is made somebody changes it.
+        set("seven harbours of copper").await;
+        let mut tx = hub.hub.db.write().await.unwrap();
+        assert_eq!(before.still(&mut tx).await.unwrap_err().code(), ErrorCode::Forbidden);
+    }
 
     #[test]
     fn a_sign_in_name_has_one_spelling() {
