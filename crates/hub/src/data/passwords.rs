@@ -54,12 +54,11 @@ pub(crate) async fn kept(
     at: &mut Connection,
     account: AccountId,
 ) -> Result<Option<Kept>, HubError> {
-    let row: Option<(i64, i64, Vec<u8>, Vec<u8>)> = sqlx::query_as(
-        "SELECT memory_kib, passes, salt, digest FROM passwords WHERE account = $1",
-    )
-    .bind(account.to_string())
-    .fetch_optional(at)
-    .await?;
+    let row: Option<(i64, i64, Vec<u8>, Vec<u8>)> =
+        sqlx::query_as("SELECT memory_kib, passes, salt, digest FROM passwords WHERE account = $1")
+            .bind(account.to_string())
+            .fetch_optional(at)
+            .await?;
     row.map(|(memory, passes, salt, digest)| {
         Ok(Kept { memory_kib: small(memory)?, passes: small(passes)?, salt, digest })
     })

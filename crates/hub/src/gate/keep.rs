@@ -202,11 +202,10 @@ mod tests {
         flush(&hub.hub).await.unwrap();
         let mut reader = hub.hub.db.read().await.unwrap();
         assert_eq!(data::blocks::all(&mut reader).await.unwrap().len(), 1);
-        let events: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM events WHERE act = 'block.add'")
-                .fetch_one(&mut *reader)
-                .await
-                .unwrap();
+        let events: i64 = sqlx::query_scalar("SELECT count(*) FROM events WHERE act = 'block.add'")
+            .fetch_one(&mut *reader)
+            .await
+            .unwrap();
         assert_eq!(events, 1);
     }
 }

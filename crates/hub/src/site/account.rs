@@ -12,9 +12,9 @@ use super::passkey::PasskeyRow;
 use super::sign_in::Nothing;
 use super::view::{Frame, Refusal, again, moment, page as draw, signed_in};
 use crate::HubError;
-use crate::app::{instruments, keys};
 use crate::app::sign_in::work::Password;
 use crate::app::sign_in::{Browser, account, passkey, password};
+use crate::app::{instruments, keys};
 use crate::state::Hub;
 
 /// How many keys the page shows.

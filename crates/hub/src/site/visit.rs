@@ -5,7 +5,8 @@ use std::sync::Arc;
 use api::ErrorCode;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{
-    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, USER_AGENT,
+    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
+    USER_AGENT,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};

@@ -309,7 +309,8 @@ async fn only_a_known_key_is_heard_from_a_blocked_address_and_trying_costs_the_h
     hub.pass(2);
     hub.send(good()).await.ok::<Whoami>();
     // What an operator blocks is blocked.
-    let body = json!({"subject": format!("address:{HOSTILE}"), "seconds": 60, "reason": "it scans"});
+    let body =
+        json!({"subject": format!("address:{HOSTILE}"), "seconds": 60, "reason": "it scans"});
     hub.call(&operator.key, "POST", "/api/v1/blocks", body).await.ok::<Block>();
     assert!(hub.send(good()).await.problem().title.contains("it scans"));
 }

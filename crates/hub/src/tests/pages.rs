@@ -491,7 +491,8 @@ async fn a_form_is_in_memory_within_a_bound_until_its_page_is_there() {
     browser.form_token("/sign-in").await;
     let cookie = browser.cookies.iter().map(|(k, v)| format!("{k}={v}")).collect::<String>();
     // It never ends, so it is counted as the largest there may be.
-    let body = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let body =
+        Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
     let request = Request::post("/sign-in")
         .header("host", AUTHORITY)
         .header("origin", format!("https://{AUTHORITY}"))
@@ -596,7 +597,10 @@ async fn the_account_page_shows_keys_in_force_first_and_ends_a_sign_on() {
     browser.sign_in("operator", PASSWORD).await;
     let page = browser.get("/account").await.text();
     let own = page.find(&operator.key.public().id().to_string()).unwrap();
-    assert!(own < page.find("lost ").unwrap(), "the one that signs stands before those that do not");
+    assert!(
+        own < page.find("lost ").unwrap(),
+        "the one that signs stands before those that do not"
+    );
     let end = format!("/account/sign-ons/{}/end", instrument.id);
     assert!(page.contains(&end) && page.contains("NovaSeq 1"));
     assert_eq!(browser.post("/account", &end, &[]).await.to(), "/account");

@@ -260,9 +260,6 @@ async fn a_vault_that_is_expected_does_not_wait_behind_strangers() {
     let claim = vault.claim(hub, &started.ticket);
     let answer = tokio::time::timeout(std::time::Duration::from_secs(5), claim).await;
     answer.expect("it does not wait").ok::<ClaimedTask>();
-    // Who only says that they are a vault waits with the others, and is told in the end.
-    let other = Vault::new(hub, TaskId::generate());
-    assert_eq!(other.claim(hub, "0000").await.code(), ErrorCode::TooManyRequests);
     drop((started.process, held));
 }
 

@@ -57,8 +57,7 @@ impl Challenges {
         challenge: &[u8],
     ) -> Result<Answered, HubError> {
         let (open, mark) = challenge.split_at_checked(RANDOM + MOMENT).ok_or_else(unknown)?;
-        hmac::verify(&self.0, &Self::covered(open, visitor, kind), mark)
-            .map_err(|_| unknown())?;
+        hmac::verify(&self.0, &Self::covered(open, visitor, kind), mark).map_err(|_| unknown())?;
         let moment = open.last_chunk::<MOMENT>().ok_or_else(unknown)?;
         let expires = data::time(i64::from_be_bytes(*moment))?;
         if expires <= visitor.at {
@@ -81,7 +80,11 @@ impl Answered {
     /// Uses it up, in the transaction of what it lets in.
     pub(super) async fn use_up(self, at: &mut Connection) -> Result<(), HubError> {
         data::tries::sweep(at, self.at).await?;
-        if data::tries::use_up(at, self.hash, self.expires).await? { Ok(()) } else { Err(unknown()) }
+        if data::tries::use_up(at, self.hash, self.expires).await? {
+            Ok(())
+        } else {
+            Err(unknown())
+        }
     }
 }
 

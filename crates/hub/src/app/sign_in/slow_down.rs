@@ -60,9 +60,7 @@ struct Count {
 impl Count {
     /// How many seconds after the last failure the next try is taken: 1, 2, 4 …, up to a quarter of an hour.
     fn wait(&self, free: u32) -> i64 {
-        self.failures
-            .checked_sub(free)
-            .map_or(0, |beyond| (1_i64 << beyond.min(20)).min(LONGEST))
+        self.failures.checked_sub(free).map_or(0, |beyond| (1_i64 << beyond.min(20)).min(LONGEST))
     }
 }
 

@@ -133,7 +133,8 @@ impl Work {
         password: Password,
         kept: Option<&Kept>,
     ) -> Result<bool, HubError> {
-        let nobodys = || Kept { memory_kib: COST.0, passes: COST.1, salt: vec![0; 16], digest: vec![0; 32] };
+        let nobodys =
+            || Kept { memory_kib: COST.0, passes: COST.1, salt: vec![0; 16], digest: vec![0; 32] };
         let (is_somebodys, kept) = (kept.is_some(), kept.cloned().unwrap_or_else(nobodys));
         let digest = self.digest(password, kept.salt, (kept.memory_kib, kept.passes)).await?;
         Ok(bool::from(digest.as_slice().ct_eq(&kept.digest)) && is_somebodys)
