@@ -9,5 +9,6 @@ mod imported;
 mod instrument;
 mod killed;
 mod queried;
+mod owner;
 mod refused;
 mod stage;

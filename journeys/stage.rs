@@ -1,7 +1,7 @@
 //! A hub and people, each a process of the program under test, in a folder that goes away with the story.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +10,8 @@ use serde_json::Value;
 
 /// How long anything may take before the story has failed.
 const LOST: Duration = Duration::from_secs(120);
+/// Protects the identity files of everybody here.
+const PASSPHRASE: &str = "a story told on loopback";
 
 /// Where a story plays.
 pub(crate) struct Stage {
@@ -109,6 +111,7 @@ impl Stage {
         if self.is_talkative {
             command.env("CHORION_LOG", "trace").env("TMPDIR", self.path("tmp"));
         }
+        command.env("CHORION_PASSPHRASE", PASSPHRASE);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -150,6 +153,16 @@ impl Stage {
     /// Starts a command of somebody.
     pub(crate) fn start(&self, home: &str, words: &[&str]) -> Running {
         Running(self.chorion(home).args(words).spawn().unwrap())
+    }
+
+    /// Runs a command of somebody who says something on its standard input; it must go well.
+    pub(crate) fn told(&self, home: &str, words: &[&str], said: &str) {
+        let mut command = self.chorion(home);
+        let mut child = command.args(words).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(said.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "chorion {words:?} failed:\n{error}");
     }
 
     /// Runs a command of somebody to its end; `--json` is added.

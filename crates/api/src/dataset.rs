@@ -230,7 +230,7 @@ pub struct ReleaseRequest {
 }
 
 /// A dataset key, wrapped to the recipient that was named.
-#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
     /// Which dataset.

@@ -64,6 +64,8 @@ ids! {
     AppId,
     /// A task of a vault.
     TaskId,
+    /// A request for an owner's approval.
+    ApprovalId,
     /// An instrument that sends runs.
     InstrumentId,
     /// An offer to transfer a project.

@@ -5,6 +5,7 @@
 //! RFC 3339 in UTC, and whatever the hub may not read is a [`Sealed`] string.
 
 mod app;
+mod approval;
 mod audit;
 mod block;
 mod bytes;
@@ -20,6 +21,7 @@ mod secret;
 mod session;
 
 pub use app::*;
+pub use approval::*;
 pub use audit::*;
 pub use block::*;
 pub use bytes::*;

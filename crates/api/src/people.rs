@@ -175,6 +175,6 @@ pub struct HubInfo {
 pub struct CustodianKey {
     /// Which custodian.
     pub custodian: crate::Custodian,
-    /// Its X-Wing public key, 1216 bytes.
-    pub recipient: Bytes,
+    /// Its X-Wing public key, 1216 bytes; `null` where the card of each project names its own.
+    pub recipient: Option<Bytes>,
 }

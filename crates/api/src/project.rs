@@ -95,6 +95,9 @@ pub struct CreateProject {
     pub wrapped_key: Bytes,
     /// The name, sealed under that key with purpose `project name`.
     pub label: Sealed,
+    /// The first card, signed by the owner (`proof::OwnerCard`), for a project that its owner holds; `null` for others.
+    #[serde(default)]
+    pub card: Option<SignedStatement>,
 }
 
 /// A card with its signature, as `proof::card` makes it.
@@ -180,6 +183,9 @@ pub struct OfferTransfer {
 pub struct ConfirmDeletion {
     /// The id of the thing, typed or copied by the person; the command line asks for its name and checks that itself.
     pub confirm: String,
+    /// The owner's approval of kind `delete`, where a person holds the key; `null` elsewhere.
+    #[serde(default)]
+    pub approval: Option<crate::SignedApproval>,
 }
 
 /// What a deletion destroyed.

@@ -91,6 +91,9 @@ pub struct LaunchSettings {
     pub params: std::collections::BTreeMap<String, String>,
     /// Patterns that choose files of an input dataset (`*.bam`), by input name; all files of the manifest's type if absent.
     pub files: std::collections::BTreeMap<String, Vec<String>>,
+    /// What it is for, where an owner is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<crate::Purpose>,
 }
 
 /// An app session.
@@ -195,6 +198,52 @@ pub struct ClaimedTask {
     pub requeue: bool,
 }
 
+/// Where a vault gets a dataset's key from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimedKey {
+    /// The custodian released it to the vault's X-Wing key.
+    Released(Release),
+    /// The owner's device releases it with an approval: `GET /tasks/{id}/approvals` has it then.
+    Awaited(KeyPlace),
+}
+
+/// Which dataset, in which project, under which card, which epoch: the place that a key opens for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyPlace {
+    /// Which dataset.
+    pub dataset: DatasetId,
+    /// Its project.
+    pub project: ProjectId,
+    /// The card that its key is wrapped under.
+    pub card_digest: Digest,
+    /// The key epoch.
+    pub epoch: u32,
+}
+
+impl ClaimedKey {
+    /// The place of the key.
+    pub const fn place(&self) -> KeyPlace {
+        match self {
+            Self::Released(release) => release.place(),
+            Self::Awaited(place) => *place,
+        }
+    }
+}
+
+impl Release {
+    /// The place of the key.
+    pub const fn place(&self) -> KeyPlace {
+        KeyPlace {
+            dataset: self.dataset,
+            project: self.project,
+            card_digest: self.card_digest,
+            epoch: self.epoch,
+        }
+    }
+}
+
 /// An input of a claimed task.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -203,8 +252,8 @@ pub struct ClaimedInput {
     pub name: String,
     /// What the dataset is.
     pub kind: DatasetKind,
-    /// Its key, wrapped to the vault's X-Wing key.
-    pub release: Release,
+    /// Its key, or who will release it.
+    pub key: ClaimedKey,
     /// Its signed manifest.
     pub manifest: SignedStatement,
     /// The signed card its key is wrapped under.
@@ -217,8 +266,8 @@ pub struct ClaimedInput {
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimedResult {
-    /// The result's key, wrapped to the vault's X-Wing key.
-    pub release: Release,
+    /// The result's key, or who will release it.
+    pub key: ClaimedKey,
     /// `LaunchSettings`, sealed under it with purpose `launch settings`.
     pub settings: Sealed,
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use api::{Custodian, ProjectId, SignedStatement};
-use proof::{Card, CardError, PublicKey};
+use proof::{CardError, ProjectCard, PublicKey};
 
 use crate::state::{private_folder, sync_folder};
 
@@ -88,17 +88,17 @@ impl Pins {
         card: &SignedStatement,
         hub_key: &[u8],
     ) -> Result<Standing, PinError> {
-        let (new, signer) = Card::open(card, project)?;
+        let (new, signer) = ProjectCard::open(card, project)?;
         let confirmed = self.confirmed(project)?;
         if let Some(confirmed) = &confirmed {
-            let (seen, seen_signer) = Card::open(confirmed, project)?;
+            let (seen, seen_signer) = ProjectCard::open(confirmed, project)?;
             new.may_follow(&seen)?;
             return same_signer(project, signer, seen_signer).map(|()| Standing::Confirmed);
         }
-        if new.custodian == Custodian::Platform && signer.to_bytes() != hub_key {
+        if new.custodian() == Custodian::Platform && signer.to_bytes() != hub_key {
             return Err(PinError::Signer { project, expected: "the hub's" });
         }
-        Ok(Standing::New { phrase: Card::fingerprint(card).1 })
+        Ok(Standing::New { phrase: ProjectCard::fingerprint(card).1 })
     }
 
     /// Confirms `card` because a person gave its words.
@@ -108,7 +108,7 @@ impl Pins {
         card: &SignedStatement,
         words: &str,
     ) -> Result<(), PinError> {
-        let found = Card::fingerprint(card).1;
+        let found = ProjectCard::fingerprint(card).1;
         let given = words.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
         if given != found {
             return Err(PinError::Phrase { project });
@@ -140,7 +140,7 @@ impl Pins {
             source,
         })?;
         let card = read_card(&bytes, path)?;
-        Card::open(&card, project)?;
+        ProjectCard::open(&card, project)?;
         self.pin(project, &card)
     }
 
@@ -176,7 +176,7 @@ fn same_signer(project: ProjectId, found: PublicKey, seen: PublicKey) -> Result<
 mod tests {
     use super::*;
     use api::Bytes;
-    use proof::{SigningKey, sign_statement};
+    use proof::{Card, SigningKey, sign_statement};
 
     fn card(project: ProjectId) -> Card {
         let recipient = Bytes(vec![1; 1216]);

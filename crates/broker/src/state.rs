@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use api::{CreateDataset, DatasetId, DatasetKind, Digest, ProjectId, RunSettings, SignedStatement};
 use data_encoding::HEXLOWER;
 use dataset::{DatasetError, OpenDataset};
-use proof::{Card, digest_of};
+use proof::{ProjectCard, digest_of};
 use seal::DatasetKey;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
@@ -117,7 +117,7 @@ impl RunState {
     /// A run to be: makes its key, wraps it to the card's custodian, seals name and settings, and writes all of it to
     /// a folder of its own in `states` before anything is sent.
     pub fn create(states: &Path, new: &NewRun<'_>) -> Result<Self, StateError> {
-        let (card, _signer) = Card::open(new.card, new.project)?;
+        let (card, _signer) = ProjectCard::open(new.card, new.project)?;
         let dataset = DatasetId::generate();
         let card_digest = digest_of(new.card);
         let open = OpenDataset::create(dataset, new.project, card_digest)?;
@@ -128,7 +128,7 @@ impl RunState {
             kind: DatasetKind::Run,
             project: new.project,
             card_digest,
-            wrapped_key: open.wrap_to(&card.recipient.0)?,
+            wrapped_key: open.wrap_to(card.recipient())?,
             label: open.seal_label("dataset name", new.name.as_bytes())?,
             settings: Some(open.seal_label("dataset settings", &settings)?),
             parent: None,
@@ -151,7 +151,7 @@ impl RunState {
         private_folder(states)
             .and_then(|()| private_folder(&folder))
             .map_err(|source| StateError::Disk { path: folder.clone(), done: "written", source })?;
-        let state = Self { folder, stored, hub: card.hub, open: Some(open) };
+        let state = Self { folder, stored, hub: card.hub().to_owned(), open: Some(open) };
         state.save()?;
         Ok(state)
     }
@@ -166,7 +166,7 @@ impl RunState {
         if stored.version != VERSION {
             return Err(form(format!("its version is {}", stored.version)));
         }
-        let (card, _signer) = Card::open(&stored.card, stored.create.project)?;
+        let (card, _signer) = ProjectCard::open(&stored.card, stored.create.project)?;
         let CreateDataset { id, project, card_digest, .. } = stored.create;
         let open = match &stored.key {
             None => None,
@@ -179,7 +179,7 @@ impl RunState {
                 Some(OpenDataset::from_key(id, project, card_digest, stored.epoch, key))
             }
         };
-        Ok(Self { folder: folder.to_owned(), stored, hub: card.hub, open })
+        Ok(Self { folder: folder.to_owned(), stored, hub: card.hub().to_owned(), open })
     }
 
     /// Writes the file whole, or leaves the old one.

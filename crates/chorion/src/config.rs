@@ -7,18 +7,20 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use api::{DatasetId, Digest, Release, ReleaseRequest};
+use api::{DatasetId, Digest, ProjectId, Release, ReleaseRequest, SignedStatement};
 use client::{Client, ClientError, Options, Patience, Trust};
 use data_encoding::HEXLOWER;
 use dataset::{DatasetError, OpenDataset};
-use proof::SigningKey;
+use proof::{OwnerCard, ProjectCard, SigningKey};
 use seal::recipient::RecipientSecret;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::owner::PersonArgs;
+use crate::owner::device::Owner;
 use crate::report::{CliError, CliResult, Ui};
 
 /// How long a command keeps trying when the hub is away or busy.
@@ -68,6 +70,8 @@ pub(crate) struct ClientContext {
     home: PathBuf,
     authority: Vec<u8>,
     options: Options,
+    /// The person whose words open owner projects, once they were asked for.
+    owner: OnceLock<Owner>,
 }
 
 impl std::fmt::Debug for ClientContext {
@@ -159,7 +163,68 @@ impl ClientContext {
         let PersonKeys { signing, recipient } = PersonKeys::read(&home.join(&config.key))?;
         let options = options(&config.hub, &authority, &signing)?;
         let client = Client::new(options.clone())?;
-        Ok(Self { client, hub_id: config.hub_id, signing, recipient, home, authority, options })
+        let (hub_id, owner) = (config.hub_id, OnceLock::new());
+        Ok(Self { client, hub_id, signing, recipient, home, authority, options, owner })
+    }
+
+    /// The person whose words open owner projects, unlocked now if not before.
+    pub(crate) fn owner(&self) -> CliResult<&Owner> {
+        if self.owner.get().is_none() {
+            self.be(Owner::unlock(&PersonArgs::default())?);
+        }
+        self.owner.get().ok_or_else(|| CliError::new("there is no identity"))
+    }
+
+    /// The same where nobody need be asked: a list opens names when the passphrase was given before, and asks for none.
+    pub(crate) fn owner_if_unlocked(&self) -> Option<&Owner> {
+        if self.owner.get().is_none() && std::env::var_os("CHORION_PASSPHRASE").is_some() {
+            self.owner().ok()?;
+        }
+        self.owner.get()
+    }
+
+    /// From here on this is the person whose words open owner projects.
+    pub(crate) fn be(&self, owner: Owner) {
+        // Whoever was asked for first stays: a command is one person's.
+        self.owner.set(owner).ok();
+    }
+
+    /// The card of a project that something is about to be sealed to. The first card that an owner signed is gone by when a
+    /// person has compared its words, or when it is one's own; a later one when it follows the one that was gone by.
+    pub(crate) async fn card_to_seal(
+        &self,
+        project: ProjectId,
+    ) -> CliResult<(SignedStatement, ProjectCard)> {
+        let signed = self.client.card(project).await?;
+        let wrong = |e: broker::PinError| {
+            CliError::new(format!("the card of project {project} is not to be sealed to"))
+                .caused_by(e)
+                .hint("seal nothing before you know why: who holds its key may have changed")
+        };
+        let (card, _signer) = ProjectCard::open(&signed, project).map_err(|e| wrong(e.into()))?;
+        if card.hub() != self.hub_id {
+            return Err(CliError::new(format!(
+                "the card of project {project} speaks of another hub"
+            )));
+        }
+        let confirmed = self.pins().confirmed(project).map_err(wrong)?.is_some();
+        if card.custodian() == api::Custodian::Owner || confirmed {
+            let hub_key = self.client.whoami().await?.hub.card_key;
+            match self.pins().judge(project, &signed, &hub_key.0).map_err(wrong)? {
+                broker::CardStanding::Confirmed => {
+                    self.pins().pin(project, &signed).map_err(wrong)?;
+                }
+                broker::CardStanding::New { phrase } => {
+                    return Err(CliError::new(format!(
+                        "nobody has confirmed the card of project {project} on this machine"
+                    ))
+                    .hint(format!(
+                        "compare its six words with the owner's ({phrase}), then: chorion project card {project} --confirm \"SIX WORDS\""
+                    )));
+                }
+            }
+        }
+        Ok((signed, card))
     }
 
     /// A client that never gives up, for a broker.
@@ -225,7 +290,13 @@ impl ClientContext {
 
     /// A dataset, opened with a key released to this person.
     pub(crate) async fn open(&self, dataset: DatasetId, purpose: &str) -> CliResult<OpenDataset> {
-        let release: Release = self.client.release(dataset, &self.release_request(purpose)).await?;
+        let release: Release =
+            match self.client.release(dataset, &self.release_request(purpose)).await {
+                Err(error) if error.code() == Some(api::ErrorCode::KeyRefused) => {
+                    return self.open_owned(dataset).await.map(|(open, ..)| open);
+                }
+                answer => answer?,
+            };
         if release.dataset != dataset {
             return Err(CliError::new(format!(
                 "the hub released the key of another dataset than {dataset}"
@@ -234,10 +305,30 @@ impl ClientContext {
         Ok(OpenDataset::from_release(&release, &self.recipient)?)
     }
 
+    /// A dataset of an owner project, opened with the owner's words; with the card in force and what made a vault its writer.
+    pub(crate) async fn open_owned(
+        &self,
+        dataset: DatasetId,
+    ) -> CliResult<(OpenDataset, OwnerCard, Option<api::WrittenUnder>)> {
+        let key = self.client.dataset_key(dataset).await?;
+        let owner = self.owner()?;
+        let card = owner.card(self, key.release.project, &key.card)?;
+        if key.release.dataset != dataset {
+            return Err(CliError::new(format!(
+                "the hub gave the key of another dataset than {dataset}"
+            )));
+        }
+        let open = OpenDataset::from_release(&key.release, &owner.person.sealing())?;
+        Ok((open, card, key.written_under))
+    }
+
     /// A dataset's name: as the hub gives it, or from its sealed label.
     pub(crate) async fn name_of(&self, dataset: &api::Dataset) -> String {
         if let Some(name) = &dataset.name {
             return name.clone();
+        }
+        if dataset.custodian == api::Custodian::Owner && self.owner_if_unlocked().is_none() {
+            return "(sealed)".to_owned();
         }
         let opened = self.open(dataset.id, "list").await.ok();
         let name = opened.and_then(|open| open.open_label("dataset name", &dataset.label).ok());
@@ -371,7 +462,7 @@ fn read(path: &Path) -> CliResult<Vec<u8>> {
 }
 
 /// Writes a file whole, readable by its owner alone.
-fn write_private(path: &Path, bytes: &[u8]) -> CliResult {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> CliResult {
     let failed =
         |e: io::Error| CliError::new(format!("{} cannot be written", path.display())).caused_by(e);
     let folder = path.parent().unwrap_or_else(|| Path::new("."));

@@ -9,11 +9,15 @@ use api::{
 };
 use clap::{Args, Subcommand, ValueEnum};
 use client::DatasetFilter;
+use proof::{Act, Delete};
 use serde::Serialize;
 
 use crate::config::ClientContext;
 use crate::download::{self, Contents};
 use crate::import;
+use crate::owner::PersonArgs;
+use crate::owner::approve::sign_act;
+use crate::owner::device::Owner;
 use crate::people::confirm;
 use crate::report::{CliError, CliResult, Ui};
 use crate::words::{mapping, word};
@@ -40,6 +44,10 @@ pub(crate) struct DownloadArgs {
     /// Only files whose path ends so; may be given several times.
     #[arg(long, value_name = "ENDING")]
     only: Vec<String>,
+    /// The identity file of the words, for what is in a project of your own; `identity` in the folder of settings unless another
+    /// is named. Its passphrase comes from the variable `CHORION_PASSPHRASE`, or a prompt.
+    #[command(flatten)]
+    person: PersonArgs,
 }
 
 /// What to delete.
@@ -50,6 +58,8 @@ pub(crate) struct DeleteArgs {
     /// Its name, instead of being asked for it.
     #[arg(long, value_name = "NAME")]
     yes: Option<String>,
+    #[command(flatten)]
+    person: PersonArgs,
 }
 
 /// What can be done about samples.
@@ -267,9 +277,22 @@ async fn show(ctx: &ClientContext, ui: Ui, id: DatasetId) -> CliResult {
     ui.line(row(&dataset));
     let mut files = Vec::new();
     if dataset.manifest_number > 0 {
-        for file in ctx.client.files(id).all().await? {
+        if dataset.custodian != api::Custodian::Owner {
+            for file in ctx.client.files(id).all().await? {
+                files.push(ShownFile { path: file.path, bytes: file.bytes, sha256: file.sha256 });
+            }
+        } else if ctx.owner_if_unlocked().is_some() {
+            for file in &Contents::open(ctx, id).await?.index().files {
+                let (path, bytes, sha256) = (file.path.clone(), file.bytes, file.sha256);
+                files.push(ShownFile { path, bytes, sha256 });
+            }
+        } else {
+            ui.note(
+                "its files are sealed to its owner: set CHORION_PASSPHRASE to open the list here",
+            );
+        }
+        for file in &files {
             ui.line(format!("{:>14}  {}", file.bytes, file.path));
-            files.push(ShownFile { path: file.path, bytes: file.bytes, sha256: file.sha256 });
         }
     }
     let tasks = ctx.client.tasks(Some(id)).all().await?;
@@ -288,6 +311,9 @@ async fn show(ctx: &ClientContext, ui: Ui, id: DatasetId) -> CliResult {
 
 async fn fetch(ctx: &ClientContext, ui: Ui, args: DownloadArgs) -> CliResult {
     let to = args.output.unwrap_or_else(|| download::default_folder(args.dataset));
+    if ctx.client.dataset(args.dataset).await?.custodian == api::Custodian::Owner {
+        ctx.be(Owner::unlock(&args.person)?);
+    }
     let contents = Contents::open(ctx, args.dataset).await?;
     let wanted =
         |path: &str| args.only.is_empty() || args.only.iter().any(|ending| path.ends_with(ending));
@@ -300,6 +326,9 @@ async fn fetch(ctx: &ClientContext, ui: Ui, args: DownloadArgs) -> CliResult {
 
 async fn delete(ctx: &ClientContext, ui: Ui, args: DeleteArgs) -> CliResult {
     let dataset = ctx.client.dataset(args.dataset).await?;
+    if dataset.custodian == api::Custodian::Owner {
+        ctx.be(Owner::unlock(&args.person)?);
+    }
     let kind = dataset.kind.as_str();
     let name = ctx.name_of(&dataset).await;
     let sure = match args.yes {
@@ -318,7 +347,12 @@ async fn delete(ctx: &ClientContext, ui: Ui, args: DeleteArgs) -> CliResult {
             dataset.id
         )));
     }
-    let confirm = ConfirmDeletion { confirm: dataset.id.to_string() };
+    let mut approval = None;
+    if dataset.custodian == api::Custodian::Owner {
+        let act = Act::Delete(Delete { dataset: Some(dataset.id) });
+        approval = Some(sign_act(ctx, ui, dataset.project, act, "delete").await?);
+    }
+    let confirm = ConfirmDeletion { confirm: dataset.id.to_string(), approval };
     let gone = ctx.client.delete_dataset(dataset.id, &confirm).await?;
     ui.line(format!("{kind} {name} is deleted: {} objects, keys first", gone.objects));
     ui.value(&gone);

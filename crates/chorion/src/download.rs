@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use api::{DatasetId, Digest, ObjectRef, SealedObject};
 use dataset::{OpenDataset, Slice};
-use proof::{FileEntry, Hasher, Index, Manifest, digest_of, open_statement};
+use proof::{FileEntry, Hasher, Index, Manifest, OwnerCard, digest_of, open_statement};
 use serde::Serialize;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::config::{ClientContext, Seen};
+use crate::owner::approve::may_write;
 use crate::report::{CliError, CliResult, Ui};
 
 /// Objects that are fetched and opened ahead of the one that is being written: with 8 MiB each, a bound on memory.
@@ -43,9 +44,22 @@ pub(crate) struct Got {
 impl Contents {
     /// Asks for the key, and checks manifest and index.
     pub(crate) async fn open(ctx: &ClientContext, dataset: DatasetId) -> CliResult<Self> {
-        let open = ctx.open(dataset, "download").await?;
+        if ctx.client.dataset(dataset).await?.custodian != api::Custodian::Owner {
+            return Self::with(ctx, ctx.open(dataset, "download").await?, None).await;
+        }
+        let (open, card, under) = ctx.open_owned(dataset).await?;
+        Self::with(ctx, open, Some((card, under))).await
+    }
+
+    /// The same with a key that is here already; `writers` says who may have signed the content, where an owner says it.
+    pub(crate) async fn with(
+        ctx: &ClientContext,
+        open: OpenDataset,
+        writers: Option<(OwnerCard, Option<api::WrittenUnder>)>,
+    ) -> CliResult<Self> {
+        let dataset = open.dataset();
         let signed = ctx.client.manifest(dataset).await?;
-        let (manifest, _writer) = open_statement::<Manifest>(&signed).map_err(|e| {
+        let (manifest, writer) = open_statement::<Manifest>(&signed).map_err(|e| {
             CliError::new(format!("the manifest of dataset {dataset} does not hold")).caused_by(e)
         })?;
         let same = manifest.dataset == dataset
@@ -57,6 +71,14 @@ impl Contents {
                 "the manifest of dataset {dataset} speaks of something else"
             ))
             .hint("the dataset may be written anew at this moment: try again"));
+        }
+        if let Some((card, under)) = &writers
+            && !may_write(card, ctx.owner()?, &manifest, &writer, under.as_ref())
+        {
+            return Err(CliError::new(format!(
+                "dataset {dataset} was written by a key that the owner's card does not know"
+            ))
+            .hint("it may be made up: open it only after you know who sent it"));
         }
         ctx.remember(dataset, Seen { number: manifest.number, digest: digest_of(&signed) })?;
         let objects: HashMap<_, _> =

@@ -76,6 +76,11 @@ enum Command {
     /// Projects: who holds the key, who belongs to them, how they change hands.
     #[command(subcommand)]
     Project(project::ProjectCommand),
+    /// Answer what others ask of you as the owner of a project.
+    Approve(owner::approve::ApproveArgs),
+    /// The devices that may approve for you.
+    #[command(subcommand)]
+    Device(owner::device::DeviceCommand),
     /// Runs: send, watch, list, download, demultiplex again.
     #[command(subcommand)]
     Run(data::RunCommand),
@@ -178,6 +183,8 @@ fn run(command: Command, ui: Ui) -> CliResult {
         Command::Words(command) => owner::words(command, &ui),
         Command::Identity(command) => owner::identity(command, &ui),
         Command::Vault(command) => vault::run(command, ui),
+        Command::Approve(args) => wait(owner::approve::run(args, ui)),
+        Command::Device(command) => wait(owner::device::run(command, ui)),
     }
 }
 

@@ -6,10 +6,13 @@ use api::{
 };
 use clap::{Subcommand, ValueEnum};
 use dataset::OpenDataset;
-use proof::Card;
+use proof::{Act, Delete, ProjectCard};
 use serde::Serialize;
 
 use crate::config::ClientContext;
+use crate::owner::PersonArgs;
+use crate::owner::approve::sign_act;
+use crate::owner::device::Owner;
 use crate::people::confirm;
 use crate::report::{CliError, CliResult, Ui};
 
@@ -23,6 +26,15 @@ pub(crate) enum ProjectCommand {
         /// Who shall hold the key.
         #[arg(long, value_enum, default_value = "platform")]
         custodian: Holder,
+        /// For `--custodian owner`: a project for trying things out, which vaults that prove nothing may open. NOT CONFIDENTIAL, and
+        /// never to be changed.
+        #[arg(long)]
+        test: bool,
+        /// For `--custodian owner`: the account of the words must sign every approval too, as an Ethereum wallet does.
+        #[arg(long)]
+        second_signer: bool,
+        #[command(flatten)]
+        person: PersonArgs,
     },
     /// The projects that you may see.
     List,
@@ -38,6 +50,9 @@ pub(crate) enum ProjectCommand {
     Card {
         /// The project.
         project: ProjectId,
+        /// Go by this card from now on, because its six words are those that its owner said.
+        #[arg(long, value_name = "SIX WORDS")]
+        confirm: Option<String>,
     },
     /// Hand it over.
     #[command(subcommand)]
@@ -49,6 +64,8 @@ pub(crate) enum ProjectCommand {
         /// Its name, instead of being asked for it.
         #[arg(long, value_name = "NAME")]
         yes: Option<String>,
+        #[command(flatten)]
+        person: PersonArgs,
     },
 }
 
@@ -140,7 +157,7 @@ pub(crate) enum Rights {
 
 #[derive(Debug, Serialize)]
 struct ShownCard {
-    card: Card,
+    card: ProjectCard,
     digest: Digest,
     phrase: String,
 }
@@ -148,7 +165,16 @@ struct ShownCard {
 pub(crate) async fn run(command: ProjectCommand, ui: Ui) -> CliResult {
     let ctx = ClientContext::load(ui)?;
     match command {
-        ProjectCommand::Create { name, custodian } => create(&ctx, ui, &name, custodian).await,
+        ProjectCommand::Create { name, custodian: Holder::Owner, test, second_signer, person } => {
+            ctx.be(Owner::unlock(&person)?);
+            create_own(&ctx, ui, &name, test, second_signer).await
+        }
+        ProjectCommand::Create { test: true, .. }
+        | ProjectCommand::Create { second_signer: true, .. } => Err(CliError::new(
+            "--test and --second-signer stand in the card of an owner's project alone",
+        )
+        .hint("add --custodian owner")),
+        ProjectCommand::Create { name, custodian, .. } => create(&ctx, ui, &name, custodian).await,
         ProjectCommand::List => {
             let mut projects = ctx.client.projects().all().await?;
             if projects.is_empty() {
@@ -169,20 +195,34 @@ pub(crate) async fn run(command: ProjectCommand, ui: Ui) -> CliResult {
             Ok(())
         }
         ProjectCommand::Members(command) => members(&ctx, ui, command).await,
-        ProjectCommand::Card { project } => {
+        ProjectCommand::Card { project, confirm } => {
             let signed = ctx.client.card(project).await?;
-            let (card, _signer) = Card::open(&signed, project).map_err(|e| {
+            if let Some(words) = confirm {
+                ctx.pins().confirm(project, &signed, &words).map_err(|e| {
+                    CliError::new(format!("the card of project {project} was not confirmed"))
+                        .caused_by(e)
+                })?;
+            }
+            let (card, _signer) = ProjectCard::open(&signed, project).map_err(|e| {
                 CliError::new(format!("the card of project {project} does not hold")).caused_by(e)
             })?;
-            let (digest, phrase) = Card::fingerprint(&signed);
-            ui.line(format!("key held by: {}", card.custodian.as_str()));
-            ui.line(format!("card: number {}, digest {digest}", card.number));
+            let (digest, phrase) = ProjectCard::fingerprint(&signed);
+            ui.line(format!("key held by: {}", card.custodian().as_str()));
+            ui.line(format!("card: number {}, digest {digest}", card.number()));
+            if card.is_test() {
+                ui.line("test mark: NOT CONFIDENTIAL, vaults that prove nothing may open it");
+            }
             ui.line(format!("six words: {phrase}"));
             ui.value(&ShownCard { card, digest, phrase });
             Ok(())
         }
         ProjectCommand::Transfer(command) => transfer(&ctx, ui, command).await,
-        ProjectCommand::Delete { project, yes } => delete(&ctx, ui, project, yes).await,
+        ProjectCommand::Delete { project, yes, person } => {
+            if ctx.client.project(project).await?.custodian == Custodian::Owner {
+                ctx.be(Owner::unlock(&person)?);
+            }
+            delete(&ctx, ui, project, yes).await
+        }
     }
 }
 
@@ -193,12 +233,13 @@ async fn create(ctx: &ClientContext, ui: Ui, name: &str, holder: Holder) -> CliR
         Holder::Owner => Custodian::Owner,
     };
     let hub = ctx.client.whoami().await?.hub;
-    let offered = hub.custodians.iter().find(|c| c.custodian == custodian).ok_or_else(|| {
+    let offered = hub.custodians.iter().find(|c| c.custodian == custodian);
+    let recipient = offered.and_then(|c| c.recipient.as_ref()).ok_or_else(|| {
         CliError::new(format!(
             "this hub does not offer projects whose key is held by: {}",
             custodian.as_str()
         ))
-        .hint("it offers: platform")
+        .hint("it offers: platform, owner")
     })?;
     let id = ProjectId::generate();
     // The project is its own dataset here: its key seals its name and nothing else.
@@ -206,8 +247,9 @@ async fn create(ctx: &ClientContext, ui: Ui, name: &str, holder: Holder) -> CliR
     let create = CreateProject {
         id,
         custodian,
-        wrapped_key: open.wrap_to(&offered.recipient.0)?,
+        wrapped_key: open.wrap_to(&recipient.0)?,
         label: open.seal_label("project name", name.as_bytes())?,
+        card: None,
     };
     let project = ctx.client.create_project(&create).await?;
     ui.line(format!(
@@ -215,6 +257,43 @@ async fn create(ctx: &ClientContext, ui: Ui, name: &str, holder: Holder) -> CliR
         project.id,
         project.custodian.as_str()
     ));
+    ui.value(&project);
+    Ok(())
+}
+
+/// Makes a project whose key is the person's own: the card is signed here, and its keys are wrapped to the words.
+async fn create_own(
+    ctx: &ClientContext,
+    ui: Ui,
+    name: &str,
+    test: bool,
+    second_signer: bool,
+) -> CliResult {
+    let owner = ctx.owner()?;
+    let id = ProjectId::generate();
+    let second = if second_signer { Some(owner.ethereum_address()?) } else { None };
+    let writer = ctx.signing.public();
+    let card = owner.first_card(&ctx.hub_id, id, test, second, writer)?;
+    let open = OpenDataset::create(own(id), id, Digest([0; 32]))?;
+    let create = CreateProject {
+        id,
+        custodian: Custodian::Owner,
+        wrapped_key: open.wrap_to(&owner.person.sealing().public().to_bytes())?,
+        label: open.seal_label("project name", name.as_bytes())?,
+        card: Some(card.clone()),
+    };
+    // Gone by from here on, whatever the hub answers.
+    owner.card(ctx, id, &card)?;
+    let project = ctx.client.create_project(&create).await?;
+    let (_, phrase) = ProjectCard::fingerprint(&card);
+    ui.line(format!(
+        "project {} is made; its key is held by: you, by your words alone",
+        project.id
+    ));
+    ui.line(format!("its card's six words, for whoever seals for it: {phrase}"));
+    if test {
+        ui.line("test mark: NOT CONFIDENTIAL, vaults that prove nothing may open it");
+    }
     ui.value(&project);
     Ok(())
 }
@@ -227,9 +306,15 @@ fn own(project: ProjectId) -> api::DatasetId {
 /// A project's name: as the hub opened it, or opened here where the custodian releases the key to us.
 async fn name(ctx: &ClientContext, project: &Project) -> String {
     let opened = async {
-        let release =
-            ctx.client.release_project(project.id, &ctx.release_request("list")).await.ok()?;
-        let open = OpenDataset::from_release(&release, &ctx.recipient).ok()?;
+        let open = if project.custodian == Custodian::Owner {
+            let owner = ctx.owner_if_unlocked()?;
+            let key = ctx.client.project_key(project.id).await.ok()?;
+            OpenDataset::from_release(&key.release, &owner.person.sealing()).ok()?
+        } else {
+            let release =
+                ctx.client.release_project(project.id, &ctx.release_request("list")).await.ok()?;
+            OpenDataset::from_release(&release, &ctx.recipient).ok()?
+        };
         String::from_utf8(open.open_label("project name", &project.label).ok()?).ok()
     };
     match &project.name {
@@ -336,9 +421,14 @@ async fn delete(ctx: &ClientContext, ui: Ui, project: ProjectId, yes: Option<Str
             "project {project} was not deleted: that is not its name"
         )));
     }
+    let mut approval = None;
+    if shown.custodian == Custodian::Owner {
+        let act = Act::Delete(Delete { dataset: None });
+        approval = Some(sign_act(ctx, ui, project, act, "delete").await?);
+    }
     let gone = ctx
         .client
-        .delete_project(project, &ConfirmDeletion { confirm: project.to_string() })
+        .delete_project(project, &ConfirmDeletion { confirm: project.to_string(), approval })
         .await?;
     ui.line(format!(
         "project {name} is deleted: {} datasets, {} objects, keys first",

@@ -19,7 +19,7 @@ use broker::{
 };
 use clap::Args;
 use indicatif::ProgressBar;
-use proof::Card;
+use proof::ProjectCard;
 use runfolder::dir::DirSource;
 use runfolder::{PlanOptions, RunInfo, SampleSheet, read_small};
 use serde::Serialize;
@@ -357,11 +357,11 @@ pub(crate) async fn confirmed_card(
             }
         }
     }
-    let (facts, _signer) = Card::open(&card, project).map_err(|e| refused(e.into()))?;
-    if facts.hub != ctx.hub_id {
+    let (facts, _signer) = ProjectCard::open(&card, project).map_err(|e| refused(e.into()))?;
+    if facts.hub() != ctx.hub_id {
         return Err(CliError::new(format!(
             "the card of project {project} speaks of another hub, {}",
-            facts.hub
+            facts.hub()
         )));
     }
     Ok(card)

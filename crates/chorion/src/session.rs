@@ -1,6 +1,5 @@
 //! `chorion session` and the launching of apps: a form filled, inputs named, a result to come.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use api::{
 };
 use clap::{Args, Subcommand};
 use dataset::OpenDataset;
-use proof::{Card, Receipt, digest_of, open_statement};
+use proof::{AnyReceipt, Asked, AskedInput, digest_of};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ClientContext;
@@ -18,6 +17,8 @@ use crate::report::{CliError, CliResult, Ui};
 
 /// How often a waiting command asks.
 const ASK: Duration = Duration::from_millis(500);
+/// The longest purpose.
+const MOST_PURPOSE_BYTES: usize = 500;
 
 /// What can be asked of app sessions.
 #[derive(Debug, Subcommand)]
@@ -64,6 +65,9 @@ pub(crate) struct LaunchArgs {
     /// What the result is called; the app's name if absent.
     #[arg(long)]
     name: Option<String>,
+    /// What it is for: an owner whose data it reads sees these words, and the hub does not.
+    #[arg(long)]
+    purpose: Option<String>,
     /// Wait until it has ended; the exit code says whether it completed.
     #[arg(long)]
     wait: bool,
@@ -79,12 +83,21 @@ fn pair<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<(Str
     Ok((name.to_owned(), value))
 }
 
+/// A session that was launched, with the words that its owner compares.
+#[derive(Debug, Serialize)]
+struct Launched {
+    #[serde(flatten)]
+    session: AppSession,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_phrase: Option<String>,
+}
+
 /// A session, and what its vault signed.
 #[derive(Debug, Serialize)]
 struct Shown {
     session: AppSession,
     task: Task,
-    receipt: Option<Receipt>,
+    receipt: Option<AnyReceipt>,
 }
 
 pub(crate) async fn run(command: SessionCommand, ui: Ui) -> CliResult {
@@ -158,15 +171,28 @@ pub(crate) async fn launch(args: LaunchArgs, ui: Ui) -> CliResult {
     let ctx = ClientContext::load(ui)?;
     let app = crate::apps::find(&ctx, &args.app).await?;
     permitted(&app, args.yes, ui)?;
-    let card = ctx.client.card(args.project).await?;
-    let (facts, _signer) = Card::open(&card, args.project).map_err(|e| {
-        CliError::new(format!("the card of project {} does not hold", args.project)).caused_by(e)
-    })?;
+    let (card, facts) = ctx.card_to_seal(args.project).await?;
     let open = OpenDataset::create(DatasetId::generate(), args.project, digest_of(&card))?;
     let mut settings =
-        LaunchSettings { params: args.params.into_iter().collect(), files: BTreeMap::new() };
+        LaunchSettings { params: args.params.into_iter().collect(), ..LaunchSettings::default() };
     for (name, pattern) in args.files {
         settings.files.entry(name).or_default().push(pattern);
+    }
+    if args.purpose.is_none() && facts.custodian() == api::Custodian::Owner {
+        return Err(CliError::new(format!(
+            "the owner of project {} wants to know what for",
+            args.project
+        ))
+        .hint("say it: --purpose TEXT; the hub does not read it"));
+    }
+    if let Some(text) = args.purpose {
+        if text.is_empty() || text.len() > MOST_PURPOSE_BYTES {
+            return Err(CliError::new(format!("a purpose has 1 to {MOST_PURPOSE_BYTES} bytes")));
+        }
+        let mut salt = [0; 32];
+        seal::fill_random(&mut salt)
+            .map_err(|e| CliError::new("the system gives no randomness").caused_by(e))?;
+        settings.purpose = Some(api::Purpose { salt: api::Digest(salt), text });
     }
     let text = serde_json::to_vec(&settings).expect("settings serialize because they are texts");
     let name = args.name.unwrap_or_else(|| app.name.clone());
@@ -179,13 +205,33 @@ pub(crate) async fn launch(args: LaunchArgs, ui: Ui) -> CliResult {
             .map(|(name, dataset)| SessionInput { name, dataset })
             .collect(),
         project: args.project,
-        wrapped_key: open.wrap_to(&facts.recipient.0)?,
+        wrapped_key: open.wrap_to(facts.recipient())?,
         result: open.dataset(),
         card_digest: open.card_digest(),
         settings: open.seal_label("launch settings", &text)?,
         label: open.seal_label("dataset name", name.as_bytes())?,
     };
     let session = ctx.client.launch(&launch).await?;
+    let mut request_phrase = None;
+    if settings.purpose.is_some() {
+        let asked = Asked {
+            hub: ctx.hub_id.clone(),
+            kind: api::TaskKind::App,
+            session: Some(session.id),
+            app: Some(app.digest),
+            inputs: launch
+                .inputs
+                .iter()
+                .map(|input| AskedInput { name: input.name.clone(), dataset: input.dataset })
+                .collect(),
+            project: Some(launch.project),
+            result: Some(launch.result),
+            settings: Some(proof::sha256(&text)),
+        };
+        let words = proof::phrase(&asked.digest());
+        ui.note(format!("the owner is asked; the request's six words are: {words}"));
+        request_phrase = Some(words);
+    }
     if args.wait {
         return ended(&ctx, ui, session.id).await;
     }
@@ -195,7 +241,7 @@ pub(crate) async fn launch(args: LaunchArgs, ui: Ui) -> CliResult {
         word(session.state),
         session.result
     ));
-    ui.value(&session);
+    ui.value(&Launched { session, request_phrase });
     Ok(())
 }
 
@@ -225,7 +271,7 @@ async fn show(ctx: &ClientContext, ui: Ui, session: SessionId) -> CliResult<Show
     let task = ctx.client.task(session.task).await?;
     let receipt = match &task.receipt {
         Some(signed) => Some(
-            open_statement::<Receipt>(signed)
+            AnyReceipt::open(signed)
                 .map_err(|e| CliError::new("the receipt does not hold").caused_by(e))?
                 .0,
         ),
@@ -241,9 +287,15 @@ async fn show(ctx: &ClientContext, ui: Ui, session: SessionId) -> CliResult<Show
     }
     ui.line(format!("result: {}", session.result));
     if let Some(receipt) = &receipt {
+        let (by, started, ended) = match receipt {
+            AnyReceipt::Policy(r) => ("the hub's policy".to_owned(), r.started, r.ended),
+            AnyReceipt::Owner(r) => {
+                let names: Vec<String> = r.approvals.iter().map(proof::phrase).collect();
+                (format!("approval {}", names.join(", approval ")), r.started, r.ended)
+            }
+        };
         ui.line(format!(
-            "receipt: signed, evidence unattested (NOT CONFIDENTIAL), {} to {}",
-            receipt.started, receipt.ended
+            "receipt: signed, keys released by {by}, evidence unattested (NOT CONFIDENTIAL), {started} to {ended}"
         ));
     }
     let shown = Shown { session, task, receipt };

@@ -8,6 +8,7 @@
 //! One file per noun. A call is tried again only where a second arrival does no harm: reads, `PUT`s, and `POST`s whose
 //! id the caller chose. Anything else is sent again only if the hub said that it did nothing.
 
+mod approvals;
 mod apps;
 mod connection;
 mod datasets;

@@ -29,7 +29,7 @@ fn other_contexts() -> [DatasetContext; 4] {
 }
 
 fn sent(custodian: &dyn Custodian, context: &DatasetContext, key: &DatasetKey) -> Vec<u8> {
-    wrap_to(custodian.recipient(), &context.bytes(), key).unwrap()
+    wrap_to(custodian.recipient().unwrap(), &context.bytes(), key).unwrap()
 }
 
 /// Every point of the contract that can be seen from outside.

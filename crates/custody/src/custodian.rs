@@ -26,8 +26,8 @@ pub enum Grounds<'a> {
 /// # Contract
 /// 1. What [`adopt`](Self::adopt) gives back opens nothing without the custodian, and opens for one context only: another
 ///    dataset, project, card digest or epoch is refused as [`CustodyError::DoesNotOpen`].
-/// 2. `adopt` accepts only what was wrapped to [`recipient`](Self::recipient) for that context. Adopting the same key
-///    twice may give other bytes; both stay good.
+/// 2. `adopt` accepts only what was wrapped to [`recipient`](Self::recipient) for that context, as far as the custodian can
+///    know: an owner's has no key to look with. Adopting the same key twice may give other bytes; both stay good.
 /// 3. [`release`](Self::release) wraps to the recipient it was given and no other, with the context as HPKE `info`. On
 ///    [`Grounds::Vault`] it refuses every recipient that the evidence does not bind.
 /// 4. [`rewrap`](Self::rewrap) keeps the key and changes the context; the old bytes go on opening for the old context
@@ -43,8 +43,9 @@ pub trait Custodian: Send + Sync + fmt::Debug {
     /// Which custodian this is.
     fn kind(&self) -> api::Custodian;
 
-    /// The X-Wing key to which outsiders wrap dataset keys; it stands in the cards of its projects.
-    fn recipient(&self) -> &RecipientKey;
+    /// The X-Wing key to which outsiders wrap dataset keys, where one stands in the cards of all its projects; `None` where
+    /// each project's card names its own.
+    fn recipient(&self) -> Option<&RecipientKey>;
 
     /// Takes a dataset key that was wrapped to [`recipient`](Self::recipient), and gives it as it is kept at rest.
     ///
@@ -74,6 +75,19 @@ pub trait Custodian: Send + Sync + fmt::Debug {
         kept: &[u8],
         to: &DatasetContext,
     ) -> Result<Vec<u8>, CustodyError>;
+
+    /// Gives a key back as it was wrapped by whoever sent it, for the one who can open it; `None` where what is kept is the
+    /// custodian's own affair.
+    ///
+    /// # Errors
+    /// What stands under the contract.
+    fn relay(
+        &self,
+        _context: &DatasetContext,
+        _kept: &[u8],
+    ) -> Result<Option<Vec<u8>>, CustodyError> {
+        Ok(None)
+    }
 
     /// Opens the key for what the hub itself may read, or gives `None` where it may read nothing.
     ///
@@ -115,6 +129,9 @@ pub enum CustodyError {
         /// Its epoch.
         epoch: u32,
     },
+    /// Only the owner's device opens it, and it answers no hub.
+    #[error("the key is the owner's alone: only the owner's device releases it")]
+    OwnersAlone,
     /// The evidence binds another recipient than the one the key was to go to.
     #[error("the vault's evidence binds another recipient")]
     OtherRecipient,
@@ -160,7 +177,7 @@ impl Custodians {
     pub fn offered(&self) -> impl Iterator<Item = api::CustodianKey> + '_ {
         self.offered.iter().map(|custodian| api::CustodianKey {
             custodian: custodian.kind(),
-            recipient: api::Bytes(custodian.recipient().to_bytes()),
+            recipient: custodian.recipient().map(|key| api::Bytes(key.to_bytes())),
         })
     }
 }

@@ -7,12 +7,13 @@
 //! `spec/custody.md` has the bytes and the rules; [`Custodian`] has the contract, and one suite of tests runs on every
 //! implementation.
 //!
-//! This build offers the platform's custody. The other two are named by [`Custodians`], which says that they are not
-//! offered, rather than by something that pretends.
+//! This build offers the platform's custody and the owner's, which keeps what it cannot open ([`OwnerCustodian`]). A custodian
+//! that is missing is named by [`Custodians`], which says that it is not offered, rather than by something that pretends.
 
 mod custodian;
 mod evidence;
 mod opened;
+mod owner;
 mod platform;
 
 #[cfg(test)]
@@ -21,4 +22,5 @@ mod conformance;
 pub use custodian::{Custodian, Custodians, CustodyError, Grounds};
 pub use evidence::{Appraised, EVIDENCE_SECONDS, EvidenceError, appraise};
 pub use opened::{OpenIndexError, Opened};
+pub use owner::OwnerCustodian;
 pub use platform::{KeyFileError, PlatformCustodian};

@@ -63,6 +63,12 @@ impl PlatformCustodian {
         Ok(Self::with(file))
     }
 
+    /// The X-Wing key that stands in the cards of all its projects.
+    #[must_use]
+    pub const fn recipient(&self) -> &RecipientKey {
+        &self.recipient
+    }
+
     fn with(file: KeyFile) -> Self {
         let recipient = file.recipient.public();
         Self { file, recipient }
@@ -111,8 +117,8 @@ impl Custodian for PlatformCustodian {
         api::Custodian::Platform
     }
 
-    fn recipient(&self) -> &RecipientKey {
-        &self.recipient
+    fn recipient(&self) -> Option<&RecipientKey> {
+        Some(&self.recipient)
     }
 
     async fn adopt(&self, context: &DatasetContext, sent: &[u8]) -> Result<Vec<u8>, CustodyError> {

@@ -111,6 +111,11 @@ pub enum DatasetError {
     },
 }
 
+/// The HPKE `info` of a key that is released for an approval (`spec/approval.md`, section 6).
+fn approved(place: &DatasetContext, approval: Digest) -> Vec<u8> {
+    [b"chorion.approved-key/1\0", &approval.0[..], &place.bytes()].concat()
+}
+
 impl OpenDataset {
     /// A dataset that is about to be made: a new key, epoch 0.
     pub fn create(
@@ -152,6 +157,20 @@ impl OpenDataset {
         Ok(Self { dataset, project, card_digest, epoch, key })
     }
 
+    /// A dataset whose key an owner's device released to `secret`, for the approval of that digest and for no other.
+    pub fn from_approved(
+        release: &Release,
+        secret: &RecipientSecret,
+        approval: Digest,
+    ) -> Result<Self, DatasetError> {
+        let Release { dataset, project, card_digest, epoch, wrapped_key, .. } = release;
+        let (dataset, project, card_digest, epoch) = (*dataset, *project, *card_digest, *epoch);
+        let info = approved(&context(dataset, project, card_digest, epoch), approval);
+        let key = seal::recipient::unwrap(secret, &info, &wrapped_key.0)
+            .map_err(|source| DatasetError::Release { dataset, source })?;
+        Ok(Self { dataset, project, card_digest, epoch, key })
+    }
+
     /// Which dataset.
     pub const fn dataset(&self) -> DatasetId {
         self.dataset
@@ -182,6 +201,15 @@ impl OpenDataset {
         let unusable = |source| DatasetError::Recipient { dataset: self.dataset, source };
         let recipient = RecipientKey::from_bytes(recipient).map_err(unusable)?;
         let info = context(self.dataset, self.project, self.card_digest, self.epoch).bytes();
+        Ok(Bytes(seal::recipient::wrap_to(&recipient, &info, &self.key).map_err(unusable)?))
+    }
+
+    /// The key, wrapped to a vault's X-Wing public key for one approval: under another it does not open.
+    pub fn wrap_approved(&self, recipient: &[u8], approval: Digest) -> Result<Bytes, DatasetError> {
+        let unusable = |source| DatasetError::Recipient { dataset: self.dataset, source };
+        let recipient = RecipientKey::from_bytes(recipient).map_err(unusable)?;
+        let place = context(self.dataset, self.project, self.card_digest, self.epoch);
+        let info = approved(&place, approval);
         Ok(Bytes(seal::recipient::wrap_to(&recipient, &info, &self.key).map_err(unusable)?))
     }
 

@@ -75,7 +75,8 @@ pub(crate) async fn open(config: &HubConfig) -> Result<Opened, StartError> {
     let store = Store::open(opened, StoreOptions::default()).await.map_err(in_store)?;
     let keys = key_store(&data).await?;
     let platform: Arc<dyn Custodian> = Arc::new(platform);
-    let custodians = Custodians::new([platform]);
+    let owner: Arc<dyn Custodian> = Arc::new(custody::OwnerCustodian);
+    let custodians = Custodians::new([platform, owner]);
     Ok(Opened { id, data, db, store, keys, custodians, card_key, lock })
 }
 

@@ -190,6 +190,14 @@ actions! {
     ProjectSee = "project.see", Need::Right(Browse), instrument;
     /// Reads the card.
     ProjectCard = "project.card", Need::Right(Browse), instrument, target;
+    /// Puts the next card of a project that its owner holds in force.
+    CardPut = "project.card.put", Need::Right(Owner);
+    /// Gets a key as it is wrapped to its owner, whose device alone opens it.
+    OwnerKeyGet = "key.relay", Need::Right(Browse);
+    /// Sees what the owner of a project is asked for.
+    ApprovalSee = "approval.see", Need::Right(Owner);
+    /// Approves or refuses it.
+    ApprovalAnswer = "approval.answer", Need::Right(Owner);
     /// Gets the project's own key, which opens its name.
     ProjectRelease = "project.release", Need::Right(Browse);
     /// Lists members.

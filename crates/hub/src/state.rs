@@ -128,6 +128,13 @@ impl From<CustodyError> for HubError {
             )
             .hint("wrap it to the recipient in the project's card, with the card in force")
             .caused_by(cause),
+            CustodyError::OwnersAlone => Self::new(
+                ErrorCode::KeyRefused,
+                "the key is the owner's alone: this hub cannot open it, and releases it to nobody",
+            )
+            .hint(
+                "open it on the owner's device: `chorion sample download` with the identity file",
+            ),
             CustodyError::OtherRecipient => Self::new(
                 ErrorCode::KeyRefused,
                 "the vault's evidence binds another recipient than the one named",

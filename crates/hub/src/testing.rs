@@ -177,7 +177,7 @@ impl TestHub {
 
     /// To which key outsiders wrap.
     pub(crate) fn recipient(&self) -> RecipientKey {
-        self.hub.custodian(api::Custodian::Platform).unwrap().recipient().clone()
+        self.hub.custodian(api::Custodian::Platform).unwrap().recipient().unwrap().clone()
     }
 
     /// What makes a platform project with this name.
@@ -190,6 +190,7 @@ impl TestHub {
             custodian: api::Custodian::Platform,
             wrapped_key: api::Bytes(wrapped),
             label: api::Bytes(label),
+            card: None,
         }
     }
 

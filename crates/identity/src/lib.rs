@@ -16,7 +16,6 @@
 //! ```
 
 mod derive;
-mod device;
 mod ethereum;
 mod file;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -29,7 +28,6 @@ mod words;
 mod x509;
 
 pub use derive::NoSuchKey;
-pub use device::DeviceCertificate;
 pub use ethereum::EthereumAccount;
 pub use file::{IdentityFile, IdentityFileError, OpenedFile};
 pub use memory::{Heap, NoSecretMemory, Room, Secret, SecretMemory};

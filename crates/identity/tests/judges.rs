@@ -281,13 +281,19 @@ fn an_independent_ethereum_library_recovers_who_signed_messages_and_typed_data()
                 "many": [{"leaf": {"name": "a"}, "number": -128}, {"leaf": {"name": ""}, "number": 127}],
             },
         }),
-        // A statement, as a wallet that is the second signer of an approval sees it.
-        TypedData::of_statement(
-            "chorion approval v1\n{\"count\":3,\"inputs\":[\"a\",\"b\"],\"owner\":{\"key\":\"x\",\"none\":null},\"purpose\":\"one score\",\"test\":true}",
-        )
-        .unwrap()
-        .to_json(),
     ];
+    // An approval of every kind, as a wallet that is the second signer sees it.
+    let mut documents = Vec::from(documents);
+    for entry in fs::read_dir(root.join("vectors/approval")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_str().unwrap().ends_with("-valid.json") {
+            let vector: serde_json::Value =
+                serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            let text = vector["approval"]["approval"]["statement"].as_str().unwrap();
+            documents.push(TypedData::of_statement(text).unwrap().to_json());
+        }
+    }
+    assert_eq!(documents.len(), 13, "twelve kinds of approval, and one document of all types");
     let hex = |bytes: &[u8]| format!("0x{}", data_encoding::HEXLOWER.encode(bytes));
     let mut cases = Vec::new();
     for message in [&b""[..], b"GATTACA", &[0xff; 300]] {

@@ -7,23 +7,33 @@
 //!
 //! Only public keys and signatures here: [`SigningKey`] is the one secret, and it never leaves as bytes by itself.
 
+mod approval;
 mod call;
 mod card;
 mod digest;
 mod ethereum;
 mod evidence;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod key;
 mod manifest;
 mod phrase;
 mod receipt;
+mod request;
 mod statement;
 mod typed_data;
 
+pub use approval::{
+    APPROVAL_SECONDS, Act, Approval, ApprovalError, Boot, CodeUpdate, CustodianChange, Delete,
+    Export, Input, KeyChange, MOST_APPROVAL_SECONDS, MOST_GRANT_SECONDS, MOST_GRANT_USES, Mode,
+    Output, Private, Program, RunApp, RunQuery, Share, StandingGrant, Transfer, VaultKeys,
+    Verified, Writer, commitment,
+};
 pub use call::{
     Call, CallError, CallSignature, MAX_SKEW_SECONDS, ParsedCall, content_digest,
     content_digest_of, parse_content_digest,
 };
-pub use card::{Card, CardError};
+pub use card::{Card, CardDevice, CardError, OwnerCard, ProjectCard};
 pub use digest::{Hasher, sha256};
 pub use ethereum::{
     BadAddress, BadEthereumSignature, EthereumAddress, EthereumSignature, keccak256, message_digest,
@@ -32,6 +42,7 @@ pub use evidence::{EvidenceKind, UnattestedEvidence};
 pub use key::{BadKey, PublicKey, Signature, SigningKey, key_id};
 pub use manifest::{Extent, FileEntry, Index, IndexError, Manifest, ObjectSet};
 pub use phrase::phrase;
-pub use receipt::{Receipt, ReceiptOutput, Released};
+pub use receipt::{AnyReceipt, OwnerReceipt, Receipt, ReceiptFacts, ReceiptOutput, Released};
+pub use request::{Asked, AskedInput};
 pub use statement::{Statement, StatementError, digest_of, open_statement, sign_statement};
 pub use typed_data::{BadTypedData, TypedData};

@@ -1,9 +1,9 @@
 //! The receipt that closes every task (`spec/receipt.md`), signed by the key that the vault's evidence binds.
 
-use api::{Custodian, DatasetId, Digest, TaskId, TaskKind, Time};
+use api::{Custodian, DatasetId, Digest, SignedStatement, TaskId, TaskKind, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::{EvidenceKind, Statement};
+use crate::{EvidenceKind, PublicKey, Statement, StatementError, open_statement};
 
 /// What released a dataset key to the vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,4 +57,110 @@ pub struct Receipt {
 
 impl Statement for Receipt {
     const KIND: &'static str = "chorion receipt v1 without log";
+}
+
+/// The receipt of a task that owners' approvals released keys to: a closed set of its own, so that one released by policy
+/// can never pass for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnerReceipt {
+    /// The hub.
+    pub hub: String,
+    /// The task.
+    pub task: TaskId,
+    /// What it did.
+    pub kind: TaskKind,
+    /// The digests of the approvals that released keys, in the order of their projects.
+    pub approvals: Vec<Digest>,
+    /// How the vault proved what it is.
+    pub evidence: EvidenceKind,
+    /// The digest of that evidence.
+    pub evidence_digest: Digest,
+    /// The app's digest; `null` for tasks of the vault itself.
+    pub app: Option<Digest>,
+    /// What it read.
+    pub inputs: Vec<ReceiptOutput>,
+    /// What it wrote.
+    pub outputs: Vec<ReceiptOutput>,
+    /// Whether the outputs are all there.
+    pub complete: bool,
+    /// When the vault claimed the task.
+    pub started: Time,
+    /// When it was done.
+    pub ended: Time,
+}
+
+impl Statement for OwnerReceipt {
+    const KIND: &'static str = "chorion owner receipt v1 without log";
+}
+
+/// A receipt of either kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum AnyReceipt {
+    /// Released by the hub's policy.
+    Policy(Receipt),
+    /// Released by owners' approvals.
+    Owner(OwnerReceipt),
+}
+
+impl AnyReceipt {
+    /// The receipt inside, and who signed it: whether that is the vault's key is the caller's question.
+    pub fn open(signed: &SignedStatement) -> Result<(Self, PublicKey), StatementError> {
+        match open_statement::<OwnerReceipt>(signed) {
+            Ok((receipt, signer)) => Ok((Self::Owner(receipt), signer)),
+            Err(StatementError::Kind { .. }) => {
+                open_statement::<Receipt>(signed).map(|(r, signer)| (Self::Policy(r), signer))
+            }
+            Err(other) => Err(other),
+        }
+    }
+}
+
+/// What a receipt of either kind says of the task.
+#[derive(Debug, Clone, Copy)]
+pub struct ReceiptFacts<'a> {
+    /// The hub.
+    pub hub: &'a str,
+    /// The task.
+    pub task: TaskId,
+    /// What it did.
+    pub kind: TaskKind,
+    /// How the vault proved what it is.
+    pub evidence: EvidenceKind,
+    /// The digest of that evidence.
+    pub evidence_digest: Digest,
+    /// The app's digest.
+    pub app: Option<Digest>,
+    /// What it read.
+    pub inputs: &'a [ReceiptOutput],
+    /// What it wrote.
+    pub outputs: &'a [ReceiptOutput],
+    /// Whether the outputs are all there.
+    pub complete: bool,
+}
+
+impl AnyReceipt {
+    /// What either kind says.
+    pub fn facts(&self) -> ReceiptFacts<'_> {
+        macro_rules! facts {
+            ($receipt:expr) => {
+                ReceiptFacts {
+                    hub: &$receipt.hub,
+                    task: $receipt.task,
+                    kind: $receipt.kind,
+                    evidence: $receipt.evidence,
+                    evidence_digest: $receipt.evidence_digest,
+                    app: $receipt.app,
+                    inputs: &$receipt.inputs,
+                    outputs: &$receipt.outputs,
+                    complete: $receipt.complete,
+                }
+            };
+        }
+        match self {
+            Self::Policy(receipt) => facts!(receipt),
+            Self::Owner(receipt) => facts!(receipt),
+        }
+    }
 }

@@ -44,7 +44,7 @@ pub enum StatementError {
 }
 
 /// The text that is signed: kind, newline, canonical JSON.
-fn canonical<T: Statement>(statement: &T) -> String {
+pub(crate) fn canonical<T: Statement>(statement: &T) -> String {
     // `serde_json::Value` keeps its keys sorted, so writing through it gives the one order. Numbers here are integers.
     let value = serde_json::to_value(statement)
         .expect("a statement serializes because its fields are texts, integers, lists and records");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use api::{
     BeginReseal, ClaimTask, ClaimedTask, CreateDataset, DatasetId, EndTask, ObjectRef, ProjectId,
-    PutManifest, SealedObject, SignedStatement, TaskId,
+    PutManifest, SealedObject, SignedStatement, TaskApproval, TaskId,
 };
 use client::{Client, ClientError, ObjectBytes, Options, Patience, Trust};
 use dataset::SealedPart;
@@ -58,6 +58,10 @@ impl RemoteHub {
 impl Hub for RemoteHub {
     fn claim(&self, task: TaskId, claim: &ClaimTask) -> Result<ClaimedTask, HubError> {
         self.wait(self.client.claim_task(task, claim))
+    }
+
+    fn approvals(&self, task: TaskId) -> Result<Vec<TaskApproval>, HubError> {
+        self.wait(self.client.task_approvals(task))
     }
 
     fn progress(&self, task: TaskId, percent: u8) -> Result<(), HubError> {

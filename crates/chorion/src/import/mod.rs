@@ -196,7 +196,7 @@ async fn import(
     let sent = send::send(ctx, ui, &mut state, sets).await?;
     let mut verified = false;
     if read_back {
-        Contents::open(ctx, state.dataset()).await?.verify(ctx, ui).await?;
+        Contents::with(ctx, state.open(ctx)?, None).await?.verify(ctx, ui).await?;
         verified = true;
     }
     state.set_done()?;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use api::{CreateDataset, DatasetId, DatasetKind, ProjectId, Release, SignedStatement};
 use dataset::OpenDataset;
-use proof::{Card, digest_of};
+use proof::digest_of;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ClientContext;
@@ -103,17 +103,14 @@ impl State {
         files: Vec<PathBuf>,
     ) -> CliResult<Self> {
         let project = new.project;
-        let card = ctx.client.card(project).await?;
-        let (facts, _signer) = Card::open(&card, project).map_err(|e| {
-            CliError::new(format!("the card of project {project} does not hold")).caused_by(e)
-        })?;
+        let (card, facts) = ctx.card_to_seal(project).await?;
         let open = OpenDataset::create(DatasetId::generate(), project, digest_of(&card))?;
         let create = CreateDataset {
             id: open.dataset(),
             kind: new.kind,
             project,
             card_digest: open.card_digest(),
-            wrapped_key: open.wrap_to(&facts.recipient.0)?,
+            wrapped_key: open.wrap_to(facts.recipient())?,
             label: open.seal_label("dataset name", new.name.as_bytes())?,
             settings: None,
             parent: new.parent,

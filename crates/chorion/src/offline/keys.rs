@@ -17,7 +17,7 @@ const MOST_KEY_FILE_BYTES: u64 = 64 * 1024;
 const VARIABLE: &str = "CHORION_PASSPHRASE";
 
 /// Where the passphrase comes from, if not from a prompt.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct PassphraseArgs {
     /// Read the passphrase from the first line of a file. Otherwise it comes from the variable `CHORION_PASSPHRASE`, or a prompt.
     #[arg(long, value_name = "FILE")]

@@ -3,6 +3,8 @@
 //! Words reach a terminal, or what the person names with `--print-words`, and nothing else. Before the first of them is drawn or read
 //! the process stops being one that can be dumped or traced, and words and seed lie in locked memory ([`memory`]).
 
+pub(crate) mod approve;
+pub(crate) mod device;
 mod keys;
 mod memory;
 mod messages;
@@ -26,7 +28,7 @@ use crate::offline::keys::{PassphraseArgs, prompt, read_small};
 use crate::report::{CliError, CliResult};
 
 /// Where the passphrase of the words themselves comes from; most words have none.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct WordsPassphraseArgs {
     /// The words have a passphrase of their own (BIP-39): ask for it. It is never kept, and another gives other keys.
     #[arg(long)]
@@ -73,8 +75,8 @@ impl WordsPassphraseArgs {
 }
 
 /// Whose keys.
-#[derive(Debug, Args)]
-struct PersonArgs {
+#[derive(Debug, Default, Args)]
+pub(crate) struct PersonArgs {
     /// The identity file; `identity` in the folder of settings unless another is named.
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
@@ -87,6 +89,11 @@ struct PersonArgs {
 impl PersonArgs {
     /// Opens the identity file.
     fn open(&self) -> CliResult<Identity> {
+        self.open_with_passphrase().map(|(person, _passphrase)| person)
+    }
+
+    /// Opens the identity file, and gives the passphrase that did for what lies beside it.
+    fn open_with_passphrase(&self) -> CliResult<(Identity, Zeroizing<String>)> {
         let path = identity_path(self.identity.as_deref())?;
         let text = read_small(&path).map_err(|error| {
             error.hint("make one: `chorion words new`, or `chorion words restore`")
@@ -111,7 +118,7 @@ impl PersonArgs {
         } else {
             Zeroizing::new(String::new())
         };
-        opened.person(&own, &Locked).map_err(wrong)
+        Ok((opened.person(&own, &Locked).map_err(wrong)?, passphrase))
     }
 }
 

@@ -1,11 +1,12 @@
 //! Datasets: made, shown, judged, released, destroyed.
 
 use api::{
-    CreateDataset, Dataset, DatasetId, DatasetKind, Deletion, DeliveryState, Digest, ErrorCode,
-    Outcome, ProjectId, QualityState, Release, ReleaseRequest, Right, Sealed, SealedObject,
-    TaskKind,
+    ConfirmDeletion, CreateDataset, Custodian, Dataset, DatasetId, DatasetKind, Deletion,
+    DeliveryState, Digest, ErrorCode, Outcome, ProjectId, QualityState, Release, ReleaseRequest,
+    Right, Sealed, SealedObject, TaskKind,
 };
 use custody::{Grounds, Opened};
+use proof::Act;
 use seal::recipient::RecipientKey;
 use seal::wrap::DatasetContext;
 
@@ -389,13 +390,18 @@ pub(crate) async fn delete(
     hub: &Hub,
     caller: &Caller,
     id: DatasetId,
-    confirm: &str,
+    body: &ConfirmDeletion,
 ) -> Result<Deletion, HubError> {
     let mut tx = hub.db.write().await?;
     let kept = permitted(&mut tx, caller, id, Action::DatasetDelete).await?;
-    if confirm != id.to_string() {
-        return Err(HubError::bad_request(format!("`{confirm}` is not dataset {id}"))
+    if body.confirm != id.to_string() {
+        return Err(HubError::bad_request(format!("`{}` is not dataset {id}", body.confirm))
             .hint("deleting is for ever: repeat the id of what is to go"));
+    }
+    if kept.dataset.custodian == Custodian::Owner {
+        let names = |act: &Act| matches!(act, Act::Delete(delete) if delete.dataset == Some(id));
+        let project = kept.dataset.project;
+        super::approvals::spend(&mut tx, caller, project, body.approval.as_ref(), names).await?;
     }
     data::datasets::begin_deletion(&mut tx, id, caller.at).await?;
     tasks::cancel_all_of(hub, &mut tx, id, caller.at).await?;

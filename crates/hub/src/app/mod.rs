@@ -10,6 +10,7 @@ pub(crate) mod projects;
 pub(crate) mod transfers;
 
 // The other nouns.
+pub(crate) mod approvals;
 pub(crate) mod apps;
 pub(crate) mod blocks;
 pub(crate) mod datasets;

@@ -5,7 +5,7 @@ use api::{
     Member, Project, ProjectId, Release, ReleaseRequest, Right, SignedStatement,
 };
 use custody::Grounds;
-use proof::{Card, digest_of, sign_statement};
+use proof::{Act, Card, ProjectCard, digest_of, sign_statement};
 use seal::recipient::RecipientKey;
 use seal::wrap::DatasetContext;
 
@@ -84,6 +84,7 @@ pub(crate) async fn create(
         )));
     }
     let (id, owner) = (body.id, caller.account());
+    let (card, signed) = first_card(hub, &body)?;
     if let Some(maker) = data::projects::maker(&mut *hub.db.read().await?, id).await? {
         return again(hub, caller, id, made_by, maker).await;
     }
@@ -98,16 +99,6 @@ pub(crate) async fn create(
     }
     // The key first: a row without a key would be a project whose name nobody reads, a key without a row is harmless.
     hub.keys.put_dataset_key(id.to_bytes(), 0, kept).await.map_err(|e| taken(id, e))?;
-    let card = Card {
-        hub: hub.id.clone(),
-        project: id,
-        custodian: body.custodian,
-        recipient: api::Bytes(custodian.recipient().to_bytes()),
-        number: 1,
-        test: false,
-        writers: Vec::new(),
-    };
-    let signed = sign_statement(&card, &hub.card_key);
     let mut tx = hub.db.write().await?;
     let row = NewProject {
         id,
@@ -128,12 +119,59 @@ pub(crate) async fn create(
         }
         Err(error) => return Err(error.into()),
     }
-    let kept_card = KeptCard { number: card.number, digest: digest_of(&signed), signed };
-    data::cards::insert(&mut tx, id, &kept_card).await?;
+    keep_card(&mut tx, id, &card, &signed).await?;
     let event = caller.event(Action::ProjectCreate.act(), object("project", id), Some(id));
     data::events::record(&mut tx, &event).await?;
     tx.commit().await?;
     find(hub, caller, id).await
+}
+
+/// The first card of a project: the hub's own, or the one that its owner made, which the hub can only take or leave.
+fn first_card(hub: &Hub, body: &CreateProject) -> Result<(ProjectCard, SignedStatement), HubError> {
+    let (id, custodian) = (body.id, hub.custodian(body.custodian)?);
+    let Some(signed) = &body.card else {
+        let recipient = custodian.recipient().ok_or_else(|| {
+            HubError::bad_request("the owner's card of the project is missing")
+                .hint("sign it with the key of the twelve words: `chorion project create --custodian owner`")
+        })?;
+        let card = Card {
+            hub: hub.id.clone(),
+            project: id,
+            custodian: body.custodian,
+            recipient: api::Bytes(recipient.to_bytes()),
+            number: 1,
+            test: false,
+            writers: Vec::new(),
+        };
+        let signed = sign_statement(&card, &hub.card_key);
+        return Ok((ProjectCard::Hub(card), signed));
+    };
+    let (card, _owner) =
+        ProjectCard::open(signed, id).map_err(|error| HubError::bad_request(error.to_string()))?;
+    let fits = body.custodian == Custodian::Owner
+        && card.custodian() == Custodian::Owner
+        && card.hub() == hub.id
+        && card.number() == 1
+        && RecipientKey::from_bytes(card.recipient()).is_ok();
+    if !fits {
+        return Err(HubError::bad_request(format!(
+            "the card is not the first of project {id} at hub {}, in custody of its owner",
+            hub.id
+        )));
+    }
+    Ok((card, signed.clone()))
+}
+
+/// Keeps a card, which is in force from then on.
+pub(super) async fn keep_card(
+    at: &mut Connection,
+    id: ProjectId,
+    card: &ProjectCard,
+    signed: &SignedStatement,
+) -> Result<(), HubError> {
+    let kept =
+        KeptCard { number: card.number(), digest: digest_of(signed), signed: signed.clone() };
+    data::cards::insert(at, id, &kept).await
 }
 
 /// The answer to a call whose id is known: the same again for the same call, a refusal for another.
@@ -353,6 +391,10 @@ pub(crate) async fn delete(
             "the deletion of project {id} is not confirmed"
         ))
         .hint("send its id once more as `confirm`: nothing brings a deleted project back"));
+    }
+    if data::projects::custodian(&mut tx, id).await? == Some(Custodian::Owner) {
+        let names = |act: &Act| matches!(act, Act::Delete(delete) if delete.dataset.is_none());
+        super::approvals::spend(&mut tx, caller, id, body.approval.as_ref(), names).await?;
     }
     data::projects::begin_deletion(&mut tx, id, caller.at).await?;
     let event = caller.event(Action::ProjectDelete.act(), object("project", id), Some(id));

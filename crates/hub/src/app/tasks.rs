@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use api::{
-    BeginReseal, ClaimTask, ClaimedInput, ClaimedResult, ClaimedTask, Custodian, Dataset,
-    DatasetId, Digest, EndTask, ErrorCode, ExecutionState, Outcome, ProjectId, RequestId, Right,
-    Sealed, SignedStatement, Task, TaskId, TaskKind, TaskState, Time,
+    BeginReseal, ClaimTask, ClaimedInput, ClaimedKey, ClaimedResult, ClaimedTask, Custodian,
+    Dataset, DatasetId, Digest, EndTask, ErrorCode, ExecutionState, KeyPlace, Outcome, ProjectId,
+    RequestId, Right, Sealed, SignedStatement, Task, TaskId, TaskKind, TaskState, Time,
 };
 use custody::{Appraised, EvidenceError, Grounds, appraise};
-use proof::{PublicKey, Receipt, Released, open_statement, sha256};
+use proof::{AnyReceipt, PublicKey, Released, sha256};
 
 use super::caller::object;
 use super::datasets::{card_is_in_force, context, release_to};
@@ -238,7 +238,8 @@ pub(crate) async fn claim(
         request: Some(by.request),
     };
     data::events::record(&mut tx, &event("task.claim", object("task", id), project)).await?;
-    for dataset in plan.inputs.iter().map(|input| &input.dataset).chain(&plan.result) {
+    let all = || plan.inputs.iter().map(|input| &input.dataset).chain(&plan.result);
+    for dataset in all().filter(|dataset| dataset.custodian != Custodian::Owner) {
         let thing = object("dataset", dataset.id);
         data::events::record(&mut tx, &event("key.release", thing, Some(dataset.project))).await?;
     }
@@ -246,6 +247,9 @@ pub(crate) async fn claim(
         let manifest = proof::digest_of(&input.manifest);
         data::tasks::set_input_manifest(&mut tx, id, input.dataset.id, manifest).await?;
     }
+    let owners = all().filter(|dataset| dataset.custodian == Custodian::Owner);
+    let owners: BTreeSet<ProjectId> = owners.map(|dataset| dataset.project).collect();
+    super::approvals::ask(&mut tx, id, &owners, &appraised, &body.evidence, by.at).await?;
     let task = data::tasks::find(&mut tx, id).await?.map_or(kept.task, |kept| kept.task);
     tx.commit().await?;
     hand_over(hub, task, plan, &appraised).await
@@ -296,7 +300,7 @@ async fn plan(hub: &Hub, at: &mut Connection, kept: &Kept) -> Result<Plan, HubEr
         if right.is_none_or(|right| right < Right::Read) {
             return Err(gone(dataset.id));
         }
-        unattested_is_enough(&dataset)?;
+        unattested_is_enough(at, &dataset).await?;
         let number = dataset.manifest_number;
         let manifest = data::manifests::find(at, dataset.id, number).await?;
         let manifest = manifest.ok_or_else(|| gone(dataset.id))?.signed;
@@ -319,7 +323,7 @@ async fn plan(hub: &Hub, at: &mut Connection, kept: &Kept) -> Result<Plan, HubEr
         if !super::datasets::may_create(right) {
             return Err(gone(made.id));
         }
-        unattested_is_enough(&made)?;
+        unattested_is_enough(at, &made).await?;
         result = Some(made);
         launch = Some(session.settings);
     }
@@ -327,10 +331,13 @@ async fn plan(hub: &Hub, at: &mut Connection, kept: &Kept) -> Result<Plan, HubEr
     Ok(Plan { inputs, app, result, launch, settings, requeue: kept.requeue })
 }
 
-/// Evidence that proves nothing is enough where the hub's word is all there is.
-fn unattested_is_enough(dataset: &Dataset) -> Result<(), HubError> {
+/// Evidence that proves nothing is enough where the hub's word is all there is, and where an owner tries things out.
+async fn unattested_is_enough(at: &mut Connection, dataset: &Dataset) -> Result<(), HubError> {
     match dataset.custodian {
         Custodian::Platform => Ok(()),
+        Custodian::Owner if super::approvals::owner_card(at, dataset.project).await?.0.test => {
+            Ok(())
+        }
         other => Err(HubError::new(
             ErrorCode::KeyRefused,
             format!(
@@ -352,11 +359,11 @@ async fn hand_over(
     let grounds = Grounds::Vault(appraised);
     let mut inputs = Vec::with_capacity(plan.inputs.len());
     for PlannedInput { name, dataset, manifest, card } in plan.inputs {
-        let release = release_to(hub, &dataset, appraised.recipient(), grounds).await?;
+        let key = key_for(hub, &dataset, appraised, grounds).await?;
         inputs.push(ClaimedInput {
             name,
             kind: dataset.kind,
-            release,
+            key,
             manifest,
             card,
             label: dataset.label,
@@ -364,8 +371,8 @@ async fn hand_over(
     }
     let mut result = None;
     if let (Some(dataset), Some(settings)) = (plan.result, plan.launch) {
-        let release = release_to(hub, &dataset, appraised.recipient(), grounds).await?;
-        result = Some(ClaimedResult { release, settings });
+        let key = key_for(hub, &dataset, appraised, grounds).await?;
+        result = Some(ClaimedResult { key, settings });
     }
     Ok(ClaimedTask {
         task,
@@ -376,6 +383,24 @@ async fn hand_over(
         settings: plan.settings,
         requeue: plan.requeue,
     })
+}
+
+/// A dataset's key as the hub has it released, or where it is that the owner's device releases one for.
+async fn key_for(
+    hub: &Hub,
+    dataset: &Dataset,
+    appraised: &Appraised,
+    grounds: Grounds<'_>,
+) -> Result<ClaimedKey, HubError> {
+    if dataset.custodian == Custodian::Owner {
+        return Ok(ClaimedKey::Awaited(KeyPlace {
+            dataset: dataset.id,
+            project: dataset.project,
+            card_digest: dataset.card_digest,
+            epoch: dataset.epoch,
+        }));
+    }
+    release_to(hub, dataset, appraised.recipient(), grounds).await.map(ClaimedKey::Released)
 }
 
 /// The vault is alive, and so far.
@@ -519,11 +544,29 @@ async fn receipt_holds(
         .refusing("task.end", object("task", id), Some(kept.project))
     };
     let (receipt, signer) =
-        open_statement::<Receipt>(&body.receipt).map_err(|error| wrong(&error.to_string()))?;
+        AnyReceipt::open(&body.receipt).map_err(|error| wrong(&error.to_string()))?;
     if Some(signer.id()) != kept.vault_key || signer.id() != super::manifests::signing_key(caller)?
     {
         return Err(wrong("another key signed it than the one that the evidence binds"));
     }
+    let asked = data::approvals::of_vault(at, id, signer.id()).await?;
+    let released = match &receipt {
+        AnyReceipt::Policy(receipt) => {
+            asked.is_empty()
+                && receipt.custodian == Custodian::Platform
+                && receipt.released == Released::Policy
+        }
+        // A vault that ends before its owners have answered has no approval to name.
+        AnyReceipt::Owner(receipt) => {
+            let given: Vec<Digest> = asked.iter().filter_map(|kept| kept.digest).collect();
+            let all = given == receipt.approvals && given.len() == asked.len();
+            !asked.is_empty() && (all || (!body.complete && receipt.approvals.is_empty()))
+        }
+    };
+    if !released {
+        return Err(wrong("it names something else that released the keys"));
+    }
+    let receipt = receipt.facts();
     if receipt.hub != hub.id || receipt.task != id || receipt.kind != kept.task.kind {
         return Err(wrong("it speaks of another task"));
     }
@@ -532,9 +575,6 @@ async fn receipt_holds(
     }
     if receipt.complete != body.complete {
         return Err(wrong("it says otherwise than the call whether all outputs are there"));
-    }
-    if receipt.custodian != Custodian::Platform || receipt.released != Released::Policy {
-        return Err(wrong("it names another custodian than the one that released the keys"));
     }
     let app = match kept.task.session {
         Some(session) => {
@@ -557,7 +597,7 @@ async fn receipt_holds(
         return Err(wrong("its inputs are not those that the task was given"));
     }
     let mut written = BTreeSet::new();
-    for output in &receipt.outputs {
+    for output in receipt.outputs {
         let found = data::datasets::find(at, output.dataset).await?;
         let found = found.filter(|found| is_output(kept, &found.dataset));
         let Some(found) = found else {
@@ -603,6 +643,7 @@ pub(super) async fn close(
         return Ok(());
     }
     data::keys::remove_vaults(at, id).await?;
+    data::approvals::close_task(at, id).await?;
     super::notices::task_ended(at, kept, state, now).await?;
     let complete = state == TaskState::Complete;
     for made in data::datasets::made_by_task(at, id).await? {
@@ -692,6 +733,7 @@ async fn gone(hub: &Hub, id: TaskId, lost: Option<u32>, why: &str) -> Result<(),
         if kept.task.kind == TaskKind::Reseal {
             data::datasets::end_reseal(&mut tx, kept.task.subject).await?;
         }
+        data::approvals::close_task(&mut tx, id).await?;
         data::tasks::set_waiting_again(&mut tx, id, lost.is_some()).await?;
     }
     data::events::record(&mut tx, &event).await?;

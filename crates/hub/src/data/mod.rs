@@ -8,6 +8,7 @@
 //! Functions take a connection, so that the caller decides what belongs in one transaction. Texts use `$1` placeholders.
 
 pub(crate) mod accounts;
+pub(crate) mod approvals;
 pub(crate) mod apps;
 pub(crate) mod blocks;
 pub(crate) mod browsers;

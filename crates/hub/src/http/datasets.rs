@@ -107,7 +107,7 @@ async fn delete(
     Id(id): Id<DatasetId>,
     Body(body): Body<ConfirmDeletion>,
 ) -> Result<Json<Deletion>, HubError> {
-    app::datasets::delete(&hub, &caller, id, &body.confirm).await.map(Json)
+    app::datasets::delete(&hub, &caller, id, &body).await.map(Json)
 }
 
 /// Sealed settings, `null` where there are none.

@@ -5,6 +5,7 @@
 //! `open`; the router finds the handler. Handlers parse with the extractors of `extract` and `page` and call `app`.
 
 mod accounts;
+mod approvals;
 mod apps;
 mod audit;
 pub(crate) mod auth;
@@ -70,6 +71,7 @@ fn nouns() -> OpenApiRouter<Hub> {
         .merge(apps::routes())
         .merge(sessions::routes())
         .merge(tasks::routes())
+        .merge(approvals::routes())
         .merge(notices::routes())
         .merge(audit::routes())
         .merge(blocks::routes())

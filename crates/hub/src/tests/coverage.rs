@@ -86,6 +86,8 @@ struct Things {
     object: api::ObjectRef,
     session: SessionId,
     task: api::TaskId,
+    /// What an owner is asked for the task.
+    approval: api::ApprovalId,
     notice: api::NoticeId,
     card: api::Digest,
     /// A call of somebody else's that was refused.
@@ -133,6 +135,7 @@ impl Things {
             object: objects.items[0].object,
             session: SessionId::generate(),
             task: tasks.items[0].id,
+            approval: api::ApprovalId::generate(),
             notice: notices.items[0].id,
             card,
             refused: api::RequestId::generate(),
@@ -151,6 +154,21 @@ impl Things {
         data::instruments::insert(&mut tx, &instrument).await.unwrap();
         let until = api::Time::from_second(hub.now() + 3600).unwrap();
         data::instruments::sign_on(&mut tx, instrument.id, ada.account, until).await.unwrap();
+        let nobodys = api::SignedStatement {
+            statement: String::new(),
+            signature: api::Bytes(Vec::new()),
+            signer: api::Bytes(Vec::new()),
+        };
+        let asked = data::approvals::NewApproval {
+            id: this.approval,
+            task: this.task,
+            project,
+            vault_key: signing_key().public().id(),
+            evidence: &nobodys,
+            created: hub.hub.now(),
+            expires: hub.hub.now(),
+        };
+        data::approvals::insert(&mut tx, &asked).await.unwrap();
         tx.commit().await.unwrap();
         let registered = this.new_app(this.app);
         hub.call(&ada.key, "POST", "/api/v1/apps", &registered).await.ok::<App>();
@@ -199,6 +217,7 @@ impl Things {
         let noun = template.split('/').nth(3).unwrap();
         let id = match noun {
             "accounts" => self.spare_account.to_string(),
+            "approvals" => self.approval.to_string(),
             "apps" => self.app.to_string(),
             "projects" => self.project.to_string(),
             "transfers" => self.transfer.to_string(),
@@ -232,6 +251,12 @@ impl Things {
             "POST /accounts" => value(json!({"name": "Grace"})),
             // Too short for the work of a real one, and seen to be so only by who may.
             "PUT /account/password" => value(json!({"sign_in_name": "ada", "password": "short"})),
+            "POST /approvals/{id}/approve" => value(json!({
+                "approval": {"approval": statement, "second": null}, "keys": [],
+            })),
+            "POST /approvals/{id}/refuse" => value(json!({"reason": "not now"})),
+            "PUT /projects/{id}/card" => value(statement),
+            "POST /datasets/{id}/writer" => value(json!({"approval": statement, "second": null})),
             "POST /apps" => value(json!(self.new_app(AppId::generate()))),
             "POST /appsessions" => value(json!(self.launch(hub, SessionId::generate(), &fresh()))),
             "POST /blocks" => value(json!({

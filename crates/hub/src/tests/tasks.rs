@@ -1,10 +1,10 @@
 //! Tasks from the queue to the receipt, with vaults that sign and seal like real ones.
 
 use api::{
-    Acknowledged, App, AppId, AppSession, BeginReseal, Bytes, ClaimTask, ClaimedTask, Custodian,
-    Dataset, DatasetId, DatasetKind, EndTask, ErrorCode, ExecutionState, KeyLimit, Launch, Page,
-    ProjectId, RegisterApp, Requeue, Right, SessionId, SessionInput, Task, TaskId, TaskKind,
-    TaskState,
+    Acknowledged, App, AppId, AppSession, BeginReseal, Bytes, ClaimTask, ClaimedKey, ClaimedTask,
+    Custodian, Dataset, DatasetId, DatasetKind, EndTask, ErrorCode, ExecutionState, KeyLimit,
+    Launch, Page, ProjectId, RegisterApp, Requeue, Right, SessionId, SessionInput, Task, TaskId,
+    TaskKind, TaskState,
 };
 use dataset::OpenDataset;
 use proof::{
@@ -29,9 +29,9 @@ const READS: &[u8] = b"@A01234:7:HXXX:1:1101:1000:2000 1:N:0:ACGT\nGATTACA\n+\nF
 /// Stands in for what starts vaults: hands the ticket to the test, and ends when the test says or when it is stopped.
 struct Handing(mpsc::UnboundedSender<Started>);
 
-struct Started {
-    task: TaskId,
-    ticket: String,
+pub(super) struct Started {
+    pub(super) task: TaskId,
+    pub(super) ticket: String,
     /// Dropping it ends the process.
     process: oneshot::Sender<()>,
     stopped: CancellationToken,
@@ -50,15 +50,15 @@ impl Start for Handing {
     }
 }
 
-struct Story {
-    hub: TestHub,
-    ada: Person,
-    project: ProjectId,
+pub(super) struct Story {
+    pub(super) hub: TestHub,
+    pub(super) ada: Person,
+    pub(super) project: ProjectId,
     started: mpsc::UnboundedReceiver<Started>,
 }
 
 impl Story {
-    async fn begin() -> Self {
+    pub(super) async fn begin() -> Self {
         let hub = TestHub::start().await;
         let ada = hub.operator().await;
         let project = hub.project(&ada, "panel").await;
@@ -67,7 +67,7 @@ impl Story {
         Self { hub, ada, project, started }
     }
 
-    async fn next(&mut self) -> Started {
+    pub(super) async fn next(&mut self) -> Started {
         self.started.recv().await.unwrap()
     }
 
@@ -107,15 +107,15 @@ impl Story {
     }
 }
 
-struct Vault {
-    key: SigningKey,
-    secret: RecipientSecret,
-    evidence: api::SignedStatement,
-    task: TaskId,
+pub(super) struct Vault {
+    pub(super) key: SigningKey,
+    pub(super) secret: RecipientSecret,
+    pub(super) evidence: api::SignedStatement,
+    pub(super) task: TaskId,
 }
 
 impl Vault {
-    fn new(hub: &TestHub, task: TaskId) -> Self {
+    pub(super) fn new(hub: &TestHub, task: TaskId) -> Self {
         let (key, secret) = (signing_key(), RecipientSecret::generate().unwrap());
         let evidence = UnattestedEvidence {
             kind: EvidenceKind::Unattested,
@@ -127,19 +127,20 @@ impl Vault {
         Self { evidence: sign_statement(&evidence, &key), key, secret, task }
     }
 
-    async fn claim(&self, hub: &TestHub, ticket: &str) -> Answer {
+    pub(super) async fn claim(&self, hub: &TestHub, ticket: &str) -> Answer {
         let body = ClaimTask { ticket: ticket.into(), evidence: self.evidence.clone() };
         hub.call(&self.key, "POST", &format!("/api/v1/tasks/{}/claim", self.task), body).await
     }
 
     /// A vault that claimed what was started.
-    async fn of(hub: &TestHub, started: &Started) -> (Self, ClaimedTask) {
+    pub(super) async fn of(hub: &TestHub, started: &Started) -> (Self, ClaimedTask) {
         let vault = Self::new(hub, started.task);
         let claimed = vault.claim(hub, &started.ticket).await.ok();
         (vault, claimed)
     }
 
-    fn open(&self, release: &api::Release) -> OpenDataset {
+    fn open(&self, key: &ClaimedKey) -> OpenDataset {
+        let ClaimedKey::Released(release) = key else { panic!("the key is an owner's") };
         OpenDataset::from_release(release, &self.secret).unwrap()
     }
 
@@ -165,7 +166,7 @@ impl Vault {
                 .inputs
                 .iter()
                 .map(|input| ReceiptOutput {
-                    dataset: input.release.dataset,
+                    dataset: input.key.place().dataset,
                     manifest: digest_of(&input.manifest),
                 })
                 .collect(),
@@ -221,7 +222,7 @@ async fn a_task_is_claimed_with_its_ticket_once_and_by_one_vault() {
         (TaskState::Running, TaskKind::Demultiplex)
     );
     assert_eq!(claimed.inputs[0].name, "run");
-    let open = vault.open(&claimed.inputs[0].release);
+    let open = vault.open(&claimed.inputs[0].key);
     assert_eq!(read(hub, &vault.key, &open).await, [("RunInfo.xml".to_owned(), READS.to_vec())]);
     assert_eq!(
         open.open_label("dataset settings", claimed.settings.as_ref().unwrap()).unwrap(),
@@ -389,7 +390,7 @@ async fn samples_are_whole_when_the_receipt_holds_and_older_ones_are_superseded(
     let started = story.next().await;
     let (vault, claimed) = Vault::of(&story.hub, &started).await;
     assert!(claimed.requeue);
-    let opened = vault.open(&claimed.inputs[0].release);
+    let opened = vault.open(&claimed.inputs[0].key);
     assert_eq!(
         opened.open_label("requeue settings", claimed.settings.as_ref().unwrap()).unwrap(),
         b"{}"
@@ -475,7 +476,7 @@ async fn a_vault_that_an_earlier_start_left_behind_is_given_up_when_it_is_silent
     assert_ne!(again.ticket, "left behind");
 }
 
-async fn registered(story: &Story) -> App {
+pub(super) async fn registered(story: &Story) -> App {
     let package = sent(
         &story.hub,
         &story.ada.key,
@@ -536,7 +537,7 @@ async fn an_app_turns_an_input_into_a_result() {
     assert_eq!(names, ["reads", "package"]);
     assert_eq!(claimed.app.as_ref(), Some(&app));
     let result = claimed.result.as_ref().unwrap();
-    let open = vault.open(&result.release);
+    let open = vault.open(&result.key);
     assert_eq!(open.open_label("launch settings", &result.settings).unwrap(), b"{}");
     let files: [(&str, &[u8]); 2] = [("a.bam", READS), ("log/stdout.txt", b"")];
     let manifest = put_all(&story.hub, &vault.key, &open, content(&open, &files), 1, None).await;
@@ -625,14 +626,14 @@ async fn the_next_vault_of_a_session_begins_the_result_anew() {
     story.hub.call(&story.ada.key, "POST", "/api/v1/appsessions", &body).await.ok::<AppSession>();
     let first = story.next().await;
     let (vault, claimed) = Vault::of(&story.hub, &first).await;
-    let open = vault.open(&claimed.result.as_ref().unwrap().release);
+    let open = vault.open(&claimed.result.as_ref().unwrap().key);
     let half = content(&open, &[("a.bam", b"half of it")]).parts.remove(0);
     put(&story.hub, &vault.key, &open, &half).await.ok::<Acknowledged>();
     drop(first.process);
 
     let second = story.next().await;
     let (vault, claimed) = Vault::of(&story.hub, &second).await;
-    let open = vault.open(&claimed.result.as_ref().unwrap().release);
+    let open = vault.open(&claimed.result.as_ref().unwrap().key);
     let whole = content(&open, &[("a.bam", READS)]);
     let manifest = put_all(&story.hub, &vault.key, &open, whole, 1, None).await;
     close(&story.hub, &vault.key, &vault.key, &manifest, "").await.ok::<Dataset>();
@@ -694,7 +695,7 @@ async fn after_a_re_seal_the_old_key_opens_nothing_that_is_left() {
     let (vault, claimed) = Vault::of(&story.hub, &started).await;
     assert_eq!(claimed.task.kind, TaskKind::Reseal);
     let hub = &story.hub;
-    let input = vault.open(&claimed.inputs[0].release);
+    let input = vault.open(&claimed.inputs[0].key);
     let new = input.next_epoch(card(hub, &vault.key, story.project).await).unwrap();
     let begin = |epoch| BeginReseal {
         epoch,
@@ -746,7 +747,7 @@ async fn a_re_seal_that_was_lost_can_be_done_again() {
         let started = story.next().await;
         let (vault, claimed) = Vault::of(&story.hub, &started).await;
         let hub = &story.hub;
-        let input = vault.open(&claimed.inputs[0].release);
+        let input = vault.open(&claimed.inputs[0].key);
         let new = input.next_epoch(card(hub, &vault.key, story.project).await).unwrap();
         let begin = BeginReseal {
             epoch: 1,

@@ -8,7 +8,7 @@ use std::io;
 
 use api::{CreateDataset, DatasetId, DatasetKind, ProjectId, RequeueSettings, RunSettings, Sealed};
 use dataset::{OpenDataset, OpenFile};
-use proof::{Card, ReceiptOutput, digest_of};
+use proof::{ProjectCard, ReceiptOutput, digest_of};
 use runfolder::{
     DemuxError, Entry, FastqName, Plan, PlanOptions, Report, RunInfo, SampleSheet, Sink, Source,
 };
@@ -26,7 +26,7 @@ const REST_NAME: &str = "Undetermined reads and reports";
 
 pub(super) fn run(work: &Work<'_>, made: &mut Made) -> Result<(), TaskError> {
     let claimed = work.claimed.inputs.first().ok_or(TaskError::Settings { what: "input" })?;
-    let run = Input::open(&work.hub, claimed, &work.keys.recipient)?;
+    let run = Input::open(&work.hub, claimed, &work.dataset_keys())?;
     made.inputs.push(ReceiptOutput { dataset: run.dataset(), manifest: run.manifest_digest() });
 
     let settings = Settings::open(work, &run)?;
@@ -223,8 +223,9 @@ impl<'w, 'a> Outputs<'w, 'a> {
     ) -> Result<Output, TaskError> {
         let id = DatasetId::generate();
         let card = self.work.hub.card(project)?;
-        let (facts, _signer) =
-            Card::open(&card, project).map_err(|source| TaskError::Card { dataset: id, source })?;
+        let (facts, _signer) = ProjectCard::open(&card, project)
+            .map_err(|source| TaskError::Card { dataset: id, source })?;
+        self.work.approved.may_write(project, digest_of(&card))?;
         let open = OpenDataset::create(id, project, digest_of(&card))?;
         let label: Sealed = open.seal_label("dataset name", name.as_bytes())?;
         self.work.hub.create(&CreateDataset {
@@ -232,7 +233,7 @@ impl<'w, 'a> Outputs<'w, 'a> {
             kind,
             project,
             card_digest: open.card_digest(),
-            wrapped_key: open.wrap_to(&facts.recipient.0)?,
+            wrapped_key: open.wrap_to(facts.recipient())?,
             label,
             settings: None,
             parent: Some(self.run.dataset()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use api::{
     BeginReseal, ClaimTask, ClaimedTask, CreateDataset, DatasetId, EndTask, ObjectRef, ProjectId,
-    SealedObject, SignedStatement, TaskId,
+    SealedObject, SignedStatement, TaskApproval, TaskId,
 };
 use dataset::SealedPart;
 
@@ -15,6 +15,8 @@ use dataset::SealedPart;
 pub trait Hub: Send + Sync {
     /// Shows evidence and takes the task.
     fn claim(&self, task: TaskId, claim: &ClaimTask) -> Result<ClaimedTask, HubError>;
+    /// What owners have answered so far.
+    fn approvals(&self, task: TaskId) -> Result<Vec<TaskApproval>, HubError>;
     /// Says how far it is, 0 to 100.
     fn progress(&self, task: TaskId, percent: u8) -> Result<(), HubError>;
     /// Every sealed object of a dataset.

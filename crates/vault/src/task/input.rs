@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use api::{ClaimedInput, DatasetId, Digest, ObjectRef, SealedObject};
 use dataset::{OpenDataset, Slice};
-use proof::{Card, FileEntry, Hasher, Index, Manifest, digest_of, open_statement};
+use proof::{FileEntry, Hasher, Index, Manifest, ProjectCard, digest_of, open_statement};
 use seal::ObjectOpener;
-use seal::recipient::RecipientSecret;
 use zeroize::Zeroizing;
 
-use super::TaskError;
 use super::hub::SharedHub;
+use super::{DatasetKeys, TaskError};
 
 /// How much opened plaintext one input keeps at hand.
 const KEPT_BYTES: usize = 256 << 20;
@@ -59,16 +58,17 @@ impl Input {
     pub(crate) fn open(
         hub: &SharedHub,
         claimed: &ClaimedInput,
-        secret: &RecipientSecret,
+        keys: &DatasetKeys<'_>,
     ) -> Result<Self, TaskError> {
-        let dataset = claimed.release.dataset;
+        let place = claimed.key.place();
+        let dataset = place.dataset;
         let mismatch = |what| TaskError::Mismatch { dataset, what };
-        Card::open(&claimed.card, claimed.release.project)
+        ProjectCard::open(&claimed.card, place.project)
             .map_err(|source| TaskError::Card { dataset, source })?;
-        if digest_of(&claimed.card) != claimed.release.card_digest {
+        if digest_of(&claimed.card) != place.card_digest {
             return Err(mismatch("the released key and the card"));
         }
-        let open = OpenDataset::from_release(&claimed.release, secret)?;
+        let open = keys.open(&claimed.key)?;
         let (manifest, _writer) = open_statement::<Manifest>(&claimed.manifest)
             .map_err(|source| TaskError::Manifest { dataset, source })?;
         if manifest.dataset != dataset

@@ -5,6 +5,7 @@
 //! it goes to, signs a receipt with the other key, and ends; both keys end with it. All of it runs on the [`Hub`] trait,
 //! so that a test is a hub in memory.
 
+mod approved;
 mod demultiplex;
 mod hub;
 mod input;
@@ -15,23 +16,26 @@ mod run_app;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use api::{
-    ClaimTask, ClaimedTask, Custodian, DatasetId, Digest, EndTask, SignedStatement, TaskId,
-    TaskKind, Time,
+    ClaimTask, ClaimedKey, ClaimedTask, Custodian, DatasetId, Digest, EndTask, SignedStatement,
+    TaskId, TaskKind, Time,
 };
+use dataset::OpenDataset;
 #[cfg(feature = "unattested")]
 use proof::UnattestedEvidence;
 use proof::{
-    EvidenceKind, Receipt, ReceiptOutput, Released, SigningKey, StatementError, digest_of,
-    sign_statement,
+    EvidenceKind, OwnerReceipt, Receipt, ReceiptOutput, Released, SigningKey, StatementError,
+    digest_of, sign_statement,
 };
 use seal::recipient::RecipientSecret;
 
+use approved::Approved;
 pub use hub::{Hub, HubError};
 
 /// Why a task did not make its outputs.
@@ -132,6 +136,26 @@ pub enum TaskError {
         "this machine can prove what it is, and no hub of this version takes that: a vault here does not go unattested"
     )]
     CouldAttest,
+    /// An owner refused.
+    #[error("the owner refused")]
+    Refused,
+    /// No owner answered.
+    #[error("the owner did not answer in time")]
+    Unanswered,
+    /// An approval that does not count here.
+    #[error("an approval does not count: {0}")]
+    Approval(#[from] proof::ApprovalError),
+    /// The card that came with an approval does not hold.
+    #[error("the card of project {project}, whose owner approved, does not hold")]
+    OwnerCard {
+        /// The project.
+        project: api::ProjectId,
+        /// Why.
+        source: proof::CardError,
+    },
+    /// Unattested, and the owner's card bears no test mark.
+    #[error("an owner's project without a test mark is not opened by an unattested vault")]
+    NotATest,
     /// The threads that send have ended.
     #[error("the task was stopped")]
     Stopped,
@@ -155,14 +179,32 @@ pub struct TaskConfig {
 pub struct VaultKeys {
     receipt: SigningKey,
     recipient: RecipientSecret,
+    /// Nonces of approvals that these keys were released for.
+    spent: Mutex<HashSet<Digest>>,
+    /// Since when they are there.
+    born: Instant,
 }
+
+/// For how long the keys of a vault count.
+const KEYS_LIVE: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl VaultKeys {
     /// New keys.
     pub fn generate() -> Result<Self, seal::NoRandomness> {
         let mut seed = zeroize::Zeroizing::new([0; 32]);
         seal::fill_random(&mut *seed)?;
-        Ok(Self { receipt: SigningKey::from_seed(&seed), recipient: RecipientSecret::generate()? })
+        Ok(Self {
+            receipt: SigningKey::from_seed(&seed),
+            recipient: RecipientSecret::generate()?,
+            spent: Mutex::default(),
+            born: Instant::now(),
+        })
+    }
+
+    /// Uses an approval up: `true` for the first who asks, and for nobody after, however many ask at once.
+    pub(crate) fn spend(&self, nonce: Digest) -> bool {
+        self.born.elapsed() < KEYS_LIVE
+            && self.spent.lock().unwrap_or_else(PoisonError::into_inner).insert(nonce)
     }
 
     /// What evidence of this vault must be over: both keys, and the nonce of whoever asked for it. No boot manifest is checked
@@ -188,7 +230,26 @@ pub(crate) struct Work<'a> {
     keys: &'a VaultKeys,
     config: &'a TaskConfig,
     claimed: ClaimedTask,
+    approved: Approved,
     percent: AtomicU8,
+}
+
+/// Opens the dataset keys of a task, whoever released them.
+pub(crate) struct DatasetKeys<'a> {
+    recipient: &'a RecipientSecret,
+    approved: &'a Approved,
+}
+
+impl DatasetKeys<'_> {
+    /// The dataset of a claimed key.
+    pub(crate) fn open(&self, key: &ClaimedKey) -> Result<OpenDataset, TaskError> {
+        match key {
+            ClaimedKey::Released(release) => {
+                Ok(OpenDataset::from_release(release, self.recipient)?)
+            }
+            ClaimedKey::Awaited(place) => self.approved.key(place),
+        }
+    }
 }
 
 impl Work<'_> {
@@ -200,10 +261,18 @@ impl Work<'_> {
     }
 
     fn tell(&self) {
-        let percent = self.percent.load(Ordering::Relaxed);
-        if let Err(error) = self.hub.progress(self.config.task, percent) {
-            tracing::debug!(%error, "the hub did not take the progress");
-        }
+        tell(&self.hub, self.config.task, self.percent.load(Ordering::Relaxed));
+    }
+
+    /// What opens the inputs and the result.
+    pub(crate) const fn dataset_keys(&self) -> DatasetKeys<'_> {
+        DatasetKeys { recipient: &self.keys.recipient, approved: &self.approved }
+    }
+}
+
+fn tell(hub: &hub::SharedHub, task: TaskId, percent: u8) {
+    if let Err(error) = hub.progress(task, percent) {
+        tracing::debug!(%error, "the hub did not take the progress");
     }
 }
 
@@ -262,40 +331,70 @@ pub fn run(hub: Arc<dyn Hub>, config: &TaskConfig, keys: &VaultKeys) -> Result<(
     let claim = ClaimTask { ticket: config.ticket.to_string(), evidence };
     let claimed = hub.claim(config.task, &claim)?;
     let (name, kind) = (claimed.hub.clone(), claimed.task.kind);
-    let work = Work { hub: Arc::clone(&hub), keys, config, claimed, percent: AtomicU8::new(0) };
-
-    let mut made = Made::default();
-    let result = heard_of(
+    let by_owners = approved::is_awaited(&claimed);
+    let waited = heard_of(
         HEARTBEAT,
-        || work.tell(),
-        || match kind {
-            TaskKind::Demultiplex => demultiplex::run(&work, &mut made),
-            TaskKind::App => run_app::run(&work, &mut made),
-            TaskKind::Reseal => reseal::run(&work, &mut made),
-            TaskKind::Query => query::run(&work, &mut made),
-        },
+        || tell(&hub, config.task, 0),
+        || Approved::wait(&hub, config, keys, &claimed, evidence_digest),
     );
 
-    let receipt = Receipt {
-        hub: name,
-        task: config.task,
-        kind,
-        custodian: Custodian::Platform,
-        released: Released::Policy,
-        evidence: EvidenceKind::Unattested,
-        evidence_digest,
-        app: made.app,
-        inputs: made.inputs,
-        outputs: made.outputs,
-        complete: result.is_ok(),
-        started,
-        ended: Time::now(),
+    let mut made = Made::default();
+    let mut approvals = Vec::new();
+    let result = waited.and_then(|approved| {
+        approvals = approved.digests();
+        let (hub, percent) = (Arc::clone(&hub), AtomicU8::new(0));
+        let work = Work { hub, keys, config, claimed, approved, percent };
+        heard_of(
+            HEARTBEAT,
+            || work.tell(),
+            || match kind {
+                TaskKind::Demultiplex => demultiplex::run(&work, &mut made),
+                TaskKind::App => run_app::run(&work, &mut made),
+                TaskKind::Reseal => reseal::run(&work, &mut made),
+                TaskKind::Query => query::run(&work, &mut made),
+            },
+        )
+    });
+
+    let (complete, ended) = (result.is_ok(), Time::now());
+    let Made { inputs, outputs, app } = made;
+    let (task, evidence) = (config.task, EvidenceKind::Unattested);
+    let receipt = if by_owners {
+        let receipt = OwnerReceipt {
+            hub: name,
+            task,
+            kind,
+            approvals,
+            evidence,
+            evidence_digest,
+            app,
+            inputs,
+            outputs,
+            complete,
+            started,
+            ended,
+        };
+        sign_statement(&receipt, &keys.receipt)
+    } else {
+        let receipt = Receipt {
+            hub: name,
+            task,
+            kind,
+            custodian: Custodian::Platform,
+            released: Released::Policy,
+            evidence,
+            evidence_digest,
+            app,
+            inputs,
+            outputs,
+            complete,
+            started,
+            ended,
+        };
+        sign_statement(&receipt, &keys.receipt)
     };
-    let end = EndTask {
-        complete: result.is_ok(),
-        reason: result.as_ref().err().map(ToString::to_string),
-        receipt: sign_statement(&receipt, &keys.receipt),
-    };
+    let reason = result.as_ref().err().map(ToString::to_string);
+    let end = EndTask { complete, reason, receipt };
     hub.end(config.task, &end)?;
     result
 }

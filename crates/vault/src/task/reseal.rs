@@ -1,7 +1,7 @@
 //! A dataset is written anew under a new key, so that no key kept from before opens it.
 
 use api::BeginReseal;
-use proof::{Card, ReceiptOutput, digest_of};
+use proof::{ProjectCard, ReceiptOutput, digest_of};
 
 use super::input::Input;
 use super::output::{Output, Senders, Version};
@@ -13,14 +13,15 @@ const SETTINGS: &str = "dataset settings";
 
 pub(super) fn run(work: &Work<'_>, made: &mut Made) -> Result<(), TaskError> {
     let claimed = work.claimed.inputs.first().ok_or(TaskError::Settings { what: "input" })?;
-    let input = Input::open(&work.hub, claimed, &work.keys.recipient)?;
+    let input = Input::open(&work.hub, claimed, &work.dataset_keys())?;
     let dataset = input.dataset();
     made.inputs.push(ReceiptOutput { dataset, manifest: input.manifest_digest() });
 
     let old = input.key();
     let card = work.hub.card(old.project())?;
-    let (facts, _signer) =
-        Card::open(&card, old.project()).map_err(|source| TaskError::Card { dataset, source })?;
+    let (facts, _signer) = ProjectCard::open(&card, old.project())
+        .map_err(|source| TaskError::Card { dataset, source })?;
+    work.approved.may_write(old.project(), digest_of(&card))?;
     let new = old.next_epoch(digest_of(&card))?;
     let settings = match &work.claimed.settings {
         Some(sealed) => Some(new.seal_label(SETTINGS, &old.open_label(SETTINGS, sealed)?)?),
@@ -29,7 +30,7 @@ pub(super) fn run(work: &Work<'_>, made: &mut Made) -> Result<(), TaskError> {
     let begin = BeginReseal {
         epoch: new.epoch(),
         card_digest: new.card_digest(),
-        wrapped_key: new.wrap_to(&facts.recipient.0)?,
+        wrapped_key: new.wrap_to(facts.recipient())?,
         label: new.seal_label(NAME, &old.open_label(NAME, &claimed.label)?)?,
         settings,
     };

@@ -6,7 +6,6 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use api::{DatasetKind, Digest, LaunchSettings, TaskId};
-use dataset::OpenDataset;
 use proof::ReceiptOutput;
 
 use super::input::Input;
@@ -24,8 +23,9 @@ const UNFIT: &str = "inputs or form do not fit its manifest";
 
 pub(super) fn run(work: &Work<'_>, made: &mut Made) -> Result<(), TaskError> {
     let claimed = work.claimed.result.as_ref().ok_or(TaskError::Settings { what: "result" })?;
-    let result = OpenDataset::from_release(&claimed.release, &work.keys.recipient)?;
+    let result = work.dataset_keys().open(&claimed.key)?;
     let settings = result.open_label("launch settings", &claimed.settings)?;
+    work.approved.settings(&settings)?;
     let settings: LaunchSettings =
         serde_json::from_slice(&settings).map_err(|_| TaskError::Settings { what: "settings" })?;
 
@@ -52,9 +52,10 @@ fn work_on(
 ) -> Result<(), TaskError> {
     let app = install(work, made)?;
     made.app = Some(Digest(*app.digest().as_bytes()));
+    work.approved.manifest(&app.manifest().canonical())?;
     let mut inputs = Vec::new();
     for claimed in work.claimed.inputs.iter().filter(|i| i.kind != DatasetKind::App) {
-        let input = Input::open(&work.hub, claimed, &work.keys.recipient)?;
+        let input = Input::open(&work.hub, claimed, &work.dataset_keys())?;
         made.inputs
             .push(ReceiptOutput { dataset: input.dataset(), manifest: input.manifest_digest() });
         inputs.push((claimed.name.clone(), input));
@@ -95,7 +96,7 @@ fn install(work: &Work<'_>, made: &mut Made) -> Result<VerifiedApp, TaskError> {
     }
     let claimed = work.claimed.inputs.iter().find(|i| i.kind == DatasetKind::App);
     let claimed = claimed.ok_or(TaskError::Settings { what: "app's package" })?;
-    let package = Input::open(&work.hub, claimed, &work.keys.recipient)?;
+    let package = Input::open(&work.hub, claimed, &work.dataset_keys())?;
     made.inputs
         .push(ReceiptOutput { dataset: package.dataset(), manifest: package.manifest_digest() });
     let [file] = package.files() else { return Err(TaskError::Settings { what: "app's package" }) };

@@ -178,7 +178,7 @@ impl Hub for MemoryHub {
             name: "run".into(),
             kind: DatasetKind::Run,
             card: self.cards[&release.project].clone(),
-            release,
+            key: ClaimedKey::Released(release),
             manifest: state.manifests[&self.subject].clone(),
             label: created.label.clone(),
         };
@@ -207,6 +207,10 @@ impl Hub for MemoryHub {
             settings,
             requeue: false,
         })
+    }
+
+    fn approvals(&self, _: TaskId) -> Result<Vec<api::TaskApproval>, HubError> {
+        Ok(Vec::new())
     }
 
     fn progress(&self, _: TaskId, _: u8) -> Result<(), HubError> {

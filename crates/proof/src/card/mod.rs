@@ -1,11 +1,18 @@
 //! The project card (`spec/card.md`): who holds the key of a project, stated so that the hub cannot choose.
+//!
+//! The hub signs the card of a project whose key it may release ([`Card`]); an owner signs their own ([`OwnerCard`]). Whoever
+//! seals or checks asks [`ProjectCard`], which is either, and never mistakes one for the other.
+
+pub(crate) mod owner;
 
 use api::{Bytes, Custodian, Digest, ProjectId, SignedStatement};
 use serde::{Deserialize, Serialize};
 
+pub use owner::{CardDevice, OwnerCard};
+
 use crate::{PublicKey, Statement, StatementError, digest_of, open_statement, phrase};
 
-/// A project card. The digest of the signed text stands in the context of every dataset key wrapped under it.
+/// The card of a project in platform custody. The digest of the signed text stands in the context of every dataset key wrapped under it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Card {
@@ -70,23 +77,129 @@ pub enum CardError {
         /// `custodian` or `key`.
         what: &'static str,
     },
+    /// It says something that no card says.
+    #[error("the card of project {project} does not hold: {why}")]
+    Form {
+        /// The project.
+        project: ProjectId,
+        /// What is wrong with it.
+        why: &'static str,
+    },
 }
 
-impl Card {
-    /// The card inside `signed`, if it speaks of `project`; the signer is the caller's to judge.
+/// A project's card, whoever holds its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum ProjectCard {
+    /// The hub signed it.
+    Hub(Card),
+    /// The owner signed it.
+    Owner(OwnerCard),
+}
+
+impl ProjectCard {
+    /// The card inside `signed`, if it speaks of `project`. An owner's card is signed by the owner key that it names;
+    /// whether that, or the hub's key, is the one to go by is the caller's to judge.
     pub fn open(
         signed: &SignedStatement,
         project: ProjectId,
     ) -> Result<(Self, PublicKey), CardError> {
-        let (card, signer) = open_statement::<Self>(signed)?;
-        if card.project != project {
-            return Err(CardError::Project { card: card.project, asked: project });
+        let (card, signer) = match open_statement::<OwnerCard>(signed) {
+            Ok((card, signer)) => {
+                card.check()?;
+                if signer != card.owner_key()? {
+                    return Err(CardError::Signer { project, signer: signer.id() });
+                }
+                (Self::Owner(card), signer)
+            }
+            Err(StatementError::Kind { .. }) => {
+                let (card, signer) = open_statement::<Card>(signed)?;
+                if card.custodian == Custodian::Owner {
+                    let why = "a project that its owner holds has another kind of card";
+                    return Err(CardError::Form { project, why });
+                }
+                (Self::Hub(card), signer)
+            }
+            Err(other) => return Err(other.into()),
+        };
+        if card.project() != project {
+            return Err(CardError::Project { card: card.project(), asked: project });
         }
         Ok((card, signer))
     }
 
+    /// The hub's id.
+    pub fn hub(&self) -> &str {
+        match self {
+            Self::Hub(card) => &card.hub,
+            Self::Owner(card) => &card.hub,
+        }
+    }
+
+    /// The project.
+    pub const fn project(&self) -> ProjectId {
+        match self {
+            Self::Hub(card) => card.project,
+            Self::Owner(card) => card.project,
+        }
+    }
+
+    /// Who holds the key.
+    pub const fn custodian(&self) -> Custodian {
+        match self {
+            Self::Hub(card) => card.custodian,
+            Self::Owner(_) => Custodian::Owner,
+        }
+    }
+
+    /// The X-Wing public key to which dataset keys are wrapped.
+    pub fn recipient(&self) -> &[u8] {
+        match self {
+            Self::Hub(card) => &card.recipient.0,
+            Self::Owner(card) => &card.recipient.0,
+        }
+    }
+
+    /// Its number.
+    pub const fn number(&self) -> u32 {
+        match self {
+            Self::Hub(card) => card.number,
+            Self::Owner(card) => card.number,
+        }
+    }
+
+    /// Whether it is a project for trying things out.
+    pub const fn is_test(&self) -> bool {
+        match self {
+            Self::Hub(card) => card.test,
+            Self::Owner(card) => card.test,
+        }
+    }
+
     /// Whether `self` may follow `seen`, the card that a person confirmed for this project.
     pub fn may_follow(&self, seen: &Self) -> Result<(), CardError> {
+        match (self, seen) {
+            (Self::Hub(card), Self::Hub(seen)) => card.may_follow(seen),
+            (Self::Owner(card), Self::Owner(seen)) => card.may_follow(seen),
+            _ if self.number() < seen.number() => Err(CardError::Older {
+                project: self.project(),
+                number: self.number(),
+                seen: seen.number(),
+            }),
+            _ => Err(CardError::Changed { project: self.project(), what: "custodian" }),
+        }
+    }
+
+    /// The digest and the six words that people compare.
+    pub fn fingerprint(signed: &SignedStatement) -> (Digest, String) {
+        let digest = digest_of(signed);
+        (digest, phrase(&digest))
+    }
+}
+
+impl Card {
+    /// Whether `self` may follow `seen`, the card that a person confirmed for this project.
+    fn may_follow(&self, seen: &Self) -> Result<(), CardError> {
         let project = self.project;
         if self.number < seen.number {
             return Err(CardError::Older { project, number: self.number, seen: seen.number });
@@ -98,12 +211,6 @@ impl Card {
             return Err(CardError::Changed { project, what: "key" });
         }
         Ok(())
-    }
-
-    /// The digest and the six words that people compare.
-    pub fn fingerprint(signed: &SignedStatement) -> (Digest, String) {
-        let digest = digest_of(signed);
-        (digest, phrase(&digest))
     }
 }
 
@@ -129,9 +236,13 @@ mod tests {
         let key = SigningKey::from_seed(&[1; 32]);
         let signed = sign_statement(&card(), &key);
         assert!(matches!(
-            Card::open(&signed, ProjectId::generate()),
+            ProjectCard::open(&signed, ProjectId::generate()),
             Err(CardError::Project { .. })
         ));
+        // A hub that signs a card of its own kind for an owner's project.
+        let claims = Card { custodian: Custodian::Owner, ..card() };
+        let signed = sign_statement(&claims, &key);
+        assert!(matches!(ProjectCard::open(&signed, claims.project), Err(CardError::Form { .. })));
     }
 
     #[test]

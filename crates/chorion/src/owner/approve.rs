@@ -1,0 +1,826 @@
+//! `chorion approve`: a full authenticator on the command line (`spec/approval.md`, section 5).
+//!
+//! The hub brings a request with everything that it is about, and none of it is believed: the card is the one that the words
+//! signed and no older than what was seen, evidence and manifests are verified here, a manifest's writer stands in the
+//! card or was made one by an approval of before, and content is no older than what was seen. From what was checked the
+//! approval is built, shown, signed, and only the dataset keys that it lists are released, to the vault that it names.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use api::{
+    ApprovalDetail, ApprovalId, ApprovalRequest, ApprovalState, AskedDataset, Bytes, Custodian,
+    DatasetId, DatasetKind, Digest, GiveApproval, LaunchSettings, Purpose, RefuseApproval, Release,
+    SignedApproval, TaskKind, Time, WrittenUnder,
+};
+use clap::{Args, Subcommand};
+use dataset::OpenDataset;
+use proof::{
+    APPROVAL_SECONDS, Act, AnyReceipt, Approval, Asked, AskedInput, EvidenceKind, Input, Manifest,
+    Mode, Output, OwnerCard, Private, Program, ProjectCard, PublicKey, ReceiptOutput, RunApp,
+    StandingGrant, TypedData, UnattestedEvidence, VaultKeys, Writer, commitment, digest_of,
+    open_statement, phrase, sha256,
+};
+use seal::recipient::RecipientKey;
+use serde::{Deserialize, Serialize};
+
+use super::PersonArgs;
+use super::device::{Owner, whole};
+use crate::config::{self, ClientContext, Seen};
+use crate::report::{CliError, CliResult, Ui};
+
+/// How often `--watch` asks.
+const ASK: Duration = Duration::from_secs(1);
+
+/// Answering what the owner of a project is asked.
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArgs {
+    /// Carry out standing grants of this device until it is stopped, and say what else waits.
+    #[arg(long)]
+    watch: bool,
+    /// End the watch when nothing has waited for so many seconds.
+    #[arg(long, value_name = "SECONDS", requires = "watch")]
+    idle: Option<u64>,
+    #[command(flatten)]
+    person: PersonArgs,
+    #[command(subcommand)]
+    command: Option<ApproveCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum ApproveCommand {
+    /// What waits for you, and what was answered.
+    List,
+    /// Verify a request and show what would be signed.
+    Show {
+        /// Which.
+        request: ApprovalId,
+    },
+    /// Verify a request, show it, and approve it.
+    Yes {
+        /// Which.
+        request: ApprovalId,
+        /// The six words on the screen of whoever asks, instead of being asked whether they are the same.
+        #[arg(long, value_name = "SIX WORDS")]
+        phrase: Option<String>,
+        /// For how many minutes the approval counts.
+        #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(i64).range(1..=1440))]
+        minutes: i64,
+    },
+    /// Refuse a request.
+    No {
+        /// Which.
+        request: ApprovalId,
+        /// Why: small letters, digits, spaces, hyphens and dots. The hub reads it.
+        #[arg(long, default_value = "refused by the owner")]
+        reason: String,
+    },
+    /// Take what a vault wrote into your project as your own: a sample that a laboratory's run was demultiplexed into.
+    Accept {
+        /// Which dataset.
+        dataset: DatasetId,
+        /// It was looked at and is right: do not ask back.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Let this device approve one app by itself, so often and so long: `--watch` carries it out.
+    Grant {
+        /// The project, from which inputs come and into which results go.
+        #[arg(long)]
+        project: api::ProjectId,
+        /// The app's digest: `chorion app pack` and `chorion app list` show it.
+        #[arg(long)]
+        app: Digest,
+        /// How often at most.
+        #[arg(long)]
+        uses: u32,
+        /// For how many days, 30 at most.
+        #[arg(long, value_parser = clap::value_parser!(i64).range(1..=30))]
+        days: i64,
+        /// What for.
+        #[arg(long)]
+        purpose: String,
+        /// It was read and is right: do not ask back.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// A request that was verified, and what would be signed for it.
+struct Judged {
+    request: ApprovalRequest,
+    approval: Approval,
+    card: OwnerCard,
+    recipient: RecipientKey,
+    /// The datasets whose keys go to the vault, opened.
+    keys: Vec<OpenDataset>,
+    purpose: Purpose,
+    settings: Option<Vec<u8>>,
+    names: Vec<(DatasetId, String)>,
+    asked: Digest,
+    app: Option<Digest>,
+}
+
+/// What `show` and `yes` print as JSON.
+#[derive(Debug, Serialize)]
+struct Shown {
+    request: ApprovalRequest,
+    request_phrase: String,
+    confidential: bool,
+    sentences: Vec<String>,
+    approval: String,
+    approval_digest: Digest,
+    approval_phrase: String,
+    typed_data: serde_json::Value,
+}
+
+/// `chorion approve`
+pub(crate) async fn run(args: ApproveArgs, ui: Ui) -> CliResult {
+    let ctx = ClientContext::load(ui)?;
+    let unlock = || Owner::unlock(&args.person).map(|owner| ctx.be(owner));
+    match args.command {
+        None if args.watch => {
+            unlock()?;
+            watch(&ctx, ui, args.idle).await
+        }
+        None | Some(ApproveCommand::List) => list(&ctx, ui).await,
+        Some(ApproveCommand::Show { request }) => {
+            unlock()?;
+            let judged = judge(&ctx, request, APPROVAL_SECONDS, None).await?;
+            shown(&judged, ui).map(|shown| ui.value(&shown))
+        }
+        Some(ApproveCommand::Yes { request, phrase, minutes }) => {
+            unlock()?;
+            yes(&ctx, ui, request, phrase.as_deref(), minutes * 60).await
+        }
+        Some(ApproveCommand::No { request, reason }) => {
+            let answered = ctx.client.refuse_approval(request, &RefuseApproval { reason }).await?;
+            ui.line(format!("request {request} is refused"));
+            ui.value(&answered);
+            Ok(())
+        }
+        Some(ApproveCommand::Accept { dataset, yes }) => {
+            unlock()?;
+            accept(&ctx, ui, dataset, yes).await
+        }
+        Some(ApproveCommand::Grant { project, app, uses, days, purpose, yes }) => {
+            unlock()?;
+            grant(&ctx, ui, &NewGrant { project, app, uses, days, purpose, yes }).await
+        }
+    }
+}
+
+async fn list(ctx: &ClientContext, ui: Ui) -> CliResult {
+    let requests = ctx.client.approvals().all().await?;
+    if requests.is_empty() {
+        ui.line(
+            "nothing waits for you: requests appear when somebody works with a project of yours",
+        );
+    }
+    for r in &requests {
+        let reason = r.reason.as_deref().map(|why| format!(" ({why})")).unwrap_or_default();
+        let state = format!("{:?}", r.state).to_lowercase();
+        ui.line(format!(
+            "{}  {state:<8}  {}  project {}{reason}",
+            r.id,
+            r.kind.as_str(),
+            r.project
+        ));
+    }
+    ui.value(&requests);
+    Ok(())
+}
+
+fn refuse(request: ApprovalId, why: impl std::fmt::Display) -> CliError {
+    CliError::new(format!("request {request} does not hold: {why}"))
+        .hint(format!("refuse it: chorion approve no {request}"))
+}
+
+/// Verifies a request from its first byte, and builds what would be signed.
+async fn judge(
+    ctx: &ClientContext,
+    id: ApprovalId,
+    seconds: i64,
+    grant: Option<Digest>,
+) -> CliResult<Judged> {
+    let detail = ctx.client.approval(id).await?;
+    let owner = ctx.owner()?;
+    let bad = |why: &str| refuse(id, why);
+    let request = detail.request.clone();
+    if request.id != id {
+        return Err(bad("the hub shows another one"));
+    }
+    let card = owner.card(ctx, request.project, &detail.card)?;
+    let device = owner.approval_key()?.public();
+    if card.device(&device).is_none() {
+        return Err(CliError::new(format!(
+            "this device is not certified in the card of project {}",
+            request.project
+        ))
+        .hint("approve on one that is, or certify this one: `chorion device add`"));
+    }
+    let (vault, recipient) = vault(&detail, &card).map_err(|why| refuse(id, why))?;
+
+    let mut keys = Vec::new();
+    let mut names = Vec::new();
+    let mut inputs = Vec::new();
+    let mut first = None;
+    for asked in &detail.inputs {
+        let manifest = asked.manifest.as_ref().ok_or_else(|| bad("an input has no manifest"))?;
+        let opened = opened(owner, asked, &card, id)?;
+        let (facts, signer) = open_statement::<Manifest>(manifest).map_err(|e| refuse(id, e))?;
+        if facts.hub != ctx.hub_id
+            || facts.dataset != asked.dataset
+            || facts.project != asked.project
+        {
+            return Err(bad("a manifest speaks of another dataset"));
+        }
+        if let Some(open) = opened {
+            if facts.card != open.card_digest() || facts.epoch != open.epoch() {
+                return Err(bad("a manifest speaks of another key than the one that is kept"));
+            }
+            if !may_write(&card, owner, &facts, &signer, asked.written_under.as_ref()) {
+                return Err(bad("an input was written by a key that your card does not know"));
+            }
+            names.extend(name(&open, asked));
+            first.get_or_insert_with(|| open.clone());
+            keys.push(open);
+        }
+        ctx.remember(asked.dataset, Seen { number: facts.number, digest: digest_of(manifest) })?;
+        // An app's package is public, and the app's digest covers every byte of it.
+        if asked.kind != DatasetKind::App {
+            let (name, dataset) = (asked.name.clone(), asked.dataset);
+            inputs.push(Input { name, dataset, manifest: digest_of(manifest) });
+        }
+    }
+
+    let mut outputs = Vec::new();
+    let mut sealed_under = first;
+    if let Some(result) = &detail.result {
+        let (made, _) =
+            ProjectCard::open(&result.card, result.project).map_err(|e| refuse(id, e))?;
+        outputs.push(Output {
+            project: result.project,
+            card: digest_of(&result.card),
+            custodian: made.custodian(),
+            dataset: Some(result.dataset),
+        });
+        let open = match opened(owner, result, &card, id)? {
+            Some(open) => {
+                keys.push(open.clone());
+                open
+            }
+            // Somewhere else: the settings are sealed there, and whoever may not read them approves nothing.
+            None => ctx.open(result.dataset, "approve").await?,
+        };
+        names.extend(name(&open, result));
+        sealed_under = Some(open);
+    } else if request.kind == TaskKind::Reseal {
+        let subject = inputs.first().ok_or_else(|| bad("it has no input"))?;
+        outputs.push(Output {
+            project: request.project,
+            card: card.digest(),
+            custodian: Custodian::Owner,
+            dataset: Some(subject.dataset),
+        });
+    }
+    let sealed = match (&detail.settings, &sealed_under) {
+        (Some(sealed), Some(open)) if request.kind == TaskKind::App => {
+            Some(open.open_label("launch settings", sealed)?)
+        }
+        (Some(sealed), Some(open)) if request.kind == TaskKind::Demultiplex => {
+            Some(open.open_label("dataset settings", sealed)?)
+        }
+        _ => None,
+    };
+    if request.kind == TaskKind::Demultiplex {
+        return Err(bad("this version does not approve the demultiplexing of a run of your own"));
+    }
+    let program = match (&detail.app, request.kind) {
+        (Some(app), TaskKind::App) => {
+            Program::App { digest: app.digest, manifest: app.manifest.clone() }
+        }
+        (None, TaskKind::Reseal) => Program::Reseal {},
+        _ => return Err(bad("it names no program")),
+    };
+    let purpose = purpose(sealed.as_deref(), request.kind)?;
+    let settings = sealed.as_deref().map(sha256);
+    let asked = Asked {
+        hub: ctx.hub_id.clone(),
+        kind: request.kind,
+        session: detail.session,
+        app: detail.app.as_ref().map(|app| app.digest),
+        inputs: inputs
+            .iter()
+            .map(|input| AskedInput { name: input.name.clone(), dataset: input.dataset })
+            .collect(),
+        project: detail.result.as_ref().map(|result| result.project),
+        result: detail.result.as_ref().map(|result| result.dataset),
+        settings,
+    }
+    .digest();
+    let now = whole(Time::now());
+    let approval = Approval {
+        hub: ctx.hub_id.clone(),
+        project: request.project,
+        owner: card.owner.clone(),
+        card: card.digest(),
+        purpose: commitment(&purpose),
+        requester: request.requester,
+        nonce: random()?,
+        not_before: now,
+        expires: later(now, seconds)?,
+        checkpoint: None,
+        act: Act::App(RunApp {
+            task: request.task,
+            request: asked,
+            program,
+            settings,
+            inputs,
+            outputs,
+            vault,
+            grant,
+        }),
+    };
+    approval.check().map_err(|e| refuse(id, e))?;
+    let app = detail.app.as_ref().map(|app| app.digest);
+    Ok(Judged {
+        request,
+        approval,
+        card,
+        recipient,
+        keys,
+        purpose,
+        settings: sealed,
+        names,
+        asked,
+        app,
+    })
+}
+
+/// The vault that waits, by the evidence that it showed, which is verified here.
+fn vault(detail: &ApprovalDetail, card: &OwnerCard) -> Result<(VaultKeys, RecipientKey), String> {
+    let (evidence, signer) =
+        open_statement::<UnattestedEvidence>(&detail.evidence).map_err(|e| e.to_string())?;
+    if evidence.task != detail.request.task {
+        return Err("the vault's evidence is for another task".into());
+    }
+    match evidence.kind {
+        EvidenceKind::Unattested if !card.test => {
+            return Err("the vault is unattested, and the project bears no test mark: whoever runs its machine could read everything".into());
+        }
+        EvidenceKind::Unattested => {}
+    }
+    let recipient = RecipientKey::from_bytes(&evidence.recipient.0).map_err(|e| e.to_string())?;
+    let keys = VaultKeys {
+        recipient: Digest(recipient.fingerprint()),
+        receipt_key: Bytes(signer.to_bytes().to_vec()),
+        mode: Mode::Unattested { evidence: digest_of(&detail.evidence) },
+    };
+    Ok((keys, recipient))
+}
+
+/// A dataset of the owner who is asked, opened; nothing for one in other custody.
+fn opened(
+    owner: &Owner,
+    asked: &AskedDataset,
+    card: &OwnerCard,
+    id: ApprovalId,
+) -> CliResult<Option<OpenDataset>> {
+    let Some(release) = &asked.key else { return Ok(None) };
+    let fits = release.dataset == asked.dataset
+        && release.project == asked.project
+        && asked.project == card.project
+        && release.card_digest == digest_of(&asked.card);
+    if !fits {
+        return Err(refuse(id, "the hub mixes datasets: a key is of another one"));
+    }
+    let (under, _) = ProjectCard::open(&asked.card, asked.project).map_err(|e| refuse(id, e))?;
+    ProjectCard::Owner(card.clone()).may_follow(&under).map_err(|e| refuse(id, e))?;
+    Ok(Some(OpenDataset::from_release(release, &owner.person.sealing())?))
+}
+
+/// Whether a manifest's signer may write: by the card, or by an approval that made a vault's key a writer of this dataset.
+pub(crate) fn may_write(
+    card: &OwnerCard,
+    owner: &Owner,
+    manifest: &Manifest,
+    signer: &PublicKey,
+    under: Option<&WrittenUnder>,
+) -> bool {
+    if card.is_writer(signer) {
+        return true;
+    }
+    let Some(WrittenUnder { approval, card: then }) = under else { return false };
+    let Ok((ProjectCard::Owner(then), _)) = ProjectCard::open(then, manifest.project) else {
+        return false;
+    };
+    let older = ProjectCard::Owner(card.clone()).may_follow(&ProjectCard::Owner(then.clone()));
+    if !owner.owns(&then) || older.is_err() {
+        return false;
+    }
+    let Ok(verified) = Approval::open(approval, &then) else { return false };
+    match &verified.approval().act {
+        Act::App(run) => {
+            run.vault.receipt_key.0 == signer.to_bytes()
+                && run.outputs.iter().any(|output| {
+                    output.project == manifest.project && output.dataset == Some(manifest.dataset)
+                })
+        }
+        Act::Writer(writer) => {
+            writer.key.0 == signer.to_bytes() && writer.dataset == manifest.dataset
+        }
+        _ => false,
+    }
+}
+
+fn name(open: &OpenDataset, asked: &AskedDataset) -> Option<(DatasetId, String)> {
+    let name = open.open_label("dataset name", &asked.label).ok()?;
+    Some((asked.dataset, String::from_utf8_lossy(&name).into_owned()))
+}
+
+/// What a request says that it is for. Work of the vault itself says it by its kind.
+fn purpose(settings: Option<&[u8]>, kind: TaskKind) -> CliResult<Purpose> {
+    if kind == TaskKind::App
+        && let Some(bytes) = settings
+    {
+        let settings: LaunchSettings = serde_json::from_slice(bytes)
+            .map_err(|e| CliError::new("the settings of the request do not read").caused_by(e))?;
+        return settings.purpose.ok_or_else(|| {
+            CliError::new("whoever asks does not say what for")
+                .hint("ask them to launch it again with --purpose")
+        });
+    }
+    Ok(Purpose { salt: random()?, text: kind.as_str().to_owned() })
+}
+
+fn random() -> CliResult<Digest> {
+    let mut bytes = [0; 32];
+    seal::fill_random(&mut bytes)
+        .map_err(|e| CliError::new("the system gives no randomness").caused_by(e))?;
+    Ok(Digest(bytes))
+}
+
+fn later(now: Time, seconds: i64) -> CliResult<Time> {
+    Time::from_second(now.as_second() + seconds)
+        .map_err(|e| CliError::new("the clock stands at the end of time").caused_by(e))
+}
+
+/// Draws what would be signed, from what would be signed.
+fn shown(judged: &Judged, ui: Ui) -> CliResult<Shown> {
+    let private = Private {
+        purpose: Some(&judged.purpose),
+        document: judged.settings.as_deref(),
+        names: &judged.names,
+    };
+    let sentences = judged
+        .approval
+        .sentences(&private)
+        .map_err(|e| CliError::new("the approval cannot be drawn").caused_by(e))?;
+    for sentence in &sentences {
+        ui.line(sentence);
+    }
+    ui.line(format!("\nsix words of the request: {}", phrase(&judged.asked)));
+    let typed = judged.approval.typed_data().map(|typed: TypedData| typed.to_json());
+    Ok(Shown {
+        request: judged.request.clone(),
+        request_phrase: phrase(&judged.asked),
+        // Evidence of attested vaults is missing in this version.
+        confidential: false,
+        sentences,
+        approval: judged.approval.text(),
+        approval_digest: judged.approval.digest(),
+        approval_phrase: judged.approval.phrase(),
+        typed_data: typed.unwrap_or_default(),
+    })
+}
+
+async fn yes(
+    ctx: &ClientContext,
+    ui: Ui,
+    id: ApprovalId,
+    words: Option<&str>,
+    seconds: i64,
+) -> CliResult {
+    let judged = judge(ctx, id, seconds, None).await?;
+    let shown = shown(&judged, ui)?;
+    let sure = match words {
+        Some(words) => {
+            let given = words.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+            if given != shown.request_phrase {
+                return Err(CliError::new(format!("these are not the six words of request {id}"))
+                    .hint("whoever asks sees other words: this is somebody else's request"));
+            }
+            true
+        }
+        None if ui.json || !std::io::stdin().is_terminal() => {
+            return Err(CliError::new(format!("nobody compared the six words of request {id}"))
+                .hint("pass those on the screen of whoever asks: --phrase \"SIX WORDS\""));
+        }
+        None => crate::people::confirm(
+            "Are these the words on the screen of whoever asks, and do you approve? Type yes: ",
+            "yes",
+        )?,
+    };
+    if !sure {
+        return Err(CliError::new(format!("request {id} was not approved"))
+            .hint(format!("refuse it: chorion approve no {id}")));
+    }
+    give(ctx, &judged).await?;
+    ui.line(format!("request {id} is approved: {}", shown.approval_phrase));
+    ui.value(&shown);
+    Ok(())
+}
+
+/// Signs, and releases the keys that the approval lists to the vault that it names.
+async fn give(ctx: &ClientContext, judged: &Judged) -> CliResult<ApprovalRequest> {
+    let digest = judged.approval.digest();
+    let mut keys = Vec::with_capacity(judged.keys.len());
+    for open in &judged.keys {
+        keys.push(Release {
+            dataset: open.dataset(),
+            project: open.project(),
+            card_digest: open.card_digest(),
+            epoch: open.epoch(),
+            wrapped_key: open.wrap_approved(&judged.recipient.to_bytes(), digest)?,
+        });
+    }
+    let given =
+        GiveApproval { approval: sign(ctx.owner()?, &judged.card, &judged.approval)?, keys };
+    Ok(ctx.client.approve(judged.request.id, &given).await?)
+}
+
+/// The device's signature, and the wallet's where the card asks for one and the words hold it.
+fn sign(owner: &Owner, card: &OwnerCard, approval: &Approval) -> CliResult<SignedApproval> {
+    let second = match &card.second_signer {
+        None => None,
+        Some(address) => {
+            let account = super::keys::ethereum(&owner.person)?;
+            if account.address().to_string() != *address {
+                return Err(CliError::new(format!(
+                    "the card asks for the signature of {address} as well, which is another wallet"
+                ))
+                .hint("this version signs with the account of the words alone"));
+            }
+            let digest = approval
+                .typed_data()
+                .and_then(|typed| typed.digest())
+                .map_err(|e| CliError::new("the approval has no form for a wallet").caused_by(e))?;
+            Some(account.sign_digest(&digest))
+        }
+    };
+    Ok(approval.sign(&owner.approval_key()?, second))
+}
+
+/// Builds, shows and signs an approval for something that the owner does without being asked.
+pub(crate) async fn sign_act(
+    ctx: &ClientContext,
+    ui: Ui,
+    project: api::ProjectId,
+    act: Act,
+    purpose: &str,
+) -> CliResult<SignedApproval> {
+    let owner = ctx.owner()?;
+    let signed = ctx.client.card(project).await?;
+    let card = owner.card(ctx, project, &signed)?;
+    let now = whole(Time::now());
+    let purpose = Purpose { salt: random()?, text: purpose.to_owned() };
+    let approval = Approval {
+        hub: ctx.hub_id.clone(),
+        project,
+        owner: card.owner.clone(),
+        card: card.digest(),
+        purpose: commitment(&purpose),
+        requester: ctx.client.whoami().await?.account.id,
+        nonce: random()?,
+        not_before: now,
+        expires: later(now, APPROVAL_SECONDS)?,
+        checkpoint: None,
+        act,
+    };
+    approval.check().map_err(|e| CliError::new("the approval cannot be made").caused_by(e))?;
+    let private = Private { purpose: Some(&purpose), ..Private::default() };
+    let sentences = approval
+        .sentences(&private)
+        .map_err(|e| CliError::new("the approval cannot be drawn").caused_by(e))?;
+    sentences.iter().for_each(|sentence| ui.note(sentence));
+    sign(owner, &card, &approval)
+}
+
+/// The owner takes what a vault wrote: its manifest must be of that dataset, sealed under a key that the words open, and the
+/// task that made it must have ended with a receipt of the same vault for this very content.
+async fn accept(ctx: &ClientContext, ui: Ui, id: DatasetId, sure: bool) -> CliResult {
+    let not = |why: &str| CliError::new(format!("dataset {id} is not to be accepted: {why}"));
+    let (open, card, under) = ctx.open_owned(id).await?;
+    let signed = ctx.client.manifest(id).await?;
+    let (facts, signer) = open_statement::<Manifest>(&signed)
+        .map_err(|e| not("its manifest does not hold").caused_by(e))?;
+    let fits = facts.hub == ctx.hub_id
+        && facts.dataset == id
+        && facts.project == open.project()
+        && facts.card == open.card_digest()
+        && facts.epoch == open.epoch();
+    if !fits {
+        return Err(not("its manifest speaks of something else"));
+    }
+    if may_write(&card, ctx.owner()?, &facts, &signer, under.as_ref()) {
+        ui.line(format!("dataset {id} is yours already: your card knows who wrote it"));
+        return Ok(());
+    }
+    let task = ctx.client.dataset(id).await?.task.ok_or_else(|| not("no task made it"))?;
+    let task = ctx.client.task(task).await?;
+    let receipt = task.receipt.as_ref().ok_or_else(|| not("its task has no receipt"))?;
+    let (receipt, by) =
+        AnyReceipt::open(receipt).map_err(|e| not("its receipt does not hold").caused_by(e))?;
+    let manifest = digest_of(&signed);
+    let made = |output: &ReceiptOutput| output.dataset == id && output.manifest == manifest;
+    if by != signer || !receipt.facts().complete || !receipt.facts().outputs.iter().any(made) {
+        return Err(not("the receipt of its task is not of the vault that signed it"));
+    }
+    ui.note("NOT CONFIDENTIAL: the vault that wrote it was unattested, and whoever holds the run it came from can read it too");
+    if !sure && !crate::people::confirm("Take it as your own? Type yes: ", "yes")? {
+        return Err(CliError::new(format!("dataset {id} was not accepted")));
+    }
+    let key = Bytes(signer.to_bytes().to_vec());
+    let act = Act::Writer(Writer { dataset: id, manifest, key });
+    let approval = sign_act(ctx, ui, open.project(), act, "accept what a vault wrote").await?;
+    ctx.client.set_writer(id, &approval).await?;
+    ui.line(format!("dataset {id} is yours"));
+    ui.value(&serde_json::json!({ "dataset": id, "accepted": true }));
+    Ok(())
+}
+
+/// A standing grant as this device keeps it: signed, with how often it was used.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptGrant {
+    approval: SignedApproval,
+    used: u32,
+}
+
+struct NewGrant {
+    project: api::ProjectId,
+    app: Digest,
+    uses: u32,
+    days: i64,
+    purpose: String,
+    yes: bool,
+}
+
+fn grants_folder(ctx: &ClientContext) -> CliResult<PathBuf> {
+    Ok(config::home()?.join("grants").join(&ctx.hub_id))
+}
+
+async fn grant(ctx: &ClientContext, ui: Ui, new: &NewGrant) -> CliResult {
+    let owner = ctx.owner()?;
+    let signed = ctx.client.card(new.project).await?;
+    let card = owner.card(ctx, new.project, &signed)?;
+    let device = owner.approval_key()?.public();
+    let now = whole(Time::now());
+    let purpose = Purpose { salt: random()?, text: new.purpose.clone() };
+    if !card.test {
+        return Err(CliError::new(
+            "there is no attested vault that a grant could name in this version",
+        )
+        .hint("standing grants work in projects with the test mark"));
+    }
+    let approval = Approval {
+        hub: ctx.hub_id.clone(),
+        project: new.project,
+        owner: card.owner.clone(),
+        card: card.digest(),
+        purpose: commitment(&purpose),
+        requester: ctx.client.whoami().await?.account.id,
+        nonce: random()?,
+        not_before: now,
+        expires: later(now, APPROVAL_SECONDS)?,
+        checkpoint: None,
+        act: Act::StandingGrant(StandingGrant {
+            device: Bytes(device.to_bytes().to_vec()),
+            app: new.app,
+            measurements: Vec::new(),
+            into: Output {
+                project: new.project,
+                card: card.digest(),
+                custodian: Custodian::Owner,
+                dataset: None,
+            },
+            uses: new.uses,
+            until: later(now, new.days * 24 * 60 * 60)?,
+        }),
+    };
+    approval.check().map_err(|e| CliError::new("the grant cannot be made").caused_by(e))?;
+    let private = Private { purpose: Some(&purpose), ..Private::default() };
+    let sentences = approval
+        .sentences(&private)
+        .map_err(|e| CliError::new("the grant cannot be drawn").caused_by(e))?;
+    sentences.iter().for_each(|sentence| ui.note(sentence));
+    if !new.yes && !crate::people::confirm("Is this right? Type yes: ", "yes")? {
+        return Err(CliError::new("the grant was not made"));
+    }
+    let kept = KeptGrant { approval: sign(owner, &card, &approval)?, used: 0 };
+    let path = grants_folder(ctx)?.join(format!("{}.json", approval.digest()));
+    keep(&path, &kept)?;
+    ui.line(format!(
+        "grant {} is made: `chorion approve --watch` carries it out",
+        approval.digest()
+    ));
+    ui.value(&serde_json::json!({ "grant": approval.digest(), "sentences": sentences }));
+    Ok(())
+}
+
+fn keep(path: &std::path::Path, grant: &KeptGrant) -> CliResult {
+    let text = serde_json::to_vec(grant).expect("a grant serializes because it holds texts");
+    config::write_private(path, &text)
+}
+
+/// The grants of this device, each with the file that counts its uses.
+fn grants(ctx: &ClientContext) -> CliResult<Vec<(PathBuf, KeptGrant)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(grants_folder(ctx)?).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let read = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if let Some(grant) = read {
+            found.push((path, grant));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a grant covers a request: the app, the one project, the window and the count. It never exports.
+fn covers(grant: &StandingGrant, digest: Digest, judged: &Judged, used: u32, now: Time) -> bool {
+    let Act::App(run) = &judged.approval.act else { return false };
+    let into = |output: &Output| {
+        output.project == grant.into.project && output.custodian == Custodian::Owner
+    };
+    run.grant == Some(digest)
+        && judged.app == Some(grant.app)
+        && judged.approval.project == grant.into.project
+        && run.outputs.iter().all(into)
+        && grant.measurements.is_empty() == matches!(run.vault.mode, Mode::Unattested { .. })
+        && used < grant.uses
+        && now < grant.until
+}
+
+/// Carries out standing grants, and says once what else waits.
+async fn watch(ctx: &ClientContext, ui: Ui, idle: Option<u64>) -> CliResult {
+    let mut said = std::collections::HashSet::new();
+    let mut carried = 0_u32;
+    let mut since = std::time::Instant::now();
+    loop {
+        for request in ctx.client.approvals().all().await? {
+            if request.state != ApprovalState::Pending || said.contains(&request.id) {
+                continue;
+            }
+            since = std::time::Instant::now();
+            match carry_out(ctx, &request).await {
+                Ok(true) => {
+                    carried += 1;
+                    ui.note(format!("request {} is approved under a standing grant", request.id));
+                }
+                Ok(false) => {
+                    ui.note(format!(
+                        "request {} waits for you: chorion approve show {}",
+                        request.id, request.id
+                    ));
+                }
+                Err(error) => ui.note(format!("request {} is not approved: {error}", request.id)),
+            }
+            said.insert(request.id);
+        }
+        if idle.is_some_and(|seconds| since.elapsed().as_secs() >= seconds) {
+            ui.value(&serde_json::json!({ "carried_out": carried }));
+            return Ok(());
+        }
+        tokio::time::sleep(ASK).await;
+    }
+}
+
+async fn carry_out(ctx: &ClientContext, request: &ApprovalRequest) -> CliResult<bool> {
+    let owner = ctx.owner()?;
+    let own = owner.approval_key()?.public();
+    for (path, mut kept) in grants(ctx)? {
+        let Ok((grant, signer)) = open_statement::<Approval>(&kept.approval.approval) else {
+            continue;
+        };
+        let Act::StandingGrant(terms) = &grant.act else { continue };
+        let digest = grant.digest();
+        if grant.project != request.project || signer != own || terms.device.0 != own.to_bytes() {
+            continue;
+        }
+        let judged = judge(ctx, request.id, APPROVAL_SECONDS, Some(digest)).await?;
+        // A card that changed since ends what was granted under it.
+        if grant.card != judged.card.digest()
+            || !covers(terms, digest, &judged, kept.used, Time::now())
+        {
+            continue;
+        }
+        // Counted before it is given: a crash in between costs a use and never adds one.
+        kept.used += 1;
+        keep(&path, &kept)?;
+        give(ctx, &judged).await?;
+        return Ok(true);
+    }
+    Ok(false)
+}

@@ -1,0 +1,311 @@
+//! This machine as an owner's device: the person whose words it keeps, and an approval key of its own (`spec/card.md`,
+//! section 5).
+//!
+//! The approval key is drawn here and never leaves; it lies beside the identity file under the same passphrase. It certifies
+//! nothing by itself: the owner's card in force does, and a card that leaves it out revokes it.
+
+use std::path::PathBuf;
+
+use api::{Bytes, Custodian, KeyId, ProjectId, SignedStatement, Time};
+use clap::{Args, Subcommand};
+use data_encoding::HEXLOWER;
+use identity::Identity;
+use proof::{CardDevice, OwnerCard, ProjectCard, PublicKey, SigningKey, digest_of, sign_statement};
+use seal::passphrase::{self, Cost};
+use seal::secret_line;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::{PersonArgs, identity_path, protect_process};
+use crate::config::{self, ClientContext};
+use crate::offline::keys::read_small;
+use crate::report::{CliError, CliResult, Ui};
+
+const MARK: &str = "chorion-device1";
+const LABEL: &[u8] = b"chorion device key v1\0";
+
+/// A person at one of their devices, with everything unlocked.
+pub(crate) struct Owner {
+    pub(crate) person: Identity,
+    passphrase: Zeroizing<String>,
+    file: PathBuf,
+}
+
+impl Owner {
+    /// Unlocks the identity file.
+    pub(crate) fn unlock(args: &PersonArgs) -> CliResult<Self> {
+        protect_process()?;
+        let (person, passphrase) = args.open_with_passphrase()?;
+        let file = identity_path(args.identity.as_deref())?.with_extension("device");
+        Ok(Self { person, passphrase, file })
+    }
+
+    /// The approval key of this device; drawn when it is first asked for.
+    pub(crate) fn approval_key(&self) -> CliResult<SigningKey> {
+        if let Some(key) = self.kept_key()? {
+            return Ok(key);
+        }
+        let mut seed = Zeroizing::new([0; 32]);
+        seal::fill_random(&mut *seed)
+            .map_err(|e| CliError::new("the device could not make its key").caused_by(e))?;
+        let name = self.file.display();
+        let locked = passphrase::lock(LABEL, &*seed, self.passphrase.as_bytes(), Cost::STANDARD)
+            .map_err(|e| CliError::new(format!("{name} could not be made")).caused_by(e))?;
+        let line = secret_line::write(MARK, &locked);
+        let text = Zeroizing::new(format!(
+            "# Chorion device: the approval key of this machine, under the identity file's passphrase. It is in no backup: a new\n\
+             # machine makes its own.\n{}\n",
+            *line
+        ));
+        config::write_private(&self.file, text.as_bytes())?;
+        Ok(SigningKey::from_seed(&seed))
+    }
+
+    fn kept_key(&self) -> CliResult<Option<SigningKey>> {
+        if !self.file.exists() {
+            return Ok(None);
+        }
+        let name = self.file.display();
+        let wrong = |e: &dyn std::fmt::Display| {
+            CliError::new(format!("{name} gives no approval key: {e}"))
+                .hint("revoke this device from another one, and remove the file")
+        };
+        let content = secret_line::read(MARK, &read_small(&self.file)?).map_err(|e| wrong(&e))?;
+        let seed = passphrase::unlock(LABEL, &content, self.passphrase.as_bytes())
+            .map_err(|e| wrong(&e))?;
+        let seed = seed.as_slice().try_into().map_err(|_| wrong(&"it holds something else"))?;
+        Ok(Some(SigningKey::from_seed(seed)))
+    }
+
+    /// The account of the words, as cards spell it.
+    pub(crate) fn ethereum_address(&self) -> CliResult<String> {
+        Ok(super::keys::ethereum(&self.person)?.address().to_string())
+    }
+
+    /// Whether a card is this person's: made under the same words.
+    pub(crate) fn owns(&self, card: &OwnerCard) -> bool {
+        card.owner.0 == self.person.card_key().public().to_bytes()
+            && card.recipient.0 == self.person.sealing().public().to_bytes()
+    }
+
+    /// This person's card of a project, checked against what this device saw before, which it remembers from here on. Nobody
+    /// else can have signed it, so no words need be compared.
+    pub(crate) fn card(
+        &self,
+        ctx: &ClientContext,
+        project: ProjectId,
+        signed: &SignedStatement,
+    ) -> CliResult<OwnerCard> {
+        let bad = |e: broker::PinError| {
+            CliError::new(format!("the card of project {project} does not hold"))
+                .caused_by(e)
+                .hint("approve nothing before you know why: the hub may show an old card")
+        };
+        let (card, _signer) =
+            ProjectCard::open(signed, project).map_err(|e| bad(broker::PinError::from(e)))?;
+        let pins = ctx.pins();
+        pins.judge(project, signed, &[]).map_err(bad)?;
+        match card {
+            ProjectCard::Owner(card) if self.owns(&card) && card.hub == ctx.hub_id => {
+                pins.pin(project, signed).map_err(bad)?;
+                Ok(card)
+            }
+            _ => Err(CliError::new(format!(
+                "the card of project {project} is not one that your words signed for this hub"
+            ))
+            .hint("this identity file belongs to somebody else, or the hub shows another card")),
+        }
+    }
+
+    /// A first card, which certifies this device and lets the caller's own key write.
+    pub(crate) fn first_card(
+        &self,
+        hub: &str,
+        project: ProjectId,
+        test: bool,
+        second_signer: Option<String>,
+        writer: PublicKey,
+    ) -> CliResult<SignedStatement> {
+        let card_key = self.person.card_key();
+        let device = self.approval_key()?.public();
+        let card = OwnerCard {
+            hub: hub.to_owned(),
+            project,
+            number: 1,
+            previous: None,
+            owner: Bytes(card_key.public().to_bytes().to_vec()),
+            recipient: Bytes(self.person.sealing().public().to_bytes()),
+            test,
+            devices: vec![CardDevice {
+                key: Bytes(device.to_bytes().to_vec()),
+                since: whole(Time::now()),
+            }],
+            second_signer,
+            writers: vec![Bytes(writer.to_bytes().to_vec())],
+            measurements: Vec::new(),
+        };
+        card.check().map_err(|e| CliError::new("the card cannot be made").caused_by(e))?;
+        Ok(sign_statement(&card, &card_key))
+    }
+}
+
+/// A moment in whole seconds.
+pub(crate) fn whole(time: Time) -> Time {
+    Time::from_second(time.as_second()).unwrap_or(time)
+}
+
+impl std::fmt::Debug for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Owner(..)")
+    }
+}
+
+/// The devices that may approve for an owner.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// The devices in the cards of your projects.
+    List {
+        #[command(flatten)]
+        person: PersonArgs,
+    },
+    /// The public half of this machine's approval key, for `device add` on a device that is certified.
+    Show {
+        #[command(flatten)]
+        person: PersonArgs,
+    },
+    /// Certify another device: a new card of every project of yours lists it.
+    Add(ChangeArgs),
+    /// Revoke a device: a new card of every project of yours leaves it out, and what waits for an answer expires.
+    Revoke(ChangeArgs),
+}
+
+/// Which device, in which projects.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArgs {
+    /// The device's approval key: 64 hexadecimal digits.
+    key: String,
+    /// Only in this project; in all of yours if absent.
+    #[arg(long)]
+    project: Option<ProjectId>,
+    #[command(flatten)]
+    person: PersonArgs,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownDevice {
+    project: ProjectId,
+    card_number: u32,
+    key: String,
+    id: KeyId,
+    since: Time,
+    this: bool,
+}
+
+pub(crate) async fn run(command: DeviceCommand, ui: Ui) -> CliResult {
+    match command {
+        DeviceCommand::Show { person } => {
+            let key = Owner::unlock(&person)?.approval_key()?.public();
+            let text = HEXLOWER.encode(&key.to_bytes());
+            ui.line(&text);
+            ui.value(&serde_json::json!({ "key": text, "id": key.id() }));
+            Ok(())
+        }
+        DeviceCommand::List { person } => {
+            let (owner, ctx) = (Owner::unlock(&person)?, ClientContext::load(ui)?);
+            let own = owner.kept_key()?.map(|key| key.public().to_bytes().to_vec());
+            let mut shown = Vec::new();
+            for (project, card, _) in cards(&ctx, &owner, None).await? {
+                for device in &card.devices {
+                    let Ok(key) = PublicKey::from_bytes(&device.key.0) else { continue };
+                    shown.push(ShownDevice {
+                        project,
+                        card_number: card.number,
+                        key: HEXLOWER.encode(&device.key.0),
+                        id: key.id(),
+                        since: device.since,
+                        this: own.as_ref() == Some(&device.key.0),
+                    });
+                }
+            }
+            for d in &shown {
+                let this = if d.this { "  (this device)" } else { "" };
+                ui.line(format!("project {}  {}  since {}{this}", d.project, d.key, d.since));
+            }
+            if shown.is_empty() {
+                ui.line("no device is certified: `chorion project create NAME --custodian owner` certifies this one");
+            }
+            ui.value(&shown);
+            Ok(())
+        }
+        DeviceCommand::Add(args) => change(args, true, ui).await,
+        DeviceCommand::Revoke(args) => change(args, false, ui).await,
+    }
+}
+
+/// The cards in force of this person's projects.
+async fn cards(
+    ctx: &ClientContext,
+    owner: &Owner,
+    only: Option<ProjectId>,
+) -> CliResult<Vec<(ProjectId, OwnerCard, SignedStatement)>> {
+    let mut found = Vec::new();
+    for project in ctx.client.projects().all().await? {
+        let wanted = only.is_none_or(|only| only == project.id);
+        if project.custodian != Custodian::Owner || !wanted {
+            continue;
+        }
+        let signed = ctx.client.card(project.id).await?;
+        if let Ok((ProjectCard::Owner(card), _)) = ProjectCard::open(&signed, project.id)
+            && !owner.owns(&card)
+        {
+            continue;
+        }
+        let card = owner.card(ctx, project.id, &signed)?;
+        found.push((project.id, card, signed));
+    }
+    Ok(found)
+}
+
+async fn change(args: ChangeArgs, add: bool, ui: Ui) -> CliResult {
+    let (owner, ctx) = (Owner::unlock(&args.person)?, ClientContext::load(ui)?);
+    let bytes = HEXLOWER.decode(args.key.as_bytes()).unwrap_or_default();
+    let key = PublicKey::from_bytes(&bytes).map_err(|e| {
+        CliError::new(format!("`{}` is no device's key", args.key))
+            .caused_by(e)
+            .hint("`chorion device show` on that machine prints it, `chorion device list` those that are certified")
+    })?;
+    let mut changed = Vec::new();
+    for (project, seen, signed) in cards(&ctx, &owner, args.project).await? {
+        let mut card = seen.clone();
+        card.devices.retain(|device| device.key.0 != key.to_bytes());
+        if add {
+            let since = whole(Time::now());
+            card.devices.push(CardDevice { key: Bytes(key.to_bytes().to_vec()), since });
+        }
+        if card.devices.len() == seen.devices.len() {
+            continue;
+        }
+        card.number += 1;
+        card.previous = Some(digest_of(&signed));
+        card.check().map_err(|e| CliError::new("the card cannot be made").caused_by(e))?;
+        let signed = sign_statement(&card, &owner.person.card_key());
+        ctx.client.put_card(project, &signed).await?;
+        owner.card(&ctx, project, &signed)?;
+        changed.push(project);
+        let done = if add { "certified" } else { "revoked" };
+        ui.line(format!(
+            "project {project}: device {} is {done} by card {}",
+            key.id(),
+            card.number
+        ));
+    }
+    if changed.is_empty() {
+        return Err(CliError::new(if add {
+            "the device is certified in every project of yours already"
+        } else {
+            "the device is certified in no project of yours"
+        }));
+    }
+    ui.value(&serde_json::json!({ "device": key.id(), "certified": add, "projects": changed }));
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Owners' approvals, their cards, and keys that the owner alone opens.
+
+use api::{
+    ApprovalDetail, ApprovalId, ApprovalRequest, DatasetId, GiveApproval, OwnerKey, ProjectId,
+    RefuseApproval, SignedApproval, SignedStatement, TaskApproval, TaskId,
+};
+use reqwest::Method;
+
+use crate::connection::Request;
+use crate::{Client, ClientError, Listing};
+
+impl Client {
+    /// What the caller is asked for as the owner of projects.
+    pub fn approvals(&self) -> Listing<ApprovalRequest> {
+        Listing::new(self, "/approvals")
+    }
+
+    /// A request with everything that a device needs to judge it.
+    pub async fn approval(&self, id: ApprovalId) -> Result<ApprovalDetail, ClientError> {
+        self.call(Request::get(format!("/approvals/{id}"))).await
+    }
+
+    /// Gives an approval; it is taken once, so an answer that was lost is not asked for again.
+    pub async fn approve(
+        &self,
+        id: ApprovalId,
+        given: &GiveApproval,
+    ) -> Result<ApprovalRequest, ClientError> {
+        self.call(Request::post(format!("/approvals/{id}/approve"), given)).await
+    }
+
+    /// Refuses a request.
+    pub async fn refuse_approval(
+        &self,
+        id: ApprovalId,
+        refuse: &RefuseApproval,
+    ) -> Result<ApprovalRequest, ClientError> {
+        self.call(Request::post(format!("/approvals/{id}/refuse"), refuse).repeatable()).await
+    }
+
+    /// What the vault of a task waits for.
+    pub async fn task_approvals(&self, task: TaskId) -> Result<Vec<TaskApproval>, ClientError> {
+        self.call(Request::get(format!("/tasks/{task}/approvals"))).await
+    }
+
+    /// A dataset's key as it is wrapped to its owner.
+    pub async fn dataset_key(&self, dataset: DatasetId) -> Result<OwnerKey, ClientError> {
+        self.call(Request::get(format!("/datasets/{dataset}/key"))).await
+    }
+
+    /// A project's own key as it is wrapped to its owner.
+    pub async fn project_key(&self, project: ProjectId) -> Result<OwnerKey, ClientError> {
+        self.call(Request::get(format!("/projects/{project}/key"))).await
+    }
+
+    /// Takes what a vault wrote as the owner's own.
+    pub async fn set_writer(
+        &self,
+        dataset: DatasetId,
+        approval: &SignedApproval,
+    ) -> Result<OwnerKey, ClientError> {
+        self.call(Request::post(format!("/datasets/{dataset}/writer"), approval)).await
+    }
+
+    /// Puts an owner's next card in force.
+    pub async fn put_card(
+        &self,
+        project: ProjectId,
+        card: &SignedStatement,
+    ) -> Result<SignedStatement, ClientError> {
+        self.call(Request::bare(Method::PUT, format!("/projects/{project}/card")).json(card)).await
+    }
+}
