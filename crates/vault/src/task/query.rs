@@ -24,7 +24,7 @@ const MOST_PURPOSE_CHARS: usize = 1000;
 
 pub(super) fn run(work: &Work<'_>, made: &mut Made) -> Result<(), TaskError> {
     let claimed = work.claimed.result.as_ref().ok_or(TaskError::Settings { what: "result" })?;
-    let result = OpenDataset::from_release(&claimed.release, &work.keys.recipient)?;
+    let result = work.dataset_keys().open(&claimed.key)?;
     let request = Zeroizing::new(result.open_label("launch settings", &claimed.settings)?);
     let request: QueryRequest =
         serde_json::from_slice(&request).map_err(|_| TaskError::Settings { what: "query" })?;
@@ -77,7 +77,7 @@ fn ask(work: &Work<'_>, made: &mut Made, request: &QueryRequest) -> Result<Given
     let [claimed] = work.claimed.inputs.as_slice() else {
         return Err(TaskError::Settings { what: "input" });
     };
-    let input = Arc::new(Input::open(&work.hub, claimed, &work.keys.recipient)?);
+    let input = Arc::new(Input::open(&work.hub, claimed, &work.dataset_keys())?);
     made.inputs.push(ReceiptOutput { dataset: input.dataset(), manifest: input.manifest_digest() });
     work.progress(20);
     if let (Query::Score(ask), Some(scoring)) = (&request.query, &request.scoring)
