@@ -550,15 +550,27 @@ impl<'a> Engine<'a> {
             });
         spelled?;
         let mut sums: Vec<(usize, Vec<ReadMetrics>)> = Vec::with_capacity(spellings.len());
+        let mut of_files: Vec<Vec<Vec<u8>>> = self.files.iter().map(|_| Vec::new()).collect();
         for spelling in spellings {
-            for (mut text, file) in spelling.texts.into_iter().zip(&work.slots[spelling.slot].files)
-            {
-                self.files[*file].waiting.extend_from_slice(&text);
-                text.clear();
-                self.texts.push(text);
+            for (text, file) in spelling.texts.into_iter().zip(&work.slots[spelling.slot].files) {
+                of_files[*file].push(text);
             }
             sums.push((spelling.slot, spelling.metrics));
         }
+        let joined =
+            self.files.iter_mut().zip(&mut of_files).filter(|(_, texts)| !texts.is_empty());
+        let joined: Vec<_> = joined.collect();
+        let joined: Result<(), DemuxError> =
+            share(&mut self.workers, joined.into_iter(), |_, (file, texts)| {
+                file.waiting.reserve(texts.iter().map(Vec::len).sum());
+                for text in texts {
+                    file.waiting.extend_from_slice(text);
+                    text.clear();
+                }
+                Ok(())
+            });
+        joined?;
+        self.texts.extend(of_files.into_iter().flatten());
         for (slot, metrics) in sums {
             work.slots[slot].add(&metrics, &self.files);
         }
