@@ -11,9 +11,9 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::{
-    AccountId, BeginReseal, Bytes, ClaimTask, ClaimedInput, ClaimedTask, CreateDataset, Custodian,
-    DatasetId, DatasetKind, EndTask, ObjectRef, ProjectId, Release, RunSettings, Sealed,
-    SealedObject, SignedStatement, Task, TaskId, TaskKind, TaskState, Time,
+    AccountId, BeginReseal, Bytes, ClaimTask, ClaimedInput, ClaimedKey, ClaimedTask, CreateDataset,
+    Custodian, DatasetId, DatasetKind, EndTask, ObjectRef, ProjectId, Release, RunSettings, Sealed,
+    SealedObject, SignedStatement, Task, TaskApproval, TaskId, TaskKind, TaskState, Time,
 };
 use dataset::{OpenDataset, PACK_BYTES, Packer, SealedPart};
 use proof::{Card, SigningKey, UnattestedEvidence, digest_of, open_statement, sign_statement};
@@ -207,13 +207,13 @@ impl Hub for MemoryHub {
             name: "run".into(),
             kind: DatasetKind::Run,
             card: self.card.clone(),
-            release: Release {
+            key: ClaimedKey::Released(Release {
                 dataset: self.run,
                 project: self.project,
                 card_digest: self.key.card_digest(),
                 epoch: self.key.epoch(),
                 wrapped_key,
-            },
+            }),
             manifest: self.manifest.clone(),
             label: self.label.clone(),
         };
@@ -240,6 +240,10 @@ impl Hub for MemoryHub {
             settings: Some(self.settings.clone()),
             requeue: false,
         })
+    }
+
+    fn approvals(&self, _: TaskId) -> Result<Vec<TaskApproval>, HubError> {
+        Ok(Vec::new())
     }
 
     fn progress(&self, _: TaskId, _: u8) -> Result<(), HubError> {

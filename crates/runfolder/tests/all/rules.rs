@@ -561,10 +561,10 @@ fn multiqc_reads_the_reports() {
 /// another.
 #[test]
 fn any_run_gives_its_truth_with_any_threads_in_any_order_of_the_folder() {
-    let mut seeded = crate::common::Seeded(0xc0ff_ee11);
+    let mut seeded = Seeded(0xc0ff_ee11);
     for round in 0..60 {
         let cycles = [1 + seeded.below(12), 4, 4, seeded.below(9)];
-        let clusters = |seeded: &mut crate::common::Seeded| -> Vec<(bool, &'static str)> {
+        let clusters = |seeded: &mut Seeded| -> Vec<(bool, &'static str)> {
             (0..seeded.below(300))
                 .map(|_| {
                     let mut bases: String =

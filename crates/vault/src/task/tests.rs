@@ -517,17 +517,19 @@ fn an_input_reads_alike_whole_and_piece_by_piece_and_a_broken_segment_is_told() 
     let hub = Arc::new(MemoryHub::new(&[lab], TaskKind::Demultiplex, id));
     hub.store(lab, id, &files, None);
     let keys = VaultKeys::generate().unwrap();
+    let approved = Approved::default();
     let open = || {
         let claimed = ClaimedInput {
             name: "run".into(),
             kind: DatasetKind::Run,
             card: hub.cards[&lab].clone(),
-            release: hub.release(id, &keys.recipient.public().to_bytes()),
+            key: ClaimedKey::Released(hub.release(id, &keys.recipient.public().to_bytes())),
             manifest: hub.state().manifests[&id].clone(),
             label: hub.state().created[&id].label.clone(),
         };
         let shared: hub::SharedHub = Arc::clone(&hub) as Arc<dyn Hub>;
-        input::Input::open(&shared, &claimed, &keys.recipient).unwrap()
+        let keys = DatasetKeys { recipient: &keys.recipient, approved: &approved };
+        input::Input::open(&shared, &claimed, &keys).unwrap()
     };
     let mut input = open();
     assert!(!input.by_piece, "what fits is opened whole");
