@@ -19,7 +19,6 @@ const BEFORE_REPORT: usize = 32;
 
 /// `struct snp_report_req`.
 #[repr(C)]
-#[expect(dead_code, reason = "the kernel reads it")]
 struct ReportRequest {
     user_data: [u8; 64],
     vmpl: u32,
@@ -34,7 +33,6 @@ struct ReportResponse {
 
 /// `struct snp_ext_report_req`.
 #[repr(C)]
-#[expect(dead_code, reason = "the kernel reads it")]
 struct ExtendedRequest {
     data: ReportRequest,
     certs_address: u64,
@@ -43,7 +41,6 @@ struct ExtendedRequest {
 
 /// `struct snp_guest_request_ioctl`.
 #[repr(C)]
-#[expect(dead_code, reason = "the kernel reads it")]
 struct GuestRequest {
     msg_version: u8,
     req_data: u64,
