@@ -8,7 +8,7 @@ mod canary;
 mod imported;
 mod instrument;
 mod killed;
-mod queried;
 mod owner;
+mod queried;
 mod refused;
 mod stage;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::stage::Stage;
+use super::stage::{Stage, until};
 
 const TITLES: &str = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tAnna\n";
 
@@ -82,6 +82,66 @@ fn a_sample_answers_through_a_vault_and_its_answer_opens_for_the_asker_alone() {
     let early = ask(&["--qc", "--timeout", "0"]);
     let said = String::from_utf8_lossy(&early.stderr);
     assert!(early.status.success() || said.contains("the question stays asked"), "{said}");
+}
+
+#[test]
+fn an_owners_sample_answers_when_its_owner_approves_the_very_question() {
+    let stage = Stage::new();
+    let hub = stage.hub_with_vaults("127.0.0.1:0", 1);
+    stage.enrol(&hub, "ada");
+    stage.told("ada", &["words", "restore"], &format!("{}about\n", "abandon ".repeat(11)));
+    let create = ["project", "create", "my genome", "--custodian", "owner", "--test"];
+    let project = stage.call("ada", &create)["id"].as_str().unwrap().to_owned();
+    let file = stage.path("anna.vcf");
+    let header = "##fileformat=VCFv4.2\n##contig=<ID=1,length=249250621>\n\
+                  ##FORMAT=<ID=GT,Number=1,Type=String,Description=\"Genotype\">\n";
+    let record = "1\t100\trs1\tA\tG\t.\t.\t.\tGT\t0/1\n";
+    fs::write(&file, format!("{header}{TITLES}{record}")).unwrap();
+    let import = ["sample", "import", file.to_str().unwrap(), "--project", &project];
+    let sample = stage.call("ada", &[&import[..], &["--name", "Anna"]].concat());
+    let sample = sample["id"].as_str().unwrap();
+    let ask =
+        ["vault", "query", sample, "--rsid", "rs1", "--purpose", "a second opinion", "--json"];
+
+    let waiting = || {
+        let mut found = None;
+        until("a request", || {
+            let list = stage.call("ada", &["approve", "list"]);
+            let pending = |one: &&serde_json::Value| one["state"] == "pending";
+            found = list.as_array().unwrap().iter().find(pending).map(|one| one["id"].clone());
+            found.is_some()
+        });
+        found.unwrap().as_str().unwrap().to_owned()
+    };
+    let asking = stage.start("ada", &ask);
+    let request = waiting();
+    let shown = stage.call("ada", &["approve", "show", &request]);
+    let text = shown["sentences"].to_string();
+    for said in [
+        "let a question be answered from your data",
+        "it would give the genotype at `rs1` that every sample has in `anna.vcf`",
+        "a second opinion",
+        "NOT CONFIDENTIAL",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    let phrase = shown["request_phrase"].as_str().unwrap();
+    stage.call("ada", &["approve", "yes", &request, "--phrase", phrase]);
+    let output = asking.finish();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains(phrase), "the asker sees the same six words: {said}");
+    let given: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let alleles = &given["answer"]["sites"][0]["at"]["samples"][0]["alleles"];
+    assert_eq!(*alleles, serde_json::json!(["A", "G"]));
+
+    // No is an answer too, and the asker is told so.
+    let asking = stage.start("ada", &ask);
+    let request = waiting();
+    stage.call("ada", &["approve", "no", &request]);
+    let output = asking.finish();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("the owner refused"), "{said}");
 }
 
 #[test]

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppId, Bytes, Digest};
+use crate::{AppId, Bytes, Digest, Purpose};
 
 /// The app that asks a query: the vault's own code, which is in no package. A launch of it is a query.
 pub const APP: AppId = AppId::from_bytes(*b"chorion query/1\0");
@@ -271,11 +271,48 @@ pub struct QueryRequest {
     /// The query.
     pub query: Query,
     /// Why, in the asker's words.
-    pub purpose: String,
+    pub purpose: Purpose,
     /// Whose X-Wing public key the answer is sealed to, 1216 bytes: nobody else opens it, whoever holds the project's key.
     pub recipient: Bytes,
     /// The scoring file, for a score.
     pub scoring: Option<String>,
+}
+
+/// What an approval names by its digest: the query, and a salt, so that the digest of an easily guessed query tells nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SaltedQuery {
+    /// The query.
+    pub query: Query,
+    /// The salt of the request's purpose.
+    pub salt: Digest,
+}
+
+impl QueryRequest {
+    /// The document whose digest stands in an approval, in its one spelling.
+    pub fn document(&self) -> String {
+        SaltedQuery { query: self.query.clone(), salt: self.purpose.salt }.to_canonical()
+    }
+}
+
+impl SaltedQuery {
+    /// The one spelling: sorted keys, no spare space.
+    pub fn to_canonical(&self) -> String {
+        serde_json::to_value(self)
+            .expect("a query serializes because its fields are texts, integers, lists and records")
+            .to_string()
+    }
+
+    /// The document whose one spelling `json` is, its query checked.
+    pub fn from_canonical(json: &str) -> Result<Self, BadQuery> {
+        let salted: Self =
+            serde_json::from_str(json).map_err(|error| BadQuery::Form(error.to_string()))?;
+        if salted.to_canonical() != json {
+            return Err(BadQuery::Form("written again it differs".to_owned()));
+        }
+        salted.query.check()?;
+        Ok(salted)
+    }
 }
 
 /// Why a query does not count.

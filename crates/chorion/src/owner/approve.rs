@@ -11,16 +11,16 @@ use std::time::Duration;
 
 use api::{
     ApprovalDetail, ApprovalId, ApprovalRequest, ApprovalState, AskedDataset, Bytes, Custodian,
-    DatasetId, DatasetKind, Digest, GiveApproval, LaunchSettings, Purpose, RefuseApproval, Release,
-    SignedApproval, TaskKind, Time, WrittenUnder,
+    DatasetId, DatasetKind, Digest, GiveApproval, LaunchSettings, Purpose, QueryRequest,
+    RefuseApproval, Release, SignedApproval, TaskKind, Time, WrittenUnder,
 };
 use clap::{Args, Subcommand};
 use dataset::OpenDataset;
 use proof::{
     APPROVAL_SECONDS, Act, AnyReceipt, Approval, Asked, AskedInput, EvidenceKind, Input, Manifest,
     Mode, Output, OwnerCard, Private, Program, ProjectCard, PublicKey, ReceiptOutput, RunApp,
-    StandingGrant, TypedData, UnattestedEvidence, VaultKeys, Writer, commitment, digest_of,
-    open_statement, phrase, sha256,
+    RunQuery, StandingGrant, TypedData, UnattestedEvidence, VaultKeys, Writer, commitment,
+    digest_of, open_statement, phrase, sha256,
 };
 use seal::recipient::RecipientKey;
 use serde::{Deserialize, Serialize};
@@ -286,7 +286,7 @@ async fn judge(
         });
     }
     let sealed = match (&detail.settings, &sealed_under) {
-        (Some(sealed), Some(open)) if request.kind == TaskKind::App => {
+        (Some(sealed), Some(open)) if matches!(request.kind, TaskKind::App | TaskKind::Query) => {
             Some(open.open_label("launch settings", sealed)?)
         }
         (Some(sealed), Some(open)) if request.kind == TaskKind::Demultiplex => {
@@ -297,14 +297,23 @@ async fn judge(
     if request.kind == TaskKind::Demultiplex {
         return Err(bad("this version does not approve the demultiplexing of a run of your own"));
     }
+    let query = match (request.kind, sealed.as_deref()) {
+        (TaskKind::Query, Some(bytes)) => Some(asked_query(bytes)?),
+        (TaskKind::Query, None) => return Err(bad("it does not say what is asked")),
+        _ => None,
+    };
     let program = match (&detail.app, request.kind) {
         (Some(app), TaskKind::App) => {
-            Program::App { digest: app.digest, manifest: app.manifest.clone() }
+            Some(Program::App { digest: app.digest, manifest: app.manifest.clone() })
         }
-        (None, TaskKind::Reseal) => Program::Reseal {},
+        (None, TaskKind::Reseal) => Some(Program::Reseal {}),
+        (None, TaskKind::Query) => None,
         _ => return Err(bad("it names no program")),
     };
-    let purpose = purpose(sealed.as_deref(), request.kind)?;
+    let purpose = match &query {
+        Some(asked) => asked.purpose.clone(),
+        None => purpose(sealed.as_deref(), request.kind)?,
+    };
     let settings = sealed.as_deref().map(sha256);
     let asked = Asked {
         hub: ctx.hub_id.clone(),
@@ -320,6 +329,34 @@ async fn judge(
         settings,
     }
     .digest();
+    let task = request.task;
+    let (act, document) = match (query, program) {
+        (Some(query), _) => {
+            if grant.is_some() {
+                return Err(bad("a standing grant is for an app, and this is a question"));
+            }
+            let recipient = RecipientKey::from_bytes(&query.recipient.0)
+                .map_err(|_| bad("the answer would go to what is no key"))?;
+            let document = query.document().into_bytes();
+            let act = Act::Query(RunQuery {
+                task,
+                request: asked,
+                query: sha256(&document),
+                inputs,
+                outputs,
+                recipient: Digest(recipient.fingerprint()),
+                most_answer_bytes: api::query::MOST_ANSWER_BYTES,
+                vault,
+            });
+            (act, Some(document))
+        }
+        (None, Some(program)) => {
+            let run =
+                RunApp { task, request: asked, program, settings, inputs, outputs, vault, grant };
+            (Act::App(run), sealed)
+        }
+        (None, None) => return Err(bad("it names no program")),
+    };
     let now = whole(Time::now());
     let approval = Approval {
         hub: ctx.hub_id.clone(),
@@ -332,16 +369,7 @@ async fn judge(
         not_before: now,
         expires: later(now, seconds)?,
         checkpoint: None,
-        act: Act::App(RunApp {
-            task: request.task,
-            request: asked,
-            program,
-            settings,
-            inputs,
-            outputs,
-            vault,
-            grant,
-        }),
+        act,
     };
     approval.check().map_err(|e| refuse(id, e))?;
     let app = detail.app.as_ref().map(|app| app.digest);
@@ -352,11 +380,22 @@ async fn judge(
         recipient,
         keys,
         purpose,
-        settings: sealed,
+        settings: document,
         names,
         asked,
         app,
     })
+}
+
+/// A typed query as its asker sealed it, checked as the vault will check it.
+fn asked_query(bytes: &[u8]) -> CliResult<QueryRequest> {
+    let asked: QueryRequest = serde_json::from_slice(bytes)
+        .map_err(|e| CliError::new("the query of the request does not read").caused_by(e))?;
+    asked
+        .query
+        .check()
+        .map_err(|e| CliError::new("the query of the request cannot be shown").caused_by(e))?;
+    Ok(asked)
 }
 
 /// The vault that waits, by the evidence that it showed, which is verified here.
@@ -421,13 +460,15 @@ pub(crate) fn may_write(
         return false;
     }
     let Ok(verified) = Approval::open(approval, &then) else { return false };
+    let wrote = |vault: &VaultKeys, outputs: &[Output]| {
+        vault.receipt_key.0 == signer.to_bytes()
+            && outputs.iter().any(|output| {
+                output.project == manifest.project && output.dataset == Some(manifest.dataset)
+            })
+    };
     match &verified.approval().act {
-        Act::App(run) => {
-            run.vault.receipt_key.0 == signer.to_bytes()
-                && run.outputs.iter().any(|output| {
-                    output.project == manifest.project && output.dataset == Some(manifest.dataset)
-                })
-        }
+        Act::App(run) => wrote(&run.vault, &run.outputs),
+        Act::Query(query) => wrote(&query.vault, &query.outputs),
         Act::Writer(writer) => {
             writer.key.0 == signer.to_bytes() && writer.dataset == manifest.dataset
         }

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use api::query::APP;
-use api::{Bytes, DatasetId, Launch, ProjectId, QueryRequest, SessionId, SessionInput, TaskState};
+use api::{
+    Bytes, Custodian, DatasetId, Digest, Launch, ProjectId, Purpose, QueryRequest, SessionId,
+    SessionInput, TaskState,
+};
 use clap::Args;
 use dataset::OpenDataset;
 use genome::query::Answer;
-use proof::{Card, digest_of};
+use proof::{Asked, AskedInput, digest_of};
 use seal::file::open_file;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -87,15 +90,16 @@ pub(crate) async fn run(args: VaultQueryArgs, ui: Ui) -> CliResult {
     };
     let request = QueryRequest {
         query,
-        purpose: args.purpose.clone(),
+        purpose: purpose(args.purpose.clone())?,
         recipient: Bytes(recipient.to_bytes()),
         scoring,
     };
-    let project = match args.project {
-        Some(project) => project,
-        None => ctx.client.dataset(args.dataset).await?.project,
-    };
-    let session = launch(&ctx, args.dataset, project, &request).await?;
+    let asked = ctx.client.dataset(args.dataset).await?;
+    let project = args.project.unwrap_or(asked.project);
+    let (session, words) = launch(&ctx, args.dataset, project, &request).await?;
+    if asked.custodian == Custodian::Owner {
+        ui.note(format_args!("the owner is asked; the request's six words are: {words}"));
+    }
     let result = session.result;
     let ended = wait(&ctx, session.id, Duration::from_secs(args.timeout)).await?;
     let Some((state, reason)) = ended else {
@@ -163,11 +167,8 @@ async fn launch(
     dataset: DatasetId,
     project: ProjectId,
     request: &QueryRequest,
-) -> CliResult<api::AppSession> {
-    let card = ctx.client.card(project).await?;
-    let (facts, _signer) = Card::open(&card, project).map_err(|e| {
-        CliError::new(format!("the card of project {project} does not hold")).caused_by(e)
-    })?;
+) -> CliResult<(api::AppSession, String)> {
+    let (card, facts) = ctx.card_to_seal(project).await?;
     let open = OpenDataset::create(DatasetId::generate(), project, digest_of(&card))?;
     let text = serde_json::to_vec(request).expect("a request serializes because it holds texts");
     let launch = Launch {
@@ -175,14 +176,33 @@ async fn launch(
         app: APP,
         inputs: vec![SessionInput { name: "dataset".to_owned(), dataset }],
         project,
-        wrapped_key: open.wrap_to(&facts.recipient.0)?,
+        wrapped_key: open.wrap_to(facts.recipient())?,
         result: open.dataset(),
         card_digest: open.card_digest(),
         settings: open.seal_label("launch settings", &text)?,
         label: open
             .seal_label("dataset name", format!("{} query", request.query.word()).as_bytes())?,
     };
-    Ok(ctx.client.launch(&launch).await?)
+    let session = ctx.client.launch(&launch).await?;
+    let asked = Asked {
+        hub: ctx.hub_id.clone(),
+        kind: api::TaskKind::Query,
+        session: Some(session.id),
+        app: None,
+        inputs: vec![AskedInput { name: "dataset".to_owned(), dataset }],
+        project: Some(project),
+        result: Some(launch.result),
+        settings: Some(proof::sha256(&text)),
+    };
+    Ok((session, proof::phrase(&asked.digest())))
+}
+
+/// Why, and a salt, so that the digest of it tells nothing.
+fn purpose(text: String) -> CliResult<Purpose> {
+    let mut salt = [0; 32];
+    seal::fill_random(&mut salt)
+        .map_err(|e| CliError::new("the system gives no randomness").caused_by(e))?;
+    Ok(Purpose { salt: Digest(salt), text })
 }
 
 /// How the session ended and why, or nothing when the time is over.

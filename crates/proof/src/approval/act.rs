@@ -160,10 +160,12 @@ pub struct RunQuery {
     pub task: TaskId,
     /// The digest of what was asked for.
     pub request: Digest,
-    /// The SHA-256 of the typed query in clear, which is sealed beside it.
+    /// The SHA-256 of the typed query and a salt (`api::query::SaltedQuery`), which are sealed beside it.
     pub query: Digest,
     /// Everything that it reads.
     pub inputs: Vec<Input>,
+    /// Where the sealed answer lies.
+    pub outputs: Vec<Output>,
     /// SHA-256 of the X-Wing public key that the answer is sealed to.
     pub recipient: Digest,
     /// How large the answer may be.
@@ -333,6 +335,9 @@ impl Act {
             }
             Self::Query(query) => {
                 inputs(&query.inputs)?;
+                if query.outputs.is_empty() {
+                    return wrong("it names nothing that is written");
+                }
                 query.vault.check()
             }
             Self::CodeUpdate(update) => {

@@ -89,6 +89,7 @@ pub(crate) fn all() -> Vec<Approval> {
             request: sha256(b"request"),
             query: sha256(b"{}"),
             inputs: vec![input()],
+            outputs: vec![output(Custodian::Owner)],
             recipient: sha256(b"asker"),
             most_answer_bytes: 1000,
             vault: VaultKeys {

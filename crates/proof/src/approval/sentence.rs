@@ -63,7 +63,9 @@ impl Approval {
             Act::Query(query) => {
                 lines.push(format!("request: {}", phrase(&query.request)));
                 document(&mut lines, "query", Some(query.query), private.document)?;
+                lines.extend(asks(private.document));
                 reads(&mut lines, &query.inputs, private);
+                query.outputs.iter().for_each(|output| writes(&mut lines, output));
                 lines.push(format!(
                     "the answer, {} bytes at most, goes to the key {}",
                     query.most_answer_bytes,
@@ -205,6 +207,13 @@ fn writes(lines: &mut Vec<String>, output: &Output) {
     if output.custodian != Custodian::Owner {
         lines.push("that is an export: from then on it is as safe as that project is".into());
     }
+}
+
+/// What a typed query would give away. One that is not in its one spelling has no such sentence, and no vault answers it.
+fn asks(document: Option<&[u8]>) -> Option<String> {
+    let text = std::str::from_utf8(document?).ok()?;
+    let salted = api::query::SaltedQuery::from_canonical(text).ok()?;
+    Some(format!("it would {}", salted.query.sentence()))
 }
 
 fn document(

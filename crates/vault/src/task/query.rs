@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use api::query::{APP_DIGEST_OF, MOST_ANSWER_BYTES};
 use api::{Query, QueryRequest};
-use dataset::{OpenDataset, Ranged};
+use dataset::Ranged;
 use genome::query::{Answer, Files, Opened, QueryError, answer};
 use proof::{ReceiptOutput, sha256};
 use seal::recipient::RecipientKey;
@@ -31,14 +31,19 @@ pub(super) fn run(work: &Work<'_>, made: &mut Made) -> Result<(), TaskError> {
     made.app = Some(sha256(APP_DIGEST_OF.as_bytes()));
     let recipient = RecipientKey::from_bytes(&request.recipient.0)
         .map_err(|_| TaskError::Settings { what: "recipient" })?;
-    if request.purpose.trim().is_empty() || request.purpose.chars().count() > MOST_PURPOSE_CHARS {
+    let purpose = &request.purpose.text;
+    if purpose.trim().is_empty() || purpose.chars().count() > MOST_PURPOSE_CHARS {
         return Err(TaskError::Settings { what: "purpose" });
     }
+
+    let asker = api::Digest(recipient.fingerprint());
+    let most_bytes =
+        work.approved.query(&request, asker)?.unwrap_or(u64::MAX).min(MOST_ANSWER_BYTES);
 
     let senders = Senders::start(&work.hub);
     let mut output = Output::new(result);
     let dataset = output.key().dataset();
-    let given = ask(work, made, &request);
+    let given = ask(work, made, &request, most_bytes);
     let seal = |bytes: &[u8]| -> Result<Vec<u8>, TaskError> {
         let mut sealed = Vec::new();
         let to = std::slice::from_ref(&recipient);
@@ -73,7 +78,12 @@ pub(super) fn run(work: &Work<'_>, made: &mut Made) -> Result<(), TaskError> {
 
 type Given = (Answer, Zeroizing<Vec<u8>>);
 
-fn ask(work: &Work<'_>, made: &mut Made, request: &QueryRequest) -> Result<Given, TaskError> {
+fn ask(
+    work: &Work<'_>,
+    made: &mut Made,
+    request: &QueryRequest,
+    most_bytes: u64,
+) -> Result<Given, TaskError> {
     let [claimed] = work.claimed.inputs.as_slice() else {
         return Err(TaskError::Settings { what: "input" });
     };
@@ -88,11 +98,11 @@ fn ask(work: &Work<'_>, made: &mut Made, request: &QueryRequest) -> Result<Given
             detail: "its digest is another one".to_owned(),
         });
     }
-    let mut bytes = Capped(Zeroizing::new(Vec::new()));
+    let mut bytes = Capped { bytes: Zeroizing::new(Vec::new()), most_bytes };
     let answer = answer(&request.query, request.scoring.as_deref(), &Of(input), &mut bytes)
         .map_err(refused)?;
     work.progress(90);
-    Ok((answer, bytes.0))
+    Ok((answer, bytes.bytes))
 }
 
 /// The reason in words that carry no data, and the whole of it for the asker.
@@ -142,14 +152,17 @@ impl Files for Of {
 }
 
 /// An answer in memory, no longer than a query may give.
-struct Capped(Zeroizing<Vec<u8>>);
+struct Capped {
+    bytes: Zeroizing<Vec<u8>>,
+    most_bytes: u64,
+}
 
 impl Write for Capped {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() as u64 + bytes.len() as u64 > MOST_ANSWER_BYTES {
+        if self.bytes.len() as u64 + bytes.len() as u64 > self.most_bytes {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -444,7 +444,7 @@ fn asked(
     let asker = RecipientSecret::generate().unwrap();
     let request = api::QueryRequest {
         query,
-        purpose: "to see whether it works".into(),
+        purpose: api::Purpose { salt: Digest([1; 32]), text: "to see whether it works".into() },
         recipient: Bytes(asker.public().to_bytes()),
         scoring: None,
     };

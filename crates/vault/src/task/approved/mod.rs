@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use api::{
     ApprovalState, ClaimedKey, ClaimedTask, DatasetId, DatasetKind, Digest, GiveApproval, KeyPlace,
-    ProjectId, TaskApproval, TaskKind, Time,
+    ProjectId, QueryRequest, TaskApproval, TaskKind, Time,
 };
 use dataset::OpenDataset;
 use proof::{
     Act, Approval, ApprovalError, Mode, Output, OwnerCard, Program, ProjectCard, RunApp, Verified,
-    digest_of,
+    commitment, digest_of, sha256,
 };
 
 use super::hub::SharedHub;
@@ -146,6 +146,31 @@ impl Approved {
         self.all(|run| run.settings == digest, "settings")
     }
 
+    /// Refuses a query that is not the one which the owners saw, or an answer that would go to another key. Gives how large the
+    /// answer may be; nothing where no owner said.
+    pub(super) fn query(
+        &self,
+        request: &QueryRequest,
+        recipient: Digest,
+    ) -> Result<Option<u64>, TaskError> {
+        let other = |what| Err(TaskError::Approval(ApprovalError::Other { what }));
+        let mut most = None;
+        for verified in &self.verified {
+            let Act::Query(query) = &verified.approval().act else { return other("kind of act") };
+            if query.query != sha256(request.document().as_bytes()) {
+                return other("query");
+            }
+            if query.recipient != recipient {
+                return other("recipient");
+            }
+            if verified.approval().purpose != commitment(&request.purpose) {
+                return other("purpose");
+            }
+            most = Some(most.unwrap_or(u64::MAX).min(query.most_answer_bytes));
+        }
+        Ok(most)
+    }
+
     /// Refuses an app whose manifest is not the one that the owners saw.
     pub(super) fn manifest(&self, canonical: &[u8]) -> Result<(), TaskError> {
         let shown = |run: &RunApp| matches!(&run.program, Program::App { manifest, .. } if manifest.as_bytes() == canonical);
@@ -194,32 +219,41 @@ impl Judge<'_> {
         if approval.hub != self.claimed.hub {
             return Err(other("hub"));
         }
-        let Act::App(run) = &approval.act else { return Err(other("kind of act")) };
-        if run.task != self.config.task {
+        let is_query = self.claimed.task.kind == TaskKind::Query;
+        let (task, inputs, outputs, vault) = match &approval.act {
+            Act::App(run) if !is_query => (run.task, &run.inputs, &run.outputs, &run.vault),
+            Act::Query(query) if is_query => {
+                (query.task, &query.inputs, &query.outputs, &query.vault)
+            }
+            _ => return Err(other("kind of act")),
+        };
+        if task != self.config.task {
             return Err(other("task"));
         }
         let receipt_key = self.keys.receipt_key().public().to_bytes();
-        if run.vault.receipt_key.0 != receipt_key
-            || run.vault.recipient.0 != self.keys.recipient.public().fingerprint()
+        if vault.receipt_key.0 != receipt_key
+            || vault.recipient.0 != self.keys.recipient.public().fingerprint()
         {
             return Err(other("vault key"));
         }
         // This vault has no other evidence: an approval for an attested one is not for it.
-        if run.vault.mode != (Mode::Unattested { evidence: self.evidence }) {
+        if vault.mode != (Mode::Unattested { evidence: self.evidence }) {
             return Err(other("evidence"));
         }
         if !card.test {
             return Err(TaskError::NotATest);
         }
-        if !self.is_program(&run.program) {
+        if let Act::App(run) = &approval.act
+            && !self.is_program(&run.program)
+        {
             return Err(other("app"));
         }
-        let inputs: BTreeSet<_> =
-            run.inputs.iter().map(|i| (i.name.as_str(), i.dataset, i.manifest)).collect();
-        if inputs != self.inputs() || inputs.len() != run.inputs.len() {
+        let named: BTreeSet<_> =
+            inputs.iter().map(|i| (i.name.as_str(), i.dataset, i.manifest)).collect();
+        if named != self.inputs() || named.len() != inputs.len() {
             return Err(other("input"));
         }
-        if !self.outputs(&run.outputs) {
+        if !self.outputs(outputs) {
             return Err(other("output"));
         }
         Ok(verified)
