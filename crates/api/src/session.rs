@@ -65,7 +65,7 @@ pub struct SessionInput {
 pub struct Launch {
     /// The id, chosen by the caller so that a repeated call is the same call.
     pub id: SessionId,
-    /// Which app; [`crate::query::APP`] asks a query of the one input.
+    /// Which app; `63686f72-696f-6e20-7175-6572792f3100` asks a query of the one input.
     pub app: AppId,
     /// Its inputs.
     pub inputs: Vec<SessionInput>,

@@ -586,7 +586,7 @@ async fn a_query_is_a_session_of_the_vaults_own_app_with_one_input() {
     let (vault, claimed) = Vault::of(&story.hub, &started).await;
     assert_eq!(claimed.task.kind, TaskKind::Query);
     assert_eq!((claimed.inputs.len(), claimed.app.is_none()), (1, true));
-    let open = vault.open(&claimed.result.as_ref().unwrap().release);
+    let open = vault.open(&claimed.result.as_ref().unwrap().key);
     let files: [(&str, &[u8]); 1] = [("answer.json.chorion", b"sealed")];
     let manifest = put_all(&story.hub, &vault.key, &open, content(&open, &files), 1, None).await;
     close(&story.hub, &vault.key, &vault.key, &manifest, "").await.ok::<Dataset>();

@@ -168,8 +168,10 @@ impl Hub for MemoryHub {
         let (evidence, _) = open_statement::<UnattestedEvidence>(&claim.evidence).unwrap();
         assert_eq!(evidence.task, task, "evidence binds the task");
         let release = self.release(self.subject, &evidence.recipient.0);
-        let result = self.state().result.clone().map(|(id, settings)| ClaimedResult {
-            release: self.release(id, &evidence.recipient.0),
+        // Not in one statement: the state is locked once more by what releases a key.
+        let made = self.state().result.clone();
+        let result = made.map(|(id, settings)| ClaimedResult {
+            key: ClaimedKey::Released(self.release(id, &evidence.recipient.0)),
             settings,
         });
         let state = self.state();
@@ -433,11 +435,11 @@ fn a_re_sealed_dataset_holds_the_same_files_under_another_key() {
     }
 }
 
+/// How it ended, its receipt, what the asker can open of the result, and what the hub was told.
+type Answered = (Result<(), TaskError>, Receipt, BTreeMap<String, Vec<u8>>, EndTask);
+
 /// Asks a query of a dataset that holds `files`; gives what the asker can open of the result, and what the project's key can.
-fn asked(
-    files: &[(String, Vec<u8>)],
-    query: api::Query,
-) -> (Result<(), TaskError>, Receipt, BTreeMap<String, Vec<u8>>, EndTask) {
+fn asked(files: &[(String, Vec<u8>)], query: api::Query) -> Answered {
     let (lab, id, result) = (ProjectId::generate(), DatasetId::generate(), DatasetId::generate());
     let hub = Arc::new(MemoryHub::new(&[lab], TaskKind::Query, id));
     hub.store(lab, id, files, None);
