@@ -110,15 +110,33 @@ fn nothing_but_the_owners_words_opens_what_is_the_owners() {
     let said = refused(&stage, "bob", &["sample", "download", &id]);
     assert!(said.contains("not one that your words signed"), "{said}");
 
-    // What the project is, is confirmed by six words before somebody else seals for it.
+    // Shared: Bob's own words open this one, once he has confirmed whose project it is.
+    let theirs = stage.call("bob", &["identity", "show", "--format", "json"]);
+    let key = theirs["sealing"].as_str().unwrap();
+    let words = theirs["sealing_phrase"].as_str().unwrap();
+    let share = ["approve", "share", &id, "--with", account, "--key", key, "--phrase"];
+    let wrong = [&share[..], &["zoo zoo zoo zoo zoo zoo"]].concat();
+    assert!(refused(&stage, "ada", &wrong).contains("not the six words"));
+    stage.call("ada", &[&share[..], &[words]].concat());
+    let said = refused(&stage, "bob", &["sample", "download", &id]);
+    assert!(said.contains("nobody has confirmed the card"), "{said}");
+    stage
+        .call("bob", &["project", "card", &project, "--confirm", card["phrase"].as_str().unwrap()]);
+    let out = stage.path("bobs");
+    stage.call("bob", &["sample", "download", &id, "--output", out.to_str().unwrap()]);
+    assert!(fs::read(out.join(name)).unwrap() == fs::read(stage.path(name)).unwrap());
+
+    // Whoever may create can send, sealed to the card that was confirmed.
     let file = stage.path("of-bob.fastq");
     fs::write(&file, "@r\nACGT\n+\nFFFF\n").unwrap();
     let import = ["sample", "import", file.to_str().unwrap(), "--project", &project];
     let import = [&import[..], &["--name", "of bob", "--single"]].concat();
-    assert!(refused(&stage, "bob", &import).contains("nobody has confirmed the card"));
-    let phrase = card["phrase"].as_str().unwrap();
-    stage.call("bob", &["project", "card", &project, "--confirm", phrase]);
     stage.call("bob", &import);
+    // And what is not the project's own writer's is refused on the owner's machine.
+    let of_bob = stage.call("ada", &["sample", "list"]);
+    let of_bob = of_bob.as_array().unwrap().iter().find(|one| one["id"] != id.as_str()).unwrap();
+    let said = refused(&stage, "ada", &["sample", "download", of_bob["id"].as_str().unwrap()]);
+    assert!(said.contains("a key that the owner's card does not know"), "{said}");
 
     // The thief of everything that the hub's machine has: database, key store, facilities, the platform's key beside them.
     drop(hub);

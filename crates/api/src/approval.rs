@@ -170,3 +170,13 @@ pub struct OwnerKey {
     /// The approval that made a vault's key a writer of it, where its manifest is signed by one.
     pub written_under: Option<WrittenUnder>,
 }
+
+/// `POST /datasets/{id}/share`: an approval of kind `share`, with the key for whom it names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShareDataset {
+    /// The approval.
+    pub approval: SignedApproval,
+    /// The dataset key, wrapped to the other person's X-Wing key.
+    pub key: Release,
+}

@@ -310,9 +310,27 @@ impl ClientContext {
         &self,
         dataset: DatasetId,
     ) -> CliResult<(OpenDataset, OwnerCard, Option<api::WrittenUnder>)> {
-        let key = self.client.dataset_key(dataset).await?;
         let owner = self.owner()?;
-        let card = owner.card(self, key.release.project, &key.card)?;
+        let mut key = self.client.dataset_key(dataset).await?;
+        let project = key.release.project;
+        let found = ProjectCard::open(&key.card, project).ok();
+        let own = matches!(&found, Some((ProjectCard::Owner(card), _)) if owner.owns(card));
+        let card = if own {
+            owner.card(self, project, &key.card)?
+        } else {
+            // Somebody else's: only what they shared with these words, under a card that was compared.
+            let not_mine = || {
+                CliError::new(format!(
+                    "the card of project {project} is not one that your words signed"
+                ))
+                .hint("ask its owner to share the dataset with you: `chorion approve share`")
+            };
+            key = self.client.shared_key(dataset).await.map_err(|e| not_mine().caused_by(e))?;
+            match self.card_to_seal(project).await?.1 {
+                ProjectCard::Owner(card) => card,
+                ProjectCard::Hub(_) => return Err(not_mine()),
+            }
+        };
         if key.release.dataset != dataset {
             return Err(CliError::new(format!(
                 "the hub gave the key of another dataset than {dataset}"

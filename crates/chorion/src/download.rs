@@ -73,7 +73,7 @@ impl Contents {
             .hint("the dataset may be written anew at this moment: try again"));
         }
         if let Some((card, under)) = &writers
-            && !may_write(card, ctx.owner()?, &manifest, &writer, under.as_ref())
+            && !may_write(card, &manifest, &writer, under.as_ref())
         {
             return Err(CliError::new(format!(
                 "dataset {dataset} was written by a key that the owner's card does not know"

@@ -1,8 +1,8 @@
 //! Owners' approvals, their cards, and keys that the owner alone opens.
 
 use api::{
-    ApprovalDetail, ApprovalId, ApprovalRequest, DatasetId, GiveApproval, OwnerKey, ProjectId,
-    RefuseApproval, SignedApproval, SignedStatement, TaskApproval, TaskId,
+    ApprovalDetail, ApprovalId, ApprovalRequest, Dataset, DatasetId, GiveApproval, OwnerKey,
+    ProjectId, RefuseApproval, ShareDataset, SignedApproval, SignedStatement, TaskApproval, TaskId,
 };
 use reqwest::Method;
 
@@ -60,6 +60,20 @@ impl Client {
         approval: &SignedApproval,
     ) -> Result<OwnerKey, ClientError> {
         self.call(Request::post(format!("/datasets/{dataset}/writer"), approval)).await
+    }
+
+    /// Shares a dataset with somebody.
+    pub async fn share(
+        &self,
+        dataset: DatasetId,
+        share: &ShareDataset,
+    ) -> Result<Dataset, ClientError> {
+        self.call(Request::post(format!("/datasets/{dataset}/share"), share)).await
+    }
+
+    /// A dataset's key as its owner wrapped it to the caller.
+    pub async fn shared_key(&self, dataset: DatasetId) -> Result<OwnerKey, ClientError> {
+        self.call(Request::get(format!("/datasets/{dataset}/shared"))).await
     }
 
     /// Puts an owner's next card in force.

@@ -12,14 +12,15 @@ use std::time::Duration;
 use api::{
     ApprovalDetail, ApprovalId, ApprovalRequest, ApprovalState, AskedDataset, Bytes, Custodian,
     DatasetId, DatasetKind, Digest, GiveApproval, LaunchSettings, Purpose, QueryRequest,
-    RefuseApproval, Release, SignedApproval, TaskKind, Time, WrittenUnder,
+    RefuseApproval, Release, RequeueSettings, RunSettings, ShareDataset, SignedApproval, TaskKind,
+    Time, WrittenUnder,
 };
 use clap::{Args, Subcommand};
 use dataset::OpenDataset;
 use proof::{
     APPROVAL_SECONDS, Act, AnyReceipt, Approval, Asked, AskedInput, EvidenceKind, Input, Manifest,
     Mode, Output, OwnerCard, Private, Program, ProjectCard, PublicKey, ReceiptOutput, RunApp,
-    RunQuery, StandingGrant, TypedData, UnattestedEvidence, VaultKeys, Writer, commitment,
+    RunQuery, Share, StandingGrant, TypedData, UnattestedEvidence, VaultKeys, Writer, commitment,
     digest_of, open_statement, phrase, sha256,
 };
 use seal::recipient::RecipientKey;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use super::PersonArgs;
 use super::device::{Owner, whole};
 use crate::config::{self, ClientContext, Seen};
+use crate::offline::keys::read_small;
 use crate::report::{CliError, CliResult, Ui};
 
 /// How often `--watch` asks.
@@ -83,6 +85,20 @@ enum ApproveCommand {
         /// It was looked at and is right: do not ask back.
         #[arg(long)]
         yes: bool,
+    },
+    /// Let another person open a dataset of yours, with their own words. What they open they can keep.
+    Share {
+        /// Which dataset.
+        dataset: DatasetId,
+        /// With whose account; give it the right `read` in the project besides: `chorion project members add`.
+        #[arg(long)]
+        with: api::AccountId,
+        /// Their public string `chorion1…`, or a file that holds it: `chorion identity show --format card` prints it.
+        #[arg(long, value_name = "KEY")]
+        key: String,
+        /// The six words of that key as they read them to you, instead of being asked whether they are the same.
+        #[arg(long, value_name = "SIX WORDS")]
+        phrase: Option<String>,
     },
     /// Let this device approve one app by itself, so often and so long: `--watch` carries it out.
     Grant {
@@ -164,6 +180,10 @@ pub(crate) async fn run(args: ApproveArgs, ui: Ui) -> CliResult {
             unlock()?;
             accept(&ctx, ui, dataset, yes).await
         }
+        Some(ApproveCommand::Share { dataset, with, key, phrase }) => {
+            unlock()?;
+            share(&ctx, ui, dataset, with, &key, phrase.as_deref()).await
+        }
         Some(ApproveCommand::Grant { project, app, uses, days, purpose, yes }) => {
             unlock()?;
             grant(&ctx, ui, &NewGrant { project, app, uses, days, purpose, yes }).await
@@ -240,7 +260,7 @@ async fn judge(
             if facts.card != open.card_digest() || facts.epoch != open.epoch() {
                 return Err(bad("a manifest speaks of another key than the one that is kept"));
             }
-            if !may_write(&card, owner, &facts, &signer, asked.written_under.as_ref()) {
+            if !may_write(&card, &facts, &signer, asked.written_under.as_ref()) {
                 return Err(bad("an input was written by a key that your card does not know"));
             }
             names.extend(name(&open, asked));
@@ -290,12 +310,23 @@ async fn judge(
             Some(open.open_label("launch settings", sealed)?)
         }
         (Some(sealed), Some(open)) if request.kind == TaskKind::Demultiplex => {
-            Some(open.open_label("dataset settings", sealed)?)
+            // Of a run's first demultiplexing, or of one that a person asked for again.
+            let first = open.open_label("dataset settings", sealed);
+            Some(first.or_else(|_| open.open_label("requeue settings", sealed))?)
         }
         _ => None,
     };
-    if request.kind == TaskKind::Demultiplex {
-        return Err(bad("this version does not approve the demultiplexing of a run of your own"));
+    if let (TaskKind::Demultiplex, Some(settings)) = (request.kind, &sealed) {
+        for project in targets(settings, request.project)? {
+            let signed = if project == request.project {
+                detail.card.clone()
+            } else {
+                ctx.card_to_seal(project).await?.0
+            };
+            let (to, _) = ProjectCard::open(&signed, project).map_err(|e| refuse(id, e))?;
+            let (card, custodian) = (digest_of(&signed), to.custodian());
+            outputs.push(Output { project, card, custodian, dataset: None });
+        }
     }
     let query = match (request.kind, sealed.as_deref()) {
         (TaskKind::Query, Some(bytes)) => Some(asked_query(bytes)?),
@@ -307,6 +338,7 @@ async fn judge(
             Some(Program::App { digest: app.digest, manifest: app.manifest.clone() })
         }
         (None, TaskKind::Reseal) => Some(Program::Reseal {}),
+        (None, TaskKind::Demultiplex) => Some(Program::Demultiplex {}),
         (None, TaskKind::Query) => None,
         _ => return Err(bad("it names no program")),
     };
@@ -443,7 +475,6 @@ fn opened(
 /// Whether a manifest's signer may write: by the card, or by an approval that made a vault's key a writer of this dataset.
 pub(crate) fn may_write(
     card: &OwnerCard,
-    owner: &Owner,
     manifest: &Manifest,
     signer: &PublicKey,
     under: Option<&WrittenUnder>,
@@ -455,15 +486,17 @@ pub(crate) fn may_write(
     let Ok((ProjectCard::Owner(then), _)) = ProjectCard::open(then, manifest.project) else {
         return false;
     };
-    let older = ProjectCard::Owner(card.clone()).may_follow(&ProjectCard::Owner(then.clone()));
-    if !owner.owns(&then) || older.is_err() {
+    // The card of that day must be one that this card follows: of the same owner.
+    if ProjectCard::Owner(card.clone()).may_follow(&ProjectCard::Owner(then.clone())).is_err() {
         return false;
     }
     let Ok(verified) = Approval::open(approval, &then) else { return false };
     let wrote = |vault: &VaultKeys, outputs: &[Output]| {
         vault.receipt_key.0 == signer.to_bytes()
             && outputs.iter().any(|output| {
-                output.project == manifest.project && output.dataset == Some(manifest.dataset)
+                // What a demultiplexing finds has no name beforehand; the vault's key is its task's alone.
+                let named = output.dataset.is_none_or(|dataset| dataset == manifest.dataset);
+                output.project == manifest.project && named
             })
     };
     match &verified.approval().act {
@@ -479,6 +512,23 @@ pub(crate) fn may_write(
 fn name(open: &OpenDataset, asked: &AskedDataset) -> Option<(DatasetId, String)> {
     let name = open.open_label("dataset name", &asked.label).ok()?;
     Some((asked.dataset, String::from_utf8_lossy(&name).into_owned()))
+}
+
+/// Into which projects a demultiplexing writes: those that the run's settings name, and the run's own.
+fn targets(
+    settings: &[u8],
+    own: api::ProjectId,
+) -> CliResult<std::collections::BTreeSet<api::ProjectId>> {
+    let bad =
+        |e: serde_json::Error| CliError::new("the settings of the run do not read").caused_by(e);
+    let (projects, default) = match serde_json::from_slice::<RunSettings>(settings) {
+        Ok(settings) => (settings.projects, settings.default_project),
+        Err(_) => {
+            let settings: RequeueSettings = serde_json::from_slice(settings).map_err(bad)?;
+            (settings.projects, settings.default_project)
+        }
+    };
+    Ok(projects.into_values().chain(default).chain([own]).collect())
 }
 
 /// What a request says that it is for. Work of the vault itself says it by its kind.
@@ -665,7 +715,7 @@ async fn accept(ctx: &ClientContext, ui: Ui, id: DatasetId, sure: bool) -> CliRe
     if !fits {
         return Err(not("its manifest speaks of something else"));
     }
-    if may_write(&card, ctx.owner()?, &facts, &signer, under.as_ref()) {
+    if may_write(&card, &facts, &signer, under.as_ref()) {
         ui.line(format!("dataset {id} is yours already: your card knows who wrote it"));
         return Ok(());
     }
@@ -689,6 +739,71 @@ async fn accept(ctx: &ClientContext, ui: Ui, id: DatasetId, sure: bool) -> CliRe
     ctx.client.set_writer(id, &approval).await?;
     ui.line(format!("dataset {id} is yours"));
     ui.value(&serde_json::json!({ "dataset": id, "accepted": true }));
+    Ok(())
+}
+
+/// Wraps a dataset's key to another person's words, whose key was compared by six words.
+async fn share(
+    ctx: &ClientContext,
+    ui: Ui,
+    id: DatasetId,
+    account: api::AccountId,
+    key: &str,
+    words: Option<&str>,
+) -> CliResult {
+    let text = if key.starts_with("chorion1") {
+        key.to_owned()
+    } else {
+        read_small(std::path::Path::new(key))?.trim().to_owned()
+    };
+    let to: RecipientKey = text.parse().map_err(|e: seal::recipient::BadRecipient| {
+        CliError::new("the key is none").caused_by(e)
+    })?;
+    let fingerprint = Digest(to.fingerprint());
+    let shown = phrase(&fingerprint);
+    let same = match words {
+        Some(words) => {
+            words.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase() == shown
+        }
+        None => crate::people::confirm(
+            &format!(
+                "The six words of that key are: {shown}\nDo they read you the same? Type yes: "
+            ),
+            "yes",
+        )?,
+    };
+    if !same {
+        return Err(CliError::new("these are not the six words of that key").hint(
+            "share with nobody before you know why: somebody may have put another key in its place",
+        ));
+    }
+    let (open, card, under) = ctx.open_owned(id).await?;
+    if !ctx.owner()?.owns(&card) {
+        return Err(CliError::new(format!(
+            "dataset {id} is somebody else's: only its owner shares it"
+        )));
+    }
+    let signed = ctx.client.manifest(id).await?;
+    let (facts, signer) = open_statement::<Manifest>(&signed)
+        .map_err(|e| CliError::new("the manifest does not hold").caused_by(e))?;
+    if facts.dataset != id || !may_write(&card, &facts, &signer, under.as_ref()) {
+        return Err(CliError::new(format!(
+            "dataset {id} was written by a key that your card does not know"
+        )));
+    }
+    let input = Input { name: "dataset".to_owned(), dataset: id, manifest: digest_of(&signed) };
+    let act = Act::Share(Share { input, account, recipient: fingerprint });
+    let approval = sign_act(ctx, ui, open.project(), act, "share with somebody").await?;
+    let key = Release {
+        dataset: id,
+        project: open.project(),
+        card_digest: open.card_digest(),
+        epoch: open.epoch(),
+        wrapped_key: open.wrap_to(&to.to_bytes())?,
+    };
+    let shared = ctx.client.share(id, &ShareDataset { approval, key }).await?;
+    ui.line(format!("dataset {id} is shared with account {account}"));
+    ui.value(&shared);
     Ok(())
 }
 

@@ -69,7 +69,10 @@ fn show(args: &ShowArgs, ui: Ui) -> CliResult {
         Format::Card => {
             let card = person.card_key().public().to_bytes();
             ui.line(format_args!("card:    {}", HEXLOWER.encode(&card)));
-            ui.line(format_args!("sealing: {}", person.sealing().public()));
+            let sealing = person.sealing().public();
+            ui.line(format_args!("sealing: {sealing}"));
+            let words = proof::phrase(&api::Digest(sealing.fingerprint()));
+            ui.line(format_args!("six words of the sealing key: {words}"));
         }
         Format::Ethereum => ui.line(ethereum(&person)?.address()),
         Format::OpenPgp => {
@@ -90,6 +93,7 @@ pub(super) fn public_halves(person: &Identity) -> CliResult<Value> {
         "card": HEXLOWER.encode(&person.card_key().public().to_bytes()),
         "sealing": sealing.to_string(),
         "sealing_fingerprint": HEXLOWER.encode(&sealing.fingerprint()),
+        "sealing_phrase": proof::phrase(&api::Digest(sealing.fingerprint())),
         "ethereum": ethereum(person)?.address().to_string(),
         "openpgp": HEXUPPER.encode(&person.openpgp(None).fingerprint()),
         "x509": BASE64.encode(person.client_certificate().der()),

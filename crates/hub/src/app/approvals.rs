@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use api::{
     ApprovalDetail, ApprovalId, ApprovalRequest, ApprovalState, AskedDataset, Dataset, DatasetId,
-    ErrorCode, GiveApproval, OwnerKey, ProjectId, RefuseApproval, Release, SignedApproval,
-    SignedStatement, TaskApproval, TaskId, TaskKind, Time, WrittenUnder,
+    ErrorCode, GiveApproval, OwnerKey, ProjectId, RefuseApproval, Release, ShareDataset,
+    SignedApproval, SignedStatement, TaskApproval, TaskId, TaskKind, Time, WrittenUnder,
 };
 use custody::Appraised;
 use proof::{Act, Approval, Manifest, OwnerCard, ProjectCard, open_statement};
@@ -314,6 +314,75 @@ pub(crate) async fn set_writer(
     data::events::record(&mut tx, &event).await?;
     tx.commit().await?;
     dataset_key(hub, caller, id).await
+}
+
+/// Keeps a dataset's key for somebody whom the owner's approval names. The hub cannot see whether it opens; whom it is for
+/// can, and the approval says which key was meant.
+pub(crate) async fn share(
+    hub: &Hub,
+    caller: &Caller,
+    id: DatasetId,
+    body: ShareDataset,
+) -> Result<Dataset, HubError> {
+    let mut tx = hub.db.write().await?;
+    let kept = super::datasets::permitted(&mut tx, caller, id, Action::ApprovalAnswer).await?;
+    let (project, number) = (kept.dataset.project, kept.dataset.manifest_number);
+    owner_card(&mut tx, project).await?;
+    let manifest = data::manifests::find(&mut tx, id, number).await?.map(|kept| kept.digest);
+    let (given, _) = open_statement::<Approval>(&body.approval.approval)
+        .map_err(|e| HubError::bad_request(e.to_string()))?;
+    let Act::Share(share) = given.act else {
+        return Err(HubError::bad_request("the approval is of another kind than `share`"));
+    };
+    let place = super::datasets::context(&kept.dataset);
+    let fits = body.key.dataset == id
+        && body.key.project == project
+        && body.key.card_digest.0 == place.card_digest
+        && body.key.epoch == place.epoch
+        && share.input.dataset == id
+        && Some(share.input.manifest) == manifest;
+    if !fits {
+        return Err(HubError::conflict(format!(
+            "the approval or the key is not for dataset {id} as it is now"
+        ))
+        .hint("share it again: its content or its key has changed since"));
+    }
+    data::accounts::find(&mut tx, share.account)
+        .await?
+        .ok_or_else(|| HubError::not_found("account", share.account))?;
+    let account = share.account;
+    let names = |act: &Act| matches!(act, Act::Share(named) if *named == share);
+    spend(&mut tx, caller, project, Some(&body.approval), names).await?;
+    data::approvals::share(&mut tx, id, account, &body.key, &body.approval, caller.at).await?;
+    let event = caller.event("approval.share", object("dataset", id), Some(project));
+    data::events::record(&mut tx, &event).await?;
+    tx.commit().await?;
+    super::datasets::show(hub, caller, id).await
+}
+
+/// A dataset's key as its owner wrapped it to the caller.
+pub(crate) async fn shared_key(
+    hub: &Hub,
+    caller: &Caller,
+    id: DatasetId,
+) -> Result<OwnerKey, HubError> {
+    let mut tx = hub.db.write().await?;
+    let dataset =
+        super::datasets::permitted(&mut tx, caller, id, Action::OwnerKeyGet).await?.dataset;
+    let (_, card) = owner_card(&mut tx, dataset.project).await?;
+    let shared = data::approvals::shared(&mut tx, id, caller.account()).await?;
+    let release = shared.filter(|key| key.epoch == dataset.epoch).ok_or_else(|| {
+        HubError::new(ErrorCode::NotFound, format!("dataset {id} is not shared with you"))
+            .hint("ask its owner: `chorion approve share`")
+    })?;
+    let manifest = data::manifests::find(&mut tx, id, dataset.manifest_number).await?;
+    let manifest = manifest.map(|kept| kept.signed);
+    let written_under = written_under(&mut tx, &dataset, manifest.as_ref()).await?;
+    let act = Action::OwnerKeyGet.act();
+    let event = caller.event(act, object("dataset", id), Some(dataset.project));
+    data::events::record(&mut tx, &event).await?;
+    tx.commit().await?;
+    Ok(OwnerKey { release, card, written_under })
 }
 
 /// Puts an owner's next card in force. What waits for an answer under the old one is over: a device that the new card

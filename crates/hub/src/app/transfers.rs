@@ -1,7 +1,8 @@
 //! A project changes hands: offered by its owner, accepted or refused by the other, withdrawn until then.
 
 use api::{
-    AccountId, NoticeKind, OfferTransfer, ProjectId, Time, Transfer, TransferId, TransferState,
+    AccountId, Custodian, ErrorCode, NoticeKind, OfferTransfer, ProjectId, Time, Transfer,
+    TransferId, TransferState,
 };
 
 use crate::HubError;
@@ -28,6 +29,15 @@ pub(crate) async fn offer(
     data::accounts::find(&mut tx, body.to)
         .await?
         .ok_or_else(|| HubError::not_found("account", body.to))?;
+    if data::projects::custodian(&mut tx, project).await? == Some(Custodian::Owner) {
+        return Err(HubError::new(
+            ErrorCode::NotOffered,
+            format!(
+                "project {project} is held by its owner's words, which change hands with nobody"
+            ),
+        )
+        .hint("this version does not hand such a project over: download it, and give the files"));
+    }
     let transfer = Transfer {
         id: TransferId::generate(),
         project,

@@ -1,8 +1,8 @@
 //! Requests for owners' approvals, and what came of them.
 
 use api::{
-    ApprovalId, ApprovalRequest, ApprovalState, DatasetId, Digest, KeyId, ProjectId, Release,
-    SignedApproval, SignedStatement, TaskId, Time,
+    AccountId, ApprovalId, ApprovalRequest, ApprovalState, DatasetId, Digest, KeyId, ProjectId,
+    Release, SignedApproval, SignedStatement, TaskId, Time,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -175,6 +175,44 @@ pub(crate) async fn writer(
     let approval: Option<SignedApproval> = from_json(Some(approval))?;
     let card: Option<SignedStatement> = from_json(Some(card))?;
     Ok(approval.zip(card))
+}
+
+/// Keeps a dataset's key as its owner wrapped it to somebody.
+pub(crate) async fn share(
+    at: &mut Connection,
+    dataset: DatasetId,
+    account: AccountId,
+    key: &Release,
+    approval: &SignedApproval,
+    now: Time,
+) -> Result<(), HubError> {
+    sqlx::query(
+        "INSERT INTO dataset_shares (dataset, account, key, approval, created) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (dataset, account) DO UPDATE SET key = $3, approval = $4, created = $5",
+    )
+    .bind(dataset.to_string())
+    .bind(account.to_string())
+    .bind(json(key))
+    .bind(json(approval))
+    .bind(micros(now))
+    .execute(at)
+    .await?;
+    Ok(())
+}
+
+/// A dataset's key as it was wrapped to somebody, if it was.
+pub(crate) async fn shared(
+    at: &mut Connection,
+    dataset: DatasetId,
+    account: AccountId,
+) -> Result<Option<Release>, HubError> {
+    let key: Option<String> =
+        sqlx::query_scalar("SELECT key FROM dataset_shares WHERE dataset = $1 AND account = $2")
+            .bind(dataset.to_string())
+            .bind(account.to_string())
+            .fetch_optional(at)
+            .await?;
+    from_json(key)
 }
 
 /// Answers a request that waits; says whether it did.

@@ -1,8 +1,8 @@
 //! What owners are asked for, and their answers.
 
 use api::{
-    ApprovalDetail, ApprovalId, ApprovalRequest, DatasetId, GiveApproval, OwnerKey, Page,
-    ProjectId, RefuseApproval, SignedApproval, SignedStatement, TaskApproval, TaskId,
+    ApprovalDetail, ApprovalId, ApprovalRequest, Dataset, DatasetId, GiveApproval, OwnerKey, Page,
+    ProjectId, RefuseApproval, ShareDataset, SignedApproval, SignedStatement, TaskApproval, TaskId,
 };
 use axum::Json;
 use axum::extract::State;
@@ -27,6 +27,8 @@ pub(crate) fn routes() -> OpenApiRouter<Hub> {
         .routes(routes!(project_key))
         .routes(routes!(put_card))
         .routes(routes!(set_writer))
+        .routes(routes!(share))
+        .routes(routes!(shared_key))
 }
 
 /// What the caller is asked for as the owner of projects.
@@ -134,4 +136,28 @@ async fn set_writer(
     Body(body): Body<SignedApproval>,
 ) -> Result<Json<OwnerKey>, HubError> {
     app::approvals::set_writer(&hub, &caller, id, body).await.map(Json)
+}
+
+/// Keeps a dataset's key for somebody: an approval of kind `share`, and the key that the owner's device wrapped.
+#[utoipa::path(post, path = "/datasets/{id}/share", tag = "dataset",
+    params(("id" = DatasetId, Path)), request_body = ShareDataset,
+    responses((status = 200, body = Dataset)))]
+async fn share(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Id(id): Id<DatasetId>,
+    Body(body): Body<ShareDataset>,
+) -> Result<Json<Dataset>, HubError> {
+    app::approvals::share(&hub, &caller, id, body).await.map(Json)
+}
+
+/// A dataset's key as its owner wrapped it to the caller.
+#[utoipa::path(get, path = "/datasets/{id}/shared", tag = "dataset",
+    params(("id" = DatasetId, Path)), responses((status = 200, body = OwnerKey)))]
+async fn shared_key(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Id(id): Id<DatasetId>,
+) -> Result<Json<OwnerKey>, HubError> {
+    app::approvals::shared_key(&hub, &caller, id).await.map(Json)
 }

@@ -256,6 +256,13 @@ impl Things {
             })),
             "POST /approvals/{id}/refuse" => value(json!({"reason": "not now"})),
             "PUT /projects/{id}/card" => value(statement),
+            "POST /datasets/{id}/share" => value(json!({
+                "approval": {"approval": statement, "second": null},
+                "key": {
+                    "dataset": self.run, "project": self.project, "card_digest": self.card, "epoch": 0,
+                    "wrapped_key": "",
+                },
+            })),
             "POST /datasets/{id}/writer" => value(json!({"approval": statement, "second": null})),
             "POST /apps" => value(json!(self.new_app(AppId::generate()))),
             "POST /appsessions" => value(json!(self.launch(hub, SessionId::generate(), &fresh()))),

@@ -9,7 +9,8 @@ use api::{
 use dataset::OpenDataset;
 use proof::{
     Act, Approval, CardDevice, Delete, EvidenceKind, Input, Mode, Output, OwnerCard, OwnerReceipt,
-    Program, ReceiptOutput, RunApp, SigningKey, VaultKeys, digest_of, sha256, sign_statement,
+    Program, ReceiptOutput, RunApp, Share, SigningKey, VaultKeys, digest_of, sha256,
+    sign_statement,
 };
 use seal::recipient::RecipientSecret;
 use seal::wrap::DatasetContext;
@@ -586,4 +587,62 @@ async fn what_is_an_owners_is_deleted_on_the_owners_approval_alone() {
     }
     hub.call(ada, "DELETE", &at(id, ""), body(Some(&good), device)).await.ok::<api::Deletion>();
     assert_eq!(hub.get(ada, &at(id, "")).await.code(), ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn a_dataset_is_shared_with_whom_the_approval_names_and_nobody_else() {
+    let owned = Owned::begin().await;
+    let (hub, ada, id) = (owned.hub(), owned.ada(), owned.input.dataset());
+    let bert = hub.person(&owned.story.ada, "Bert").await;
+    let eve = hub.person(&owned.story.ada, "Eve").await;
+    for member in [&bert, &eve] {
+        let path = format!("/api/v1/projects/{}/members/{}", owned.card.project, member.account);
+        hub.call(ada, "PUT", &path, json!({"right": "read"})).await.ok::<api::Member>();
+    }
+    let words = RecipientSecret::generate().unwrap();
+    let manifest: SignedStatement = hub.get(ada, &at(id, "/manifest")).await.ok();
+    let key = Release {
+        dataset: id,
+        project: owned.card.project,
+        card_digest: owned.card.digest(),
+        epoch: 0,
+        wrapped_key: owned.input.wrap_to(&words.public().to_bytes()).unwrap(),
+    };
+    let share = |manifest: Digest, nonce: &[u8]| Approval {
+        hub: hub.hub.id.clone(),
+        project: owned.card.project,
+        owner: owned.card.owner.clone(),
+        card: owned.card.digest(),
+        purpose: sha256(b"purpose"),
+        requester: owned.owner.account,
+        nonce: sha256(nonce),
+        not_before: api::Time::from_second(hub.now()).unwrap(),
+        expires: api::Time::from_second(hub.now() + 900).unwrap(),
+        checkpoint: None,
+        act: Act::Share(Share {
+            input: Input { name: "dataset".into(), dataset: id, manifest },
+            account: bert.account,
+            recipient: Digest(words.public().fingerprint()),
+        }),
+    };
+    let body = |approval: &Approval, by: &SigningKey| json!({"approval": approval.sign(by, None), "key": key});
+    let device = &owned.owner.device;
+    let good = share(digest_of(&manifest), b"1");
+    let path = at(id, "/share");
+    let stale = share(sha256(b"older content"), b"2");
+    assert_eq!(
+        hub.call(ada, "POST", &path, body(&stale, device)).await.code(),
+        ErrorCode::Conflict
+    );
+    let forged = hub.call(ada, "POST", &path, body(&good, ada)).await;
+    assert_eq!(forged.code(), ErrorCode::KeyRefused);
+    assert_eq!(hub.get(&bert.key, &at(id, "/shared")).await.code(), ErrorCode::NotFound);
+    hub.call(ada, "POST", &path, body(&good, device)).await.ok::<Dataset>();
+    let twice = hub.call(ada, "POST", &path, body(&good, device)).await;
+    assert_eq!(twice.code(), ErrorCode::KeyRefused);
+
+    let theirs: OwnerKey = hub.get(&bert.key, &at(id, "/shared")).await.ok();
+    let open = OpenDataset::from_release(&theirs.release, &words).unwrap();
+    assert_eq!(open.key().expose(), owned.input.key().expose());
+    assert_eq!(hub.get(&eve.key, &at(id, "/shared")).await.code(), ErrorCode::NotFound);
 }

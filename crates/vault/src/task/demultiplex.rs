@@ -126,15 +126,18 @@ impl Settings {
     fn open(work: &Work<'_>, run: &Input) -> Result<Self, TaskError> {
         let unreadable = TaskError::Settings { what: "settings" };
         let Some(sealed) = &work.claimed.settings else {
+            work.approved.settings(None)?;
             return Ok(Self { sheet: None, projects: BTreeMap::new(), default_project: None });
         };
         if work.claimed.requeue {
             let text = run.key().open_label("requeue settings", sealed)?;
+            work.approved.settings(Some(&text))?;
             let RequeueSettings { sample_sheet: sheet, projects, default_project } =
                 serde_json::from_slice(&text).map_err(|_| unreadable)?;
             Ok(Self { sheet, projects, default_project })
         } else {
             let text = run.key().open_label("dataset settings", sealed)?;
+            work.approved.settings(Some(&text))?;
             let RunSettings { projects, default_project, demultiplex: _ } =
                 serde_json::from_slice(&text).map_err(|_| unreadable)?;
             Ok(Self { sheet: None, projects, default_project })

@@ -25,7 +25,7 @@ pub(super) fn run(work: &Work<'_>, made: &mut Made) -> Result<(), TaskError> {
     let claimed = work.claimed.result.as_ref().ok_or(TaskError::Settings { what: "result" })?;
     let result = work.dataset_keys().open(&claimed.key)?;
     let settings = result.open_label("launch settings", &claimed.settings)?;
-    work.approved.settings(&settings)?;
+    work.approved.settings(Some(&settings))?;
     let settings: LaunchSettings =
         serde_json::from_slice(&settings).map_err(|_| TaskError::Settings { what: "settings" })?;
 

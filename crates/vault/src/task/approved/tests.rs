@@ -206,8 +206,9 @@ fn an_approval_that_names_all_of_it_opens_the_keys_it_came_with() {
     let place = world.claimed.inputs[0].key.place();
     assert_eq!(approved.key(&place).unwrap().key().expose(), world.input.key().expose());
     approved.verified.push(verified);
-    assert!(approved.settings(b"settings").is_ok() && approved.settings(b"others").is_err());
+    assert!(approved.settings(Some(b"settings")).is_ok());
     assert!(approved.manifest(b"{}").is_ok() && approved.manifest(b"{ }").is_err());
+    assert!(approved.settings(Some(b"others")).is_err() && approved.settings(None).is_err());
     let digest = world.card.digest();
     assert!(approved.may_write(world.card.project, digest).is_ok());
     assert!(approved.may_write(ProjectId::generate(), digest).is_err());

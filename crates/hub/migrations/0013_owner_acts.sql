@@ -7,3 +7,13 @@ CREATE TABLE dataset_writers (
     card     TEXT NOT NULL,
     PRIMARY KEY (dataset, manifest)
 ) STRICT, WITHOUT ROWID;
+
+-- A dataset's key as its owner wrapped it to somebody else's words. It is of no use for another epoch.
+CREATE TABLE dataset_shares (
+    dataset  TEXT NOT NULL REFERENCES datasets (id) ON DELETE CASCADE,
+    account  TEXT NOT NULL REFERENCES accounts (id),
+    key      TEXT NOT NULL,
+    approval TEXT NOT NULL,
+    created  INTEGER NOT NULL,
+    PRIMARY KEY (dataset, account)
+) STRICT, WITHOUT ROWID;
