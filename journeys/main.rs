@@ -8,6 +8,7 @@ mod canary;
 mod imported;
 mod instrument;
 mod killed;
+mod organization;
 mod owner;
 mod queried;
 mod refused;

@@ -36,6 +36,8 @@ pub enum ErrorCode {
     KeyRefused,
     /// This hub does not offer it.
     NotOffered,
+    /// The organization's plan does not have it.
+    NotInPlan,
     /// Too few facilities hold the bytes; nothing was acknowledged.
     StorageUnavailable,
     /// A task of a vault failed.
@@ -55,7 +57,7 @@ impl ErrorCode {
             | Self::UnknownKey
             | Self::ClockSkew
             | Self::Replay => 401,
-            Self::Forbidden | Self::KeyRefused | Self::BadCode => 403,
+            Self::Forbidden | Self::KeyRefused | Self::BadCode | Self::NotInPlan => 403,
             Self::NotFound => 404,
             Self::Conflict => 409,
             Self::TooLarge => 413,

@@ -68,6 +68,8 @@ ids! {
     ApprovalId,
     /// An instrument that sends runs.
     InstrumentId,
+    /// An organization: accounts that belong together.
+    OrganizationId,
     /// An offer to transfer a project.
     TransferId,
     /// A notice for one account.

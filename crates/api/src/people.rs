@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Bytes, KeyApp, KeyId, ProjectId, Right, Time};
+use crate::{AccountId, Belongs, Bytes, KeyApp, KeyId, ProjectId, Right, Time};
 
 /// A person or a script with an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -21,6 +21,9 @@ pub struct Account {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub disabled: Option<Time>,
+    /// The organization that it belongs to, and as what.
+    #[serde(default)]
+    pub belongs: Option<Belongs>,
 }
 
 /// What a key may do at all, before any project is asked.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Bytes, ProjectId, Sealed, Time, TransferId};
+use crate::{AccountId, Bytes, OrganizationId, ProjectId, Sealed, Time, TransferId};
 
 /// Who releases the dataset keys of a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -67,6 +67,9 @@ pub struct Project {
     pub custodian: Custodian,
     /// The account that owns it.
     pub owner: AccountId,
+    /// The organization that it belongs to, if it belongs to one.
+    #[serde(default)]
+    pub organization: Option<OrganizationId>,
     /// Its name, sealed under the project's own key.
     pub label: Sealed,
     /// Its name in clear, where the custodian lets the hub open it for the caller.
@@ -98,6 +101,9 @@ pub struct CreateProject {
     /// The first card, signed by the owner (`proof::OwnerCard`), for a project that its owner holds; `null` for others.
     #[serde(default)]
     pub card: Option<SignedStatement>,
+    /// The caller's organization, if it shall be the organization's.
+    #[serde(default)]
+    pub organization: Option<OrganizationId>,
 }
 
 /// A card with its signature, as `proof::card` makes it.

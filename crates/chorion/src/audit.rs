@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use client::EventFilter;
 
+use crate::audit_export::ExportArgs;
 use crate::config::ClientContext;
 use crate::report::{CliResult, Ui};
 
@@ -15,10 +16,15 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         object: Option<String>,
     },
+    /// What an organization's auditor hands on: events of a period, accounts, keys, rights.
+    Export(ExportArgs),
 }
 
 pub(crate) async fn run(command: AuditCommand, ui: Ui) -> CliResult {
-    let AuditCommand::List { object } = command;
+    let object = match command {
+        AuditCommand::List { object } => object,
+        AuditCommand::Export(args) => return crate::audit_export::run(args, ui).await,
+    };
     let ctx = ClientContext::load(ui)?;
     let events = ctx.client.events(&EventFilter { object }).all().await?;
     for event in &events {

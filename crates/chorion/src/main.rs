@@ -4,6 +4,7 @@ mod app;
 mod apps;
 mod attest;
 mod audit;
+mod audit_export;
 mod block;
 mod broker;
 mod config;
@@ -17,6 +18,7 @@ mod import;
 mod metrics;
 mod notice;
 mod offline;
+mod organization;
 mod owner;
 mod password;
 mod people;
@@ -73,6 +75,9 @@ enum Command {
     /// Outside apps that have a key of yours.
     #[command(subcommand)]
     Consent(device::ConsentCommand),
+    /// Organizations: accounts that belong together, each with a role.
+    #[command(subcommand)]
+    Org(organization::OrgCommand),
     /// Projects: who holds the key, who belongs to them, how they change hands.
     #[command(subcommand)]
     Project(project::ProjectCommand),
@@ -157,6 +162,7 @@ fn run(command: Command, ui: Ui) -> CliResult {
         Command::Key(command) => wait(people::key(command, ui)),
         Command::Instrument(command) => wait(device::instrument(command, ui)),
         Command::Consent(command) => wait(device::consent(command, ui)),
+        Command::Org(command) => wait(organization::run(command, ui)),
         Command::Project(command) => wait(project::run(command, ui)),
         Command::Run(command) => wait(data::run(command, ui)),
         Command::Sample(command) => wait(data::sample(command, ui)),

@@ -35,6 +35,9 @@ pub(crate) enum ProjectCommand {
         second_signer: bool,
         #[command(flatten)]
         person: PersonArgs,
+        /// The organization that it shall belong to, if any: one that you belong to.
+        #[arg(long, value_name = "ID")]
+        organization: Option<api::OrganizationId>,
     },
     /// The projects that you may see.
     List,
@@ -165,16 +168,25 @@ struct ShownCard {
 pub(crate) async fn run(command: ProjectCommand, ui: Ui) -> CliResult {
     let ctx = ClientContext::load(ui)?;
     match command {
-        ProjectCommand::Create { name, custodian: Holder::Owner, test, second_signer, person } => {
+        ProjectCommand::Create {
+            name,
+            custodian: Holder::Owner,
+            test,
+            second_signer,
+            person,
+            organization,
+        } => {
             ctx.be(Owner::unlock(&person)?);
-            create_own(&ctx, ui, &name, test, second_signer).await
+            create_own(&ctx, ui, &name, test, second_signer, organization).await
         }
         ProjectCommand::Create { test: true, .. }
         | ProjectCommand::Create { second_signer: true, .. } => Err(CliError::new(
             "--test and --second-signer stand in the card of an owner's project alone",
         )
         .hint("add --custodian owner")),
-        ProjectCommand::Create { name, custodian, .. } => create(&ctx, ui, &name, custodian).await,
+        ProjectCommand::Create { name, custodian, organization, .. } => {
+            create(&ctx, ui, &name, custodian, organization).await
+        }
         ProjectCommand::List => {
             let mut projects = ctx.client.projects().all().await?;
             if projects.is_empty() {
@@ -226,12 +238,21 @@ pub(crate) async fn run(command: ProjectCommand, ui: Ui) -> CliResult {
     }
 }
 
-async fn create(ctx: &ClientContext, ui: Ui, name: &str, holder: Holder) -> CliResult {
+async fn create(
+    ctx: &ClientContext,
+    ui: Ui,
+    name: &str,
+    holder: Holder,
+    organization: Option<api::OrganizationId>,
+) -> CliResult {
     let custodian = match holder {
         Holder::Platform => Custodian::Platform,
         Holder::Organization => Custodian::Organization,
         Holder::Owner => Custodian::Owner,
     };
+    if custodian == Custodian::Organization {
+        may_bring_its_key(ctx, organization).await?;
+    }
     let hub = ctx.client.whoami().await?.hub;
     let offered = hub.custodians.iter().find(|c| c.custodian == custodian);
     let recipient = offered.and_then(|c| c.recipient.as_ref()).ok_or_else(|| {
@@ -250,6 +271,7 @@ async fn create(ctx: &ClientContext, ui: Ui, name: &str, holder: Holder) -> CliR
         wrapped_key: open.wrap_to(&recipient.0)?,
         label: open.seal_label("project name", name.as_bytes())?,
         card: None,
+        organization,
     };
     let project = ctx.client.create_project(&create).await?;
     ui.line(format!(
@@ -268,6 +290,7 @@ async fn create_own(
     name: &str,
     test: bool,
     second_signer: bool,
+    organization: Option<api::OrganizationId>,
 ) -> CliResult {
     let owner = ctx.owner()?;
     let id = ProjectId::generate();
@@ -281,6 +304,7 @@ async fn create_own(
         wrapped_key: open.wrap_to(&owner.person.sealing().public().to_bytes())?,
         label: open.seal_label("project name", name.as_bytes())?,
         card: Some(card.clone()),
+        organization,
     };
     // Gone by from here on, whatever the hub answers.
     owner.card(ctx, id, &card)?;
@@ -296,6 +320,26 @@ async fn create_own(
     }
     ui.value(&project);
     Ok(())
+}
+
+/// Says why not, before anything else, where an organization has no key of its own.
+async fn may_bring_its_key(
+    ctx: &ClientContext,
+    organization: Option<api::OrganizationId>,
+) -> CliResult {
+    let id = organization.ok_or_else(|| {
+        CliError::new("custody by an organization is for projects that belong to one")
+            .hint("name it: --organization ID")
+    })?;
+    let found = ctx.client.organization(id).await?;
+    match found.plan {
+        api::Plan::Enterprise => Ok(()),
+        api::Plan::Standard => Err(CliError::new(format!(
+            "bring-your-own-key needs the enterprise plan, and organization {} has the standard plan",
+            found.name
+        ))
+        .hint(format!("an operator changes it: chorion org plan {id} enterprise"))),
+    }
 }
 
 /// The dataset that a project is for its own key.

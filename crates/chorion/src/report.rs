@@ -77,6 +77,11 @@ impl Ui {
         }
     }
 
+    /// A result that has its form already, as it is.
+    pub(crate) fn raw(&self, text: &str) {
+        write_out(text);
+    }
+
     /// A line about the work, never part of the result.
     pub(crate) fn note(&self, text: impl fmt::Display) {
         let _unwritable_stderr_changes_nothing = writeln!(anstream::stderr(), "{text}");

@@ -17,6 +17,7 @@ mod error;
 mod listing;
 mod notices;
 mod objects;
+mod organizations;
 mod people;
 mod projects;
 mod retry;

@@ -29,6 +29,7 @@ pub async fn permission_check(
         operator: false,
         created: now,
         disabled: None,
+        belongs: None,
     };
     let (owner, member, id) = (account("owner"), account("member"), ProjectId::generate());
     let mut tx = db.write().await?;

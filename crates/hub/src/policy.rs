@@ -4,7 +4,7 @@
 //! answer is one of three: yes; no, and it may know that the thing is there; or that there is no such thing. A stranger
 //! always gets the last, whatever the act, so that ids tell nothing. `spec/policy.txt` is this table as printed.
 
-use api::Right;
+use api::{PermissionRow, PermissionTable, Right, Role};
 
 /// What kind of caller acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,11 @@ pub(crate) enum Actor {
     Limited {
         /// The most that it may do as a member.
         scope: Right,
+    },
+    /// An auditor of an organization: sees what was done there, and never data.
+    Auditor {
+        /// As of a person.
+        operator: bool,
     },
     /// An instrument's key: sends runs and nothing else.
     Instrument,
@@ -38,6 +43,11 @@ pub(crate) enum Standing {
         right: Right,
         /// Whether its account made the thing.
         maker: bool,
+    },
+    /// The act is about an organization that the caller belongs to, or that an operator cares for.
+    Organization {
+        /// As what the caller belongs to it; nothing for an operator from outside.
+        role: Option<Role>,
     },
     /// The thing is an input of the vault's task.
     TaskInput,
@@ -69,6 +79,8 @@ enum Need {
     Right(Right),
     /// The first right for what the caller made itself, the second for what others made.
     Made(Right, Right),
+    /// One of these roles in the organization, or besides, if the second is set, running this hub.
+    Role(&'static [Role], bool),
     /// Only vaults do this.
     Never,
     /// Only instruments do this.
@@ -79,6 +91,7 @@ enum Need {
 struct Rule {
     act: &'static str,
     need: Need,
+    data: bool,
     limited: bool,
     instrument: bool,
     input: bool,
@@ -92,6 +105,7 @@ impl Rule {
         Self {
             act,
             need,
+            data: false,
             limited: false,
             instrument: false,
             input: false,
@@ -125,6 +139,11 @@ macro_rules! actions {
 use Need::{Account, Made, Never, Operator};
 use Right::{Admin, Browse, Create, Owner, Read, Write};
 
+/// Every role of an organization.
+const ROLES: &[Role] = &[Role::Administrator, Role::Clinician, Role::Lab, Role::Auditor];
+/// Those who make projects.
+const MAKERS: &[Role] = &[Role::Administrator, Role::Clinician, Role::Lab];
+
 actions! {
     /// Asks who it is.
     Whoami = "account.whoami", Account, limited, instrument;
@@ -148,6 +167,32 @@ actions! {
     ShiftEnd = "sign_on.end", Account;
     /// Answers a machine, an app or an instrument that showed a code.
     DeviceAnswer = "device.answer", Account;
+    /// Makes an organization.
+    OrganizationCreate = "organization.create", Operator;
+    /// Lists organizations: an operator all, others their own.
+    OrganizationList = "organization.list", Account;
+    /// Sees an organization and its accounts.
+    OrganizationSee = "organization.see", Need::Role(ROLES, true);
+    /// Makes an account of an organization.
+    OrganizationInvite = "organization.invite", Need::Role(&[Role::Administrator], true);
+    /// Brings an account in that belongs nowhere.
+    OrganizationAdd = "organization.add", Need::Role(&[], true);
+    /// Gives an account of an organization another role.
+    OrganizationRole = "organization.role", Need::Role(&[Role::Administrator], true);
+    /// Disables an account of an organization.
+    OrganizationDisable = "organization.disable", Need::Role(&[Role::Administrator], true);
+    /// Sees what was done in the organization's projects.
+    OrganizationEvents = "organization.events", Need::Role(&[Role::Administrator, Role::Auditor], false);
+    /// Reads who belongs to the organization and when each was last there, keys, rights, how keys are held.
+    OrganizationAudit = "organization.audit", Need::Role(&[Role::Administrator, Role::Auditor], false);
+    /// Makes a project of the organization.
+    OrganizationProject = "organization.project", Need::Role(MAKERS, false);
+    /// Changes what an organization has agreed on.
+    OrganizationPlan = "organization.plan", Need::Role(&[], true);
+    /// Takes an account out of an organization.
+    OrganizationRemove = "organization.remove", Need::Role(&[Role::Administrator], true);
+    /// Reads this table.
+    PermissionSee = "permission.see", Account;
     /// Lists the keys of its own account.
     KeyList = "key.list", Account;
     /// Adds a key to its own account.
@@ -185,7 +230,7 @@ actions! {
     /// Sees the apps of this hub.
     AppSee = "app.see", Account, limited;
     /// Makes a project.
-    ProjectCreate = "project.create", Account;
+    ProjectCreate = "project.create", Account, data;
     /// Sees a project: state, counts, name.
     ProjectSee = "project.see", Need::Right(Browse), instrument;
     /// Reads the card.
@@ -207,7 +252,7 @@ actions! {
     /// Offers the project to another account, or takes the offer back.
     ProjectTransfer = "project.transfer", Need::Right(Owner);
     /// Accepts, refuses or withdraws an offer that it got or made.
-    TransferEnd = "transfer.end", Account;
+    TransferEnd = "transfer.end", Account, data;
     /// Deletes the project.
     ProjectDelete = "project.delete", Need::Right(Owner);
     /// Makes a run.
@@ -282,7 +327,12 @@ pub(crate) fn allow(actor: Actor, action: Action, standing: Standing) -> Verdict
         (Made(own, others), Standing::Member { right, maker }) => {
             yes(right >= if maker { own } else { others })
         }
-        (_, Standing::Member { .. } | Standing::Hub) => Verdict::Forbid,
+        (Need::Role(roles, by_operators), Standing::Organization { role }) => {
+            yes(role.is_some_and(|role| roles.contains(&role)) || (by_operators && operator))
+        }
+        (_, Standing::Member { .. } | Standing::Organization { .. } | Standing::Hub) => {
+            Verdict::Forbid
+        }
         _ => Verdict::Hide,
     };
     match (actor, standing) {
@@ -297,7 +347,11 @@ pub(crate) fn allow(actor: Actor, action: Action, standing: Standing) -> Verdict
         (Actor::Limited { scope }, Standing::Member { right, maker }) => {
             person(false, Standing::Member { right: right.min(scope), maker })
         }
+        (Actor::Limited { .. }, Standing::Organization { .. }) => Verdict::Forbid,
         (Actor::Limited { .. }, _) => Verdict::Hide,
+        (Actor::Auditor { .. }, Standing::Member { .. }) => Verdict::Forbid,
+        (Actor::Auditor { .. }, Standing::Hub) if rule.data => Verdict::Forbid,
+        (Actor::Auditor { operator }, _) => person(operator, standing),
         (Actor::Instrument, Standing::Hub) if matches!(rule.need, Need::Instrument) => yes(true),
         (Actor::Instrument, _) if rule.instrument => person(false, standing),
         (Actor::Instrument, Standing::Hub | Standing::Member { .. }) => Verdict::Forbid,
@@ -334,6 +388,13 @@ pub(crate) fn needed(act: &str) -> Option<Needed> {
             Some(others),
         ),
         Need::Instrument => ("to be an enrolled instrument".to_owned(), None),
+        Need::Role(roles, operators) => {
+            let mut who: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+            if operators {
+                who.push("operator of this hub");
+            }
+            (format!("to be {} of the organization", who.join(" or ")), None)
+        }
         Never => ("to be the vault of the task".to_owned(), None),
     };
     let keys = if rule.instrument { "" } else { ", and not an instrument's key" };
@@ -350,9 +411,8 @@ const MEMBERS: [(&str, Right); 6] = [
     ("owner", Owner),
 ];
 
-/// The whole table as text, an act a line: `yes`, `no` (403), `-` (404: there is no such thing for this caller). It is what
-/// `cargo xtask permissions` prints and `spec/policy.txt` keeps.
-pub fn permissions() -> String {
+/// The whole table: `yes`, `no` (403), `-` (404: there is no such thing for this caller).
+pub(crate) fn table() -> PermissionTable {
     let made = Standing::Member { right: Create, maker: true };
     let mut columns: Vec<(&str, Actor, Standing)> = vec![
         ("account", Actor::Person { operator: false }, Standing::Hub),
@@ -372,28 +432,48 @@ pub fn permissions() -> String {
     {
         columns.push((name, Actor::Limited { scope }, held));
     }
+    for (name, role) in
+        [("o-admin", Role::Administrator), ("o-clinic", Role::Clinician), ("o-lab", Role::Lab)]
+    {
+        let standing = Standing::Organization { role: Some(role) };
+        columns.push((name, Actor::Person { operator: false }, standing));
+    }
+    let outside = Standing::Organization { role: None };
+    columns.push(("o-oper", Actor::Person { operator: true }, outside));
+    let auditor = Actor::Auditor { operator: false };
+    columns.push(("o-audit", auditor, Standing::Organization { role: Some(Role::Auditor) }));
+    columns.push(("audit-hub", auditor, Standing::Hub));
+    columns.push(("audit-own", auditor, held));
     columns.push(("instr-hub", Actor::Instrument, Standing::Hub));
     columns.push(("instr-own", Actor::Instrument, made));
     columns.push(("vault-in", Actor::Vault, Standing::TaskInput));
     columns.push(("vault-out", Actor::Vault, Standing::TaskOutput));
     columns.push(("vault-to", Actor::Vault, Standing::TaskTarget));
-    let row = |act: &str, cells: &mut dyn Iterator<Item = &'static str>| {
-        let mut row = format!("{act:<22}");
-        cells.for_each(|cell| row.push_str(&format!("{cell:<10}")));
-        row.trim_end().to_owned() + "\n"
-    };
-    let mut text = row("act", &mut columns.iter().map(|(name, ..)| *name));
-    for action in Action::ALL {
-        let verdicts = columns.iter().map(|(_, actor, standing)| allow(*actor, *action, *standing));
-        text.push_str(&row(
-            action.act(),
-            &mut verdicts.map(|verdict| match verdict {
+    let acts = Action::ALL.iter().map(|action| {
+        let cell = |(_, actor, standing): &(&str, Actor, Standing)| {
+            match allow(*actor, *action, *standing) {
                 Verdict::Allow => "yes",
                 Verdict::Forbid => "no",
                 Verdict::Hide => "-",
-            }),
-        ));
-    }
+            }
+            .to_owned()
+        };
+        PermissionRow { act: action.act().to_owned(), cells: columns.iter().map(cell).collect() }
+    });
+    let acts = acts.collect();
+    PermissionTable { columns: columns.iter().map(|(name, ..)| (*name).to_owned()).collect(), acts }
+}
+
+/// The whole table as text, an act a line. It is what `cargo xtask permissions` prints and `spec/policy.txt` keeps.
+pub fn permissions() -> String {
+    let row = |act: &str, cells: &[String]| {
+        let mut row = format!("{act:<24}");
+        cells.iter().for_each(|cell| row.push_str(&format!("{cell:<10}")));
+        row.trim_end().to_owned() + "\n"
+    };
+    let table = table();
+    let mut text = row("act", &table.columns);
+    table.acts.iter().for_each(|act| text.push_str(&row(&act.act, &act.cells)));
     text
 }
 
@@ -412,6 +492,7 @@ mod tests {
             Actor::Person { operator: false },
             Actor::Person { operator: true },
             Actor::Limited { scope: Write },
+            Actor::Auditor { operator: true },
             Actor::Instrument,
             Actor::Vault,
         ];
@@ -475,6 +556,17 @@ mod tests {
         ] {
             for standing in [Standing::Hub, Standing::Member { right: Owner, maker: true }] {
                 assert_eq!(allow(key, action, standing), Verdict::Forbid, "{}", action.act());
+            }
+        }
+    }
+
+    #[test]
+    fn an_auditor_may_nothing_as_a_member_of_a_project() {
+        for action in Action::ALL {
+            for (_, right) in MEMBERS {
+                let standing = Standing::Member { right, maker: true };
+                let verdict = allow(Actor::Auditor { operator: true }, *action, standing);
+                assert_eq!(verdict, Verdict::Forbid, "{}", action.act());
             }
         }
     }

@@ -191,6 +191,7 @@ impl TestHub {
             wrapped_key: api::Bytes(wrapped),
             label: api::Bytes(label),
             card: None,
+            organization: None,
         }
     }
 

@@ -101,6 +101,7 @@ pub(crate) async fn enrol(hub: &Hub, call: &Enrolling, body: Enrol) -> Result<Wh
                 operator: true,
                 created: call.at,
                 disabled: None,
+                belongs: None,
             };
             data::accounts::insert(&mut tx, &account).await?;
             account
@@ -170,6 +171,7 @@ pub(crate) async fn invite(
         operator: body.operator,
         created: caller.at,
         disabled: None,
+        belongs: None,
     };
     let mut tx = hub.db.write().await?;
     data::accounts::insert(&mut tx, &account).await?;

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use api::{
-    AccountId, ErrorCode, InstrumentId, Key, KeyKind, Outcome, ProjectId, RequestId, Right, TaskId,
-    Time,
+    AccountId, Belongs, ErrorCode, InstrumentId, Key, KeyKind, Outcome, ProjectId, RequestId,
+    Right, Role, TaskId, Time,
 };
 use proof::PublicKey;
 use uuid::Uuid;
@@ -99,6 +99,11 @@ impl Caller {
             Who::Account { key: Key { limit: Some(limit), .. }, .. } => {
                 Actor::Limited { scope: limit.scope }
             }
+            Who::Account { account, .. } | Who::Browser { account, .. }
+                if matches!(account.belongs, Some(Belongs { role: Role::Auditor, .. })) =>
+            {
+                Actor::Auditor { operator: account.operator }
+            }
             Who::Account { account, .. } | Who::Browser { account, .. } => {
                 Actor::Person { operator: account.operator }
             }
@@ -136,6 +141,11 @@ impl Caller {
             Actor::Limited { scope } => right.min(scope),
             _ => right,
         }
+    }
+
+    /// Whether the caller runs this hub, with a key that is not limited.
+    pub(crate) const fn is_operator(&self) -> bool {
+        matches!(self.actor(), Actor::Person { operator: true } | Actor::Auditor { operator: true })
     }
 
     /// How events name this caller.
@@ -184,6 +194,10 @@ impl Caller {
                     Actor::Limited { .. } => {
                         "this key is limited: use one that may more, or ask for a higher right"
                     }
+                    _ if matches!(standing, Standing::Organization { .. }) => {
+                        "ask an administrator of the organization"
+                    }
+                    Actor::Auditor { .. } => "an auditor reads what was done, and never data",
                     _ => "ask an admin or the owner of the project for a higher right",
                 });
                 Err(error.refusing(action.act(), thing, project))
@@ -206,6 +220,9 @@ impl Caller {
                 Actor::Limited { .. } => {
                     "this key is limited: use one of your account's keys that is not"
                 }
+                Actor::Auditor { .. } => {
+                    "an auditor has no projects, and running the hub is for its operators"
+                }
                 _ => "this is for accounts that run the hub",
             })
             .refusing(action.act(), "hub", None)),
@@ -216,6 +233,7 @@ impl Caller {
         match self.actor() {
             Actor::Person { .. } => "your account",
             Actor::Limited { .. } => "this limited key",
+            Actor::Auditor { .. } => "an auditor",
             Actor::Instrument => "an instrument's key",
             Actor::Vault => "a vault",
         }

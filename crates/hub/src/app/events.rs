@@ -5,7 +5,7 @@ use api::Event;
 use crate::HubError;
 use crate::app::Caller;
 use crate::data::events::{self, Scope};
-use crate::policy::{Action, Actor};
+use crate::policy::Action;
 use crate::state::Hub;
 
 /// Events that the caller may see.
@@ -17,9 +17,7 @@ pub(crate) async fn list(
     rows: i64,
 ) -> Result<Vec<Event>, HubError> {
     caller.may_here(Action::EventList)?;
-    let scope = match caller.actor() {
-        Actor::Person { operator: true } => Scope::Everything,
-        _ => Scope::OwnedBy(caller.account()),
-    };
+    let scope =
+        if caller.is_operator() { Scope::Everything } else { Scope::OwnedBy(caller.account()) };
     events::list(&mut *hub.db.read().await?, scope, object, after, rows).await
 }

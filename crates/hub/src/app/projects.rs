@@ -1,8 +1,8 @@
 //! Projects: who holds the key is their choice, said in a card that the hub signs for platform projects.
 
 use api::{
-    AccountId, ConfirmDeletion, CreateProject, Custodian, DatasetId, Deletion, Digest, ErrorCode,
-    Member, Project, ProjectId, Release, ReleaseRequest, Right, SignedStatement,
+    AccountId, Belongs, ConfirmDeletion, CreateProject, Custodian, DatasetId, Deletion, Digest,
+    ErrorCode, Member, Project, ProjectId, Release, ReleaseRequest, Right, Role, SignedStatement,
 };
 use custody::Grounds;
 use proof::{Act, Card, ProjectCard, digest_of, sign_statement};
@@ -77,6 +77,16 @@ pub(crate) async fn create(
     made_by: Digest,
 ) -> Result<Project, HubError> {
     caller.may_here(Action::ProjectCreate)?;
+    if let Some(organization) = body.organization {
+        let mut reader = hub.db.read().await?;
+        super::organizations::may_make_project(&mut reader, caller, organization, body.custodian)
+            .await?;
+    } else if body.custodian == Custodian::Organization {
+        return Err(HubError::bad_request(
+            "custody by an organization is for projects that belong to one",
+        )
+        .hint("name the organization: `chorion project create --organization`"));
+    }
     let custodian = hub.custodian(body.custodian)?;
     if body.label.0.len() > LABEL_BYTES {
         return Err(HubError::bad_request(format!(
@@ -118,6 +128,12 @@ pub(crate) async fn create(
             return again(hub, caller, id, made_by, maker).await;
         }
         Err(error) => return Err(error.into()),
+    }
+    if let Some(organization) = body.organization {
+        // Once more, now that nobody can be taken out of the organization meanwhile.
+        super::organizations::may_make_project(&mut tx, caller, organization, body.custodian)
+            .await?;
+        data::organizations::insert_project(&mut tx, organization, id).await?;
     }
     keep_card(&mut tx, id, &card, &signed).await?;
     let event = caller.event(Action::ProjectCreate.act(), object("project", id), Some(id));
@@ -335,6 +351,7 @@ pub(crate) async fn set_member(
     let member = data::accounts::find(&mut tx, account)
         .await?
         .ok_or_else(|| HubError::not_found("account", account))?;
+    no_auditor(&member)?;
     data::members::set(&mut tx, id, account, right).await?;
     let event = caller.event(Action::MemberSet.act(), object("account", account), Some(id));
     data::events::record(&mut tx, &event).await?;
@@ -360,6 +377,18 @@ pub(crate) async fn remove_member(
     data::events::record(&mut tx, &event).await?;
     tx.commit().await?;
     Ok(Member { account, name: member.name, right })
+}
+
+/// An auditor sees what was done, and never data.
+pub(super) fn no_auditor(account: &api::Account) -> Result<(), HubError> {
+    match account.belongs {
+        Some(Belongs { role: Role::Auditor, .. }) => Err(HubError::conflict(format!(
+            "account {} is an auditor, and an auditor has no projects",
+            account.id
+        ))
+        .hint("an administrator of its organization can give it another role")),
+        _ => Ok(()),
+    }
 }
 
 async fn not_the_owner(

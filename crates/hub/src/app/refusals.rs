@@ -10,7 +10,7 @@ use super::Caller;
 use crate::HubError;
 use crate::data::events::Refusal;
 use crate::data::{self, Connection};
-use crate::policy::{self, Action, Actor, Standing, Verdict};
+use crate::policy::{self, Action, Standing, Verdict};
 use crate::state::Hub;
 
 /// How many members are looked through for those who can give a right.
@@ -37,7 +37,7 @@ pub(crate) async fn why(
         Some(project) => data::members::right_of(&mut reader, project, caller.account()).await?,
         None => None,
     };
-    let operator = matches!(caller.actor(), Actor::Person { operator: true });
+    let operator = caller.is_operator();
     let may_know = own
         || right.is_some_and(|right| right >= Right::Admin)
         || (refusal.project.is_none() && operator);

@@ -7,7 +7,7 @@ use api::{
 
 use crate::HubError;
 use crate::app::caller::{Caller, object};
-use crate::app::projects::standing;
+use crate::app::projects::{no_auditor, standing};
 use crate::data::notices::NewNotice;
 use crate::data::{self, Connection};
 use crate::policy::Action;
@@ -26,9 +26,11 @@ pub(crate) async fn offer(
     if body.to == caller.account() {
         return Err(HubError::conflict(format!("project {project} is yours already")));
     }
-    data::accounts::find(&mut tx, body.to)
+    let taker = data::accounts::find(&mut tx, body.to)
         .await?
         .ok_or_else(|| HubError::not_found("account", body.to))?;
+    no_auditor(&taker)?;
+    fits(&mut tx, project, &taker).await?;
     if data::projects::custodian(&mut tx, project).await? == Some(Custodian::Owner) {
         return Err(HubError::new(
             ErrorCode::NotOffered,
@@ -109,6 +111,25 @@ pub(crate) async fn withdraw(
     end(hub, caller, id, End::Withdraw).await
 }
 
+/// A project of an organization stays within it.
+async fn fits(
+    at: &mut Connection,
+    project: ProjectId,
+    taker: &api::Account,
+) -> Result<(), HubError> {
+    let Some(organization) = data::organizations::of_project(at, project).await? else {
+        return Ok(());
+    };
+    if taker.belongs.is_some_and(|belongs| belongs.organization == organization) {
+        return Ok(());
+    }
+    Err(HubError::conflict(format!(
+        "project {project} belongs to organization {organization}, and account {} does not",
+        taker.id
+    ))
+    .hint("it is handed over to accounts of the organization alone"))
+}
+
 async fn end(hub: &Hub, caller: &Caller, id: TransferId, end: End) -> Result<Transfer, HubError> {
     caller.may_here(Action::TransferEnd)?;
     let mut tx = hub.db.write().await?;
@@ -140,6 +161,9 @@ async fn end(hub: &Hub, caller: &Caller, id: TransferId, end: End) -> Result<Tra
         };
     }
     if end == End::Accept {
+        // The taker may have left the organization since the offer.
+        let taker = data::accounts::find(&mut tx, transfer.to).await?.ok_or_else(gone)?;
+        fits(&mut tx, project, &taker).await?;
         data::members::remove(&mut tx, project, transfer.to).await?;
         data::projects::set_owner(&mut tx, project, transfer.to).await?;
         if transfer.reseal {

@@ -1,9 +1,9 @@
 //! Accounts.
 
-use api::{Account, AccountId, Time};
+use api::{Account, AccountId, Belongs, Time};
 use sqlx::FromRow;
 
-use super::{Connection, micros, parsed, time, time_or_none};
+use super::{Connection, from_word, micros, parsed, time, time_or_none};
 use crate::HubError;
 
 /// Keeps a new account.
@@ -20,11 +20,14 @@ pub(crate) async fn insert(at: &mut Connection, account: &Account) -> Result<(),
 
 /// The account of that id, disabled or not; those that stand for instruments are found in `instruments`.
 pub(crate) async fn find(at: &mut Connection, id: AccountId) -> Result<Option<Account>, HubError> {
-    let row: Option<Row> =
-        sqlx::query_as("SELECT id, name, operator, created, disabled FROM accounts WHERE id = $1 AND kind = 'person'")
-            .bind(id.to_string())
-            .fetch_optional(at)
-            .await?;
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT a.*, m.organization, m.role
+         FROM accounts a LEFT JOIN organization_members m ON m.account = a.id
+         WHERE a.id = $1 AND a.kind = 'person'",
+    )
+    .bind(id.to_string())
+    .fetch_optional(at)
+    .await?;
     row.map(Row::account).transpose()
 }
 
@@ -35,8 +38,9 @@ pub(crate) async fn list(
     limit: i64,
 ) -> Result<Vec<Account>, HubError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, name, operator, created, disabled FROM accounts WHERE id > $1 AND kind = 'person'
-         ORDER BY id LIMIT $2",
+        "SELECT a.*, m.organization, m.role
+         FROM accounts a LEFT JOIN organization_members m ON m.account = a.id
+         WHERE a.id > $1 AND a.kind = 'person' ORDER BY a.id LIMIT $2",
     )
     .bind(after)
     .bind(limit)
@@ -84,6 +88,29 @@ pub(crate) async fn working_operators(at: &mut Connection, now: Time) -> Result<
     .await?)
 }
 
+/// Notes that an account was used.
+pub(super) async fn note_use(
+    at: &mut Connection,
+    id: AccountId,
+    now: Time,
+) -> Result<(), HubError> {
+    sqlx::query("UPDATE accounts SET used = max(coalesce(used, 0), $2) WHERE id = $1")
+        .bind(id.to_string())
+        .bind(micros(now))
+        .execute(at)
+        .await?;
+    Ok(())
+}
+
+/// Where an account belongs, from the two columns that say it.
+pub(super) fn belongs(
+    organization: Option<String>,
+    role: Option<String>,
+) -> Result<Option<Belongs>, HubError> {
+    let Some((organization, role)) = organization.zip(role) else { return Ok(None) };
+    Ok(Some(Belongs { organization: parsed(&organization)?, role: from_word(role)? }))
+}
+
 #[derive(FromRow)]
 struct Row {
     id: String,
@@ -91,6 +118,8 @@ struct Row {
     operator: bool,
     created: i64,
     disabled: Option<i64>,
+    organization: Option<String>,
+    role: Option<String>,
 }
 
 impl Row {
@@ -101,6 +130,7 @@ impl Row {
             operator: self.operator,
             created: time(self.created)?,
             disabled: time_or_none(self.disabled)?,
+            belongs: belongs(self.organization, self.role)?,
         })
     }
 }

@@ -75,9 +75,9 @@ pub(crate) async fn insert(
     .bind(micros(browser.created))
     .bind(micros(browser.proved))
     .bind(micros(browser.seen))
-    .execute(at)
+    .execute(&mut *at)
     .await?;
-    Ok(())
+    super::accounts::note_use(at, browser.account, browser.seen).await
 }
 
 /// The browser with this cookie and its account, if the account is in force and the browser was made after `created_after`
@@ -90,8 +90,10 @@ pub(crate) async fn find(
 ) -> Result<Option<(Browser, Account)>, HubError> {
     let row: Option<AccountRow> = sqlx::query_as(
         "SELECT b.id, b.account, b.way, b.agent, b.address, b.created, b.proved, b.seen,
-                a.name AS account_name, a.operator, a.created AS account_created
+                a.name AS account_name, a.operator, a.created AS account_created,
+                m.organization, m.role
          FROM browsers b JOIN accounts a ON a.id = b.account
+         LEFT JOIN organization_members m ON m.account = a.id
          WHERE b.hash = $1 AND b.created > $2 AND b.seen > $3 AND a.disabled IS NULL
              AND a.kind = 'person'",
     )
@@ -127,9 +129,16 @@ pub(crate) async fn see(at: &mut Connection, id: Uuid, now: Time) -> Result<(), 
     sqlx::query("UPDATE browsers SET seen = $2 WHERE id = $1")
         .bind(id.to_string())
         .bind(micros(now))
-        .execute(at)
+        .execute(&mut *at)
         .await?;
-    Ok(())
+    let account: Option<String> = sqlx::query_scalar("SELECT account FROM browsers WHERE id = $1")
+        .bind(id.to_string())
+        .fetch_optional(&mut *at)
+        .await?;
+    match account {
+        Some(account) => super::accounts::note_use(at, parsed(&account)?, now).await,
+        None => Ok(()),
+    }
 }
 
 /// Ends every browser of an account but one.
@@ -217,6 +226,8 @@ struct AccountRow {
     account_name: String,
     operator: bool,
     account_created: i64,
+    organization: Option<String>,
+    role: Option<String>,
 }
 
 impl AccountRow {
@@ -228,6 +239,7 @@ impl AccountRow {
             operator: self.operator,
             created: time(self.account_created)?,
             disabled: None,
+            belongs: super::accounts::belongs(self.organization, self.role)?,
         };
         Ok((browser, account))
     }

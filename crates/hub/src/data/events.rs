@@ -1,6 +1,6 @@
 //! Event rows: who did what to which thing. An act and its event are written in one transaction.
 
-use api::{Event, EventId, Outcome, ProjectId, RequestId, Time};
+use api::{AccountId, Event, EventId, OrganizationId, Outcome, ProjectId, RequestId, Time};
 use sqlx::FromRow;
 
 use super::{Connection, from_word, micros, parsed, parsed_or_none, time, word};
@@ -31,11 +31,31 @@ pub(crate) struct NewEvent {
 
 /// Writes it.
 pub(crate) async fn record(at: &mut Connection, event: &NewEvent) -> Result<(), HubError> {
+    keep(at, EventId::generate(), event).await
+}
+
+/// Writes an event that is an organization's and about no project of it.
+pub(crate) async fn record_for(
+    at: &mut Connection,
+    organization: OrganizationId,
+    event: &NewEvent,
+) -> Result<(), HubError> {
+    let id = EventId::generate();
+    keep(at, id, event).await?;
+    sqlx::query("INSERT INTO organization_events (organization, event) VALUES ($1, $2)")
+        .bind(organization.to_string())
+        .bind(id.to_string())
+        .execute(at)
+        .await?;
+    Ok(())
+}
+
+async fn keep(at: &mut Connection, id: EventId, event: &NewEvent) -> Result<(), HubError> {
     sqlx::query(
         "INSERT INTO events (id, at, actor, act, object, project, purpose, outcome, reason, request_id)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
-    .bind(EventId::generate().to_string())
+    .bind(id.to_string())
     .bind(micros(event.at))
     .bind(&event.actor)
     .bind(event.act)
@@ -111,7 +131,7 @@ pub(crate) enum Scope {
     /// All.
     Everything,
     /// Those of projects that this account owns.
-    OwnedBy(api::AccountId),
+    OwnedBy(AccountId),
 }
 
 /// Events in the order they were written, after `after`, of one object if named.
@@ -140,6 +160,73 @@ pub(crate) async fn list(
     .fetch_all(at)
     .await?;
     rows.into_iter().map(Row::event).collect()
+}
+
+/// A stretch of time: from its first moment on, and before its end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Period {
+    /// Its first moment.
+    pub(crate) from: Option<Time>,
+    /// The moment that ends it.
+    pub(crate) to: Option<Time>,
+}
+
+/// What an account did as a member that is about no project: an operator's acts are the hub's.
+macro_rules! own_acts {
+    () => {
+        "(project IS NULL AND EXISTS (
+             SELECT 1 FROM organization_members m JOIN accounts a ON a.id = m.account
+             WHERE m.organization = $2 AND events.actor = 'account:' || m.account
+               AND events.at >= m.joined AND a.operator = 0))"
+    };
+}
+
+/// Events of an organization in the order they were written, after `after`: of its projects, of its membership, and what
+/// its members did about their own accounts since they joined. What callers said they did it for is left out, because
+/// these are words of theirs.
+pub(crate) async fn of_organization(
+    at: &mut Connection,
+    id: OrganizationId,
+    period: Period,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Event>, HubError> {
+    let rows: Vec<Row> = sqlx::query_as(concat!(
+        "SELECT id, at, actor, act, object, NULL AS purpose, outcome, reason, request_id FROM events
+         WHERE id > $1
+           AND ($3 IS NULL OR at >= $3) AND ($4 IS NULL OR at < $4)
+           AND (project IN (SELECT project FROM organization_projects WHERE organization = $2)
+             OR id IN (SELECT event FROM organization_events WHERE organization = $2)
+             OR ",
+        own_acts!(),
+        ") ORDER BY id LIMIT $5",
+    ))
+    .bind(after)
+    .bind(id.to_string())
+    .bind(period.from.map(micros))
+    .bind(period.to.map(micros))
+    .bind(limit)
+    .fetch_all(at)
+    .await?;
+    rows.into_iter().map(Row::event).collect()
+}
+
+/// Before an account leaves: what it did about itself while it was a member stays the organization's.
+pub(crate) async fn keep_acts_of_leaver(
+    at: &mut Connection,
+    id: OrganizationId,
+    account: AccountId,
+) -> Result<(), HubError> {
+    sqlx::query(concat!(
+        "INSERT OR IGNORE INTO organization_events (organization, event)
+         SELECT $2, id FROM events WHERE actor = 'account:' || $1 AND ",
+        own_acts!(),
+    ))
+    .bind(account.to_string())
+    .bind(id.to_string())
+    .execute(at)
+    .await?;
+    Ok(())
 }
 
 /// Takes away what callers wrote about a project that is gone; the acts stay.

@@ -65,6 +65,7 @@ pub(crate) async fn account(
         operator: false,
         created: instrument.created,
         disabled: instrument.revoked,
+        belongs: None,
     }))
 }
 

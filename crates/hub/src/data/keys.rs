@@ -45,10 +45,11 @@ pub(crate) async fn signer(
     let row: Option<SignerRow> = sqlx::query_as(
         "SELECT k.*, (SELECT group_concat(project) FROM key_projects WHERE key = k.id) AS projects,
                 a.name AS account_name, a.operator, a.created AS account_created,
-                a.kind AS account_kind,
+                a.kind AS account_kind, o.organization, o.role,
                 (SELECT s.technician FROM sign_ons s JOIN accounts t ON t.id = s.technician
                  WHERE s.instrument = a.id AND s.until > $2 AND t.disabled IS NULL) AS technician
          FROM account_keys k JOIN accounts a ON a.id = k.account
+         LEFT JOIN organization_members o ON o.account = a.id
          WHERE k.id = $1 AND k.revoked IS NULL AND a.disabled IS NULL
              AND (k.expires IS NULL OR k.expires > $2)",
     )
@@ -282,6 +283,8 @@ struct SignerRow {
     operator: bool,
     account_created: i64,
     account_kind: String,
+    organization: Option<String>,
+    role: Option<String>,
     technician: Option<String>,
 }
 
@@ -294,6 +297,7 @@ impl SignerRow {
             operator: self.operator,
             created: time(self.account_created)?,
             disabled: None,
+            belongs: super::accounts::belongs(self.organization, self.role)?,
         };
         let key = Box::new(key);
         if self.account_kind == "instrument" {

@@ -2,6 +2,9 @@
 //!
 //! Every signed call waits for its nonce to be on the disk, so calls that arrive together share one transaction and one
 //! sync: a task gathers what waits and answers all of it. A nonce is kept until its signature is too old to be accepted.
+//! The same transaction notes now and then that a key is in use, because it is the one place that every call passes.
+
+use std::collections::HashMap;
 
 use api::KeyId;
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +16,11 @@ use crate::HubError;
 const BATCH: usize = 256;
 /// How often what has expired is swept, in microseconds of the callers' clock.
 const SWEEP_MICROS: i64 = 60_000_000;
+
+/// How old the note that a key is in use may become, in microseconds.
+const USE_MICROS: i64 = 600_000_000;
+/// Of how many keys the last note is remembered; beyond that all are noted anew.
+const USES: usize = 10_000;
 
 struct Entry {
     key: KeyId,
@@ -54,12 +62,18 @@ impl NonceLog {
 
 async fn write(db: Db, mut entries: mpsc::Receiver<Entry>) {
     let mut swept = i64::MIN;
+    let mut noted = HashMap::new();
     let mut batch = Vec::with_capacity(BATCH);
     while entries.recv_many(&mut batch, BATCH).await > 0 {
         let now = batch.iter().map(|entry| entry.now).max().unwrap_or_default();
         let sweep = now.saturating_sub(swept) >= SWEEP_MICROS;
-        match write_batch(&db, &batch, sweep.then_some(now)).await {
+        let uses = to_note(&noted, &batch);
+        match write_batch(&db, &batch, &uses, sweep.then_some(now)).await {
             Ok(outcomes) => {
+                if noted.len() + uses.len() > USES {
+                    noted.clear();
+                }
+                noted.extend(uses);
                 if sweep {
                     swept = now;
                 }
@@ -76,7 +90,20 @@ async fn write(db: Db, mut entries: mpsc::Receiver<Entry>) {
     }
 }
 
-async fn write_batch(db: &Db, batch: &[Entry], sweep: Option<i64>) -> Result<Vec<bool>, HubError> {
+/// The keys of a batch whose last note is too old, and when each called.
+fn to_note(noted: &HashMap<KeyId, i64>, batch: &[Entry]) -> HashMap<KeyId, i64> {
+    let old = |entry: &&Entry| {
+        noted.get(&entry.key).is_none_or(|at| entry.now.saturating_sub(*at) >= USE_MICROS)
+    };
+    batch.iter().filter(old).map(|entry| (entry.key, entry.now)).collect()
+}
+
+async fn write_batch(
+    db: &Db,
+    batch: &[Entry],
+    uses: &HashMap<KeyId, i64>,
+    sweep: Option<i64>,
+) -> Result<Vec<bool>, HubError> {
     let mut tx = db.write().await?;
     let mut outcomes = Vec::with_capacity(batch.len());
     for entry in batch {
@@ -89,6 +116,22 @@ async fn write_batch(db: &Db, batch: &[Entry], sweep: Option<i64>) -> Result<Vec
         .execute(&mut *tx)
         .await?;
         outcomes.push(done.rows_affected() == 1);
+    }
+    for (key, now) in uses {
+        // A key that is no account's has no row here.
+        sqlx::query("UPDATE account_keys SET used = max(coalesce(used, 0), $2) WHERE id = $1")
+            .bind(key.to_string())
+            .bind(now)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
+            "UPDATE accounts SET used = max(coalesce(used, 0), $2)
+             WHERE id = (SELECT account FROM account_keys WHERE id = $1)",
+        )
+        .bind(key.to_string())
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
     }
     if let Some(now) = sweep {
         sqlx::query("DELETE FROM nonces WHERE expires < $1").bind(now).execute(&mut *tx).await?;

@@ -4,7 +4,9 @@ use api::{AccountId, Bytes, Custodian, Digest, Project, ProjectId, Right, Time};
 use sqlx::FromRow;
 
 use super::members::Viewer;
-use super::{Connection, from_word, micros, parsed, small, time, time_or_none, word};
+use super::{
+    Connection, from_word, micros, parsed, parsed_or_none, small, time, time_or_none, word,
+};
 use crate::HubError;
 
 /// A project about to be kept.
@@ -78,6 +80,7 @@ pub(crate) async fn find(
 ) -> Result<Option<Project>, HubError> {
     let row: Option<Row> = sqlx::query_as(
         "SELECT p.id, p.custodian, p.owner, p.label, p.created, p.readable_until,
+                (SELECT organization FROM organization_projects WHERE project = p.id) AS organization,
                 CASE WHEN p.owner = $2 THEN 'owner' ELSE m.right END AS right,
                 (SELECT max(number) FROM cards WHERE project = p.id) AS card_number
          FROM projects p LEFT JOIN members m ON m.project = p.id AND m.account = $2
@@ -99,6 +102,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<Project>, HubError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT p.id, p.custodian, p.owner, p.label, p.created, p.readable_until,
+                (SELECT organization FROM organization_projects WHERE project = p.id) AS organization,
                 CASE WHEN p.owner = $1 THEN 'owner' ELSE m.right END AS right,
                 (SELECT max(number) FROM cards WHERE project = p.id) AS card_number
          FROM projects p LEFT JOIN members m ON m.project = p.id AND m.account = $1
@@ -168,6 +172,7 @@ struct Row {
     readable_until: Option<i64>,
     right: String,
     card_number: i64,
+    organization: Option<String>,
 }
 
 impl Row {
@@ -177,6 +182,7 @@ impl Row {
             id: parsed(&self.id)?,
             custodian: from_word(self.custodian)?,
             owner: parsed(&self.owner)?,
+            organization: parsed_or_none(self.organization)?,
             label: Bytes(self.label),
             name: None,
             right,

@@ -21,6 +21,7 @@ mod manifests;
 mod notices;
 mod objects;
 pub(crate) mod open;
+mod organizations;
 pub(crate) mod page;
 mod projects;
 mod refusals;
@@ -62,6 +63,7 @@ fn nouns() -> OpenApiRouter<Hub> {
         .merge(keys::routes())
         .merge(device::routes())
         .merge(instruments::routes())
+        .merge(organizations::routes())
         .merge(projects::routes())
         .merge(transfers::routes())
         .merge(datasets::routes())

@@ -51,7 +51,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
                 .decode(cursor.as_bytes())
                 .ok()
                 .and_then(|bytes| String::from_utf8(bytes).ok())
-                .filter(|id| id.len() <= 64)
+                .filter(|id| id.len() <= 72)
                 .ok_or_else(|| {
                     HubError::bad_request("the cursor is none of this hub's")
                         .hint("follow `next` of the page before, as it is")

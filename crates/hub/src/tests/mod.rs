@@ -10,6 +10,7 @@ mod hostile;
 mod keys;
 mod material;
 mod notices;
+mod organizations;
 mod owners;
 mod pages;
 mod people;

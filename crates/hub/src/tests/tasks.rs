@@ -656,6 +656,7 @@ async fn reseal(story: &Story) {
                 operator: true,
                 created: story.hub.hub.now(),
                 disabled: None,
+                belongs: None,
             },
             key: api::Key {
                 id: story.ada.key.public().id(),
