@@ -154,6 +154,99 @@ fn reads_and_variants_that_one_has_come_back_as_they_were_and_are_counted() {
     drop(hub);
 }
 
+/// The manifest of an app that asks samtools about alignments.
+const COUNTING: &str = r#"
+format = "chorion.app/1"
+name = "count-alignments"
+version = "1.0.0"
+title = "Count alignments"
+summary = "Counts the alignments of a BAM file, with samtools"
+licence = "Apache-2.0"
+scopes = ["read sample", "create app-result"]
+
+[[input]]
+name = "alignments"
+kind = "bam"
+label = "Alignments"
+
+[[output]]
+name = "counts"
+glob = "counts.txt"
+kind = "text"
+cap = "1 MiB"
+
+[command]
+script = "run.sh"
+
+[resources]
+cpus = 1
+memory = "256 MiB"
+disk = "16 MiB"
+wall_time = "10 min"
+
+[root]
+packages = ["coreutils", "dash", "samtools"]
+omit = ["usr/lib/*/gconv", "usr/sbin"]
+"#;
+
+#[test]
+fn an_app_reads_a_bam_that_somebody_brought_and_says_what_samtools_says_outside() {
+    let stage = Stage::new();
+    // Real alignments where there are some; else as samtools writes them.
+    let data = std::env::var_os("CHORION_TEST_DATA").map(PathBuf::from);
+    let real = data.map(|data| data.join("htsget/bam/htsnexus_test_NA12878.bam"));
+    let bam = stage.path("NA12878.bam");
+    let sam = "@HD\tVN:1.6\n@SQ\tSN:chr1\tLN:1000\n@RG\tID:a\tSM:NA12878\n\
+               r1\t0\tchr1\t10\t60\t4M\t*\t0\t0\tACGT\tIIII\tRG:Z:a\n\
+               r2\t4\t*\t0\t0\t*\t*\t0\t0\tACGT\tIIII\tRG:Z:a\n";
+    match (real.filter(|real| real.is_file()), made("samtools", &["view", "-b", "-"], sam)) {
+        (Some(real), Some(_)) => drop(fs::copy(real, &bam).unwrap()),
+        (None, Some(written)) => fs::write(&bam, written).unwrap(),
+        (_, None) => {
+            println!("skipped: samtools is not here");
+            return;
+        }
+    }
+    let outside = Command::new("samtools").arg("flagstat").arg(&bam).output().unwrap();
+    assert!(outside.status.success());
+
+    let folder = stage.path("count-alignments");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("app.toml"), COUNTING).unwrap();
+    let script = "#!/bin/sh\nset -eu\nsamtools flagstat \"$INPUT_ALIGNMENTS\"/*.bam > \"$OUTPUT/counts.txt\"\n";
+    fs::write(folder.join("run.sh"), script).unwrap();
+    let package = stage.path("count-alignments.chorionapp");
+    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/app-cache");
+    let [folder, package, cache, file] =
+        [&folder, &package, &cache, &bam].map(|path| path.to_str().unwrap());
+    let packed = stage.run("ada", &["app", "pack", folder, "-o", package, "--cache", cache]);
+    let said = String::from_utf8_lossy(&packed.stderr);
+    if !packed.status.success() && said.contains("apt") {
+        println!("skipped: apt's packages cannot be had here: {said}");
+        return;
+    }
+    assert!(packed.status.success(), "{said}");
+
+    let hub = stage.hub_with_vaults("127.0.0.1:0", 1);
+    stage.enrol(&hub, "ada");
+    let (project, _phrase) = stage.project("ada", "genomes");
+    let to = ["--project", project.as_str()];
+    let import = ["sample", "import", file, "--name", "NA12878", to[0], to[1]];
+    let sample = stage.call("ada", &import)["id"].as_str().unwrap().to_owned();
+    stage.call("ada", &["app", "register", package, to[0], to[1]]);
+    let input = format!("alignments={sample}");
+    let launch = ["app", "launch", "count-alignments", "--input", &input, "--wait", "--yes"];
+    let shown = stage.call("ada", &[&launch[..], &to].concat());
+    assert_eq!(shown["task"]["state"], "complete");
+    assert_eq!(shown["receipt"]["inputs"][0]["dataset"], sample.as_str());
+    let result = shown["session"]["result"].as_str().unwrap();
+    let out = stage.path("counts");
+    stage.call("ada", &["result", "download", result, "-o", out.to_str().unwrap()]);
+    let counted = fs::read(out.join("counts.txt")).unwrap();
+    assert_eq!(String::from_utf8_lossy(&counted), String::from_utf8_lossy(&outside.stdout));
+    drop(hub);
+}
+
 #[test]
 fn what_is_wrong_with_files_is_said_before_a_sample_is_closed() {
     let stage = Stage::new();
