@@ -46,8 +46,7 @@ fn an_auditor_hands_on_what_was_done_and_opens_nothing() {
     let reads = stage.path("fernweh.fastq");
     fs::write(&reads, "@a\nACGT\n+\nIIII\n").unwrap();
     let reads = reads.to_str().unwrap();
-    let import =
-        ["sample", "import", reads, "--project", project.as_str(), "--name", "fernweh"];
+    let import = ["sample", "import", reads, "--project", project.as_str(), "--name", "fernweh"];
     let sample = stage.call("lab", &import)["id"].as_str().unwrap().to_owned();
 
     // The auditor sees none of it, and every act.

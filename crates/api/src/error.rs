@@ -40,6 +40,8 @@ pub enum ErrorCode {
     NotInPlan,
     /// Too few facilities hold the bytes; nothing was acknowledged.
     StorageUnavailable,
+    /// Another service that this hub has to ask does not answer: try again.
+    Unavailable,
     /// A task of a vault failed.
     TaskFailed,
     /// Too many calls: wait for `Retry-After`.
@@ -64,7 +66,7 @@ impl ErrorCode {
             Self::BadRequest | Self::DigestMismatch | Self::TaskFailed => 422,
             Self::NotOffered => 501,
             Self::TooManyRequests => 429,
-            Self::StorageUnavailable => 503,
+            Self::StorageUnavailable | Self::Unavailable => 503,
             Self::Internal => 500,
         }
     }

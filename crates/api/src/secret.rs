@@ -17,6 +17,11 @@ impl Secret {
         Self(text)
     }
 
+    /// Shows the text to whoever has to send it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
     /// Gives the text.
     pub fn into_inner(self) -> Zeroizing<String> {
         self.0

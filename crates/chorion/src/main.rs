@@ -15,6 +15,7 @@ mod device;
 mod doctor;
 mod download;
 mod import;
+mod institution;
 mod metrics;
 mod notice;
 mod offline;

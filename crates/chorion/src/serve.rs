@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
+use crate::institution::InstitutionArgs;
 use crate::report::{CliError, CliResult, Ui};
 
 /// Run the hub: the API over TLS, the store, the database and the tasks, until Ctrl-C.
@@ -49,6 +50,8 @@ pub(crate) struct ServeArgs {
     vaults: usize,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    institution: InstitutionArgs,
 }
 
 /// What the hub takes from callers (`spec/limits.md`).
@@ -126,7 +129,9 @@ async fn serve(args: ServeArgs, ui: Ui) -> CliResult {
         Some(program.map_err(|e| CliError::new("the program does not find itself").caused_by(e))?)
     };
     let relay = relay(&args)?;
+    let institution = args.institution.read()?;
     let config = HubConfig {
+        institution,
         data: args.data,
         listen: args.listen,
         facilities: args.facilities,

@@ -145,6 +145,7 @@ fn answer(hub: &Hub, parts: &axum::http::request::Parts, body: Bytes) -> Respons
                 operator: true,
                 created,
                 disabled: None,
+                belongs: None,
             },
             key: api::Key {
                 id: hub.key.id(),
@@ -177,6 +178,7 @@ fn answer(hub: &Hub, parts: &axum::http::request::Parts, body: Bytes) -> Respons
             operator: false,
             created: jiff::Timestamp::UNIX_EPOCH,
             disabled: None,
+            belongs: None,
         };
         return Json(api::Page { items: vec![account('a'), account('b')], next }).into_response();
     }

@@ -64,6 +64,9 @@ pub struct Person {
     pub email: Option<String>,
     /// How the person is called.
     pub name: Option<String>,
+    /// When the person last showed the institution who they are, in seconds since 1970, if it says so (`auth_time`). It is
+    /// never later than the token's own moment, whatever the token says.
+    pub signed_in: Option<i64>,
 }
 
 /// The keys that an institution publishes; those of kinds that are not accepted are left out.
@@ -229,6 +232,7 @@ struct Claims {
     iat: f64,
     nbf: Option<f64>,
     nonce: Option<String>,
+    auth_time: Option<f64>,
     email: Option<String>,
     #[serde(default)]
     email_verified: serde_json::Value,
@@ -274,7 +278,17 @@ pub fn verify(token: &str, keys: &Keys, expected: &Expected<'_>) -> Result<Perso
         .map_err(|_| TokenError::Form("its claims do not read"))?;
     claims.check(expected)?;
     let verified = claims.email_verified == true || claims.email_verified == "true";
-    Ok(Person { subject: claims.sub, email: claims.email.filter(|_| verified), name: claims.name })
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "it saturates, and a moment so far off counts for nothing"
+    )]
+    let signed_in = claims.auth_time.map(|at| at.min(claims.iat).floor() as i64);
+    Ok(Person {
+        subject: claims.sub,
+        email: claims.email.filter(|_| verified),
+        name: claims.name,
+        signed_in,
+    })
 }
 
 impl Claims {
@@ -378,6 +392,23 @@ mod tests {
         assert_eq!(person.subject, "ada");
         assert_eq!(person.email.as_deref(), Some("ada@login.example"));
         assert_eq!(person.name.as_deref(), Some("Ada"));
+    }
+
+    #[test]
+    fn when_somebody_signed_in_there_is_what_the_token_says_and_never_after_it() {
+        let institution = Institution::new();
+        for (said, signed_in) in [
+            (json!(null), None),
+            (json!(NOW - 60), Some(NOW - 60)),
+            (json!(NOW + 3600), Some(NOW)),
+            (json!(-1e300), Some(i64::MIN)),
+        ] {
+            let mut claims = claims();
+            claims["auth_time"] = said;
+            let token = institution.token(&header(), &claims);
+            let person = verify(&token, &institution.keys(), &EXPECTED).unwrap();
+            assert_eq!(person.signed_in, signed_in);
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct HubConfig {
     pub vault_program: Option<PathBuf>,
     /// How many vaults may run at once.
     pub vaults: usize,
+    /// The institution whose people may sign in.
+    pub institution: Option<crate::InstitutionConfig>,
     /// What it takes from callers.
     pub limits: crate::Limits,
     /// What takes mail about notices; no mail is sent if absent.
@@ -37,6 +39,7 @@ impl HubConfig {
             names: Vec::new(),
             vault_program: None,
             vaults: 1,
+            institution: None,
             limits: crate::Limits::default(),
             relay: None,
         }
@@ -137,6 +140,14 @@ pub enum StartError {
     Store {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The institution cannot be used as it was named.
+    #[error("the institution {issuer} cannot be used: {why}")]
+    Institution {
+        /// Its issuer.
+        issuer: String,
+        /// What is wrong.
+        why: String,
     },
     /// Something inside that should have worked.
     #[error(transparent)]

@@ -211,6 +211,8 @@ actions! {
     PasskeyAdd = "account.passkey.add", Account;
     /// Removes one.
     PasskeyRemove = "account.passkey.remove", Account;
+    /// Links somebody whom the institution knows to its account, by the one-time code of an invitation.
+    InstitutionLink = "account.institution", Account;
     /// Lists events: an operator all, others those of projects they own.
     EventList = "event.list", Account;
     /// Asks why a call was refused.

@@ -32,6 +32,7 @@ use crate::data::objects::ObjectLog;
 use crate::engine::Engine;
 use crate::gate::Place;
 use crate::http::auth::Peer;
+use crate::institution::Institution;
 use crate::names::Names;
 use crate::open::{Opened, open};
 use crate::state::{Hub, Inner};
@@ -182,6 +183,7 @@ pub(crate) async fn start(
         gate,
         stopping: CancellationToken::new(),
         background: TaskTracker::new(),
+        institution: config.institution.clone().map(Institution::new).transpose()?,
         passwords: Work::new(),
         challenges: Challenges::draw()?,
         slow_down: SlowDown::default(),

@@ -16,6 +16,7 @@ use crate::app::sign_in::work::Work;
 use crate::app::sign_in::{Challenges, SlowDown};
 use crate::data::{Db, nonces::NonceLog, objects::ObjectLog};
 use crate::gate::Gate;
+use crate::institution::Institution;
 use crate::names::Names;
 
 /// The hub as handlers see it. Cloning gives another handle.
@@ -66,6 +67,8 @@ pub(crate) struct Inner {
     pub(crate) challenges: Challenges,
     /// Failed sign-ins, which make the next try wait.
     pub(crate) slow_down: SlowDown,
+    /// The institution whose people may sign in.
+    pub(crate) institution: Option<Institution>,
     /// How vaults are started.
     pub(crate) engine: crate::engine::Engine,
 }

@@ -17,6 +17,7 @@ pub(crate) mod codes;
 pub(crate) mod datasets;
 pub(crate) mod devices;
 pub(crate) mod events;
+pub(crate) mod institutions;
 pub(crate) mod instruments;
 pub(crate) mod keys;
 pub(crate) mod manifests;

@@ -10,6 +10,7 @@ mod assets;
 mod device;
 mod guard;
 mod home;
+mod institution;
 mod passkey;
 mod sign_in;
 mod view;
@@ -59,6 +60,10 @@ pages! {
     post "POST" "/sign-in/passkey/options" passkey::options, "form token; what a browser asks a passkey";
     post "POST" "/sign-in/passkey" passkey::sign_in, "a passkey's signature; form token";
     post "POST" "/confirm/passkey" passkey::confirm, "session, form token, a passkey's signature";
+    get "GET" "/sign-in/institution" institution::set_out, "nobody is signed in before; sends to the institution";
+    get "GET" "/sign-in/institution/return" institution::come_back, "a state that this browser was given, the institution's signature";
+    post "POST" "/sign-in/institution/link" institution::link_by_code, "a one-time code; form token";
+    get "GET" "/confirm/institution" institution::confirm, "session; sends to the institution, which asks anew";
     get "GET" "/account/passkeys/add" passkey::add_page, "session, fresh sign-in";
     post "POST" "/account/passkeys/options" passkey::options_to_add, "session, form token, fresh sign-in";
     post "POST" "/account/passkeys" passkey::add, "session, form token, fresh sign-in";

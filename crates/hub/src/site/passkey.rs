@@ -79,7 +79,7 @@ pub(super) async fn sign_in(
     let done = passkey::sign_in(&hub, &visit.visitor, caller, place(&visit), form.answer()).await;
     match done {
         Ok(token) => signed_in(&token, &form.next),
-        Err(error) => super::sign_in::refused(&visit, error, &form.next),
+        Err(error) => super::sign_in::refused(&hub, &visit, error, &form.next),
     }
 }
 

@@ -7,11 +7,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::guard::{Form, SignedIn};
-use super::view::{Frame, Refusal, again, local, page as draw, signed_in, signed_out};
+use super::view::{Frame, Refusal, again, local, page as draw, signed_in, signed_out, with_next};
 use super::visit::Visit;
 use crate::HubError;
 use crate::app::sign_in::work::Password;
-use crate::app::sign_in::{self, account, passkey, password};
+use crate::app::sign_in::{self, account, institution, passkey, password};
 use crate::state::Hub;
 
 /// Where to go on to, from the address of a page.
@@ -21,6 +21,26 @@ pub(super) struct Next {
     next: String,
 }
 
+impl Next {
+    /// The path, as it was given.
+    pub(super) fn path(&self) -> &str {
+        &self.next
+    }
+}
+
+/// The institution whose people may sign in: how it is called, and the page of ours that sends there.
+struct Through {
+    shown: String,
+    page: String,
+}
+
+impl Through {
+    fn of(hub: &Hub, page: &str, next: &str) -> Option<Self> {
+        let shown = hub.institution.as_ref()?.shown().to_owned();
+        Some(Self { shown, page: with_next(page, next) })
+    }
+}
+
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 struct SignInPage {
@@ -28,15 +48,21 @@ struct SignInPage {
     refusal: Option<Refusal>,
     name: String,
     next: String,
+    through: Option<Through>,
 }
 
-pub(super) async fn page(visit: Visit, Query(next): Query<Next>) -> Result<Response, HubError> {
+pub(super) async fn page(
+    State(hub): State<Hub>,
+    visit: Visit,
+    Query(next): Query<Next>,
+) -> Result<Response, HubError> {
     let next = local(&next.next).to_owned();
     if visit.person.is_some() {
         return Ok(Redirect::to(&next).into_response());
     }
     let frame = Frame::new("Sign in", &visit).with_script();
-    draw(&visit, &SignInPage { frame, refusal: None, name: String::new(), next })
+    let through = Through::of(&hub, "/sign-in/institution", &next);
+    draw(&visit, &SignInPage { frame, refusal: None, name: String::new(), next, through })
 }
 
 #[derive(Deserialize)]
@@ -55,15 +81,22 @@ pub(super) async fn with_password(
     let WithPassword { name, password, next } = form;
     match password::sign_in(&hub, &visit.visitor, &name, password).await {
         Ok(token) => signed_in(&token, &next),
-        Err(error) => refused(&visit, error, &next),
+        Err(error) => refused(&hub, &visit, error, &next),
     }
 }
 
 /// The sign-in page once more, with the reason. The name is not written back: somebody may have typed the password there.
-pub(super) fn refused(visit: &Visit, error: HubError, next: &str) -> Result<Response, HubError> {
+pub(super) fn refused(
+    hub: &Hub,
+    visit: &Visit,
+    error: HubError,
+    next: &str,
+) -> Result<Response, HubError> {
     let frame = Frame::new("Sign in", visit).with_script();
     let refusal = Some(Refusal::of(&error));
-    let page = SignInPage { frame, refusal, name: String::new(), next: local(next).to_owned() };
+    let next = local(next).to_owned();
+    let through = Through::of(hub, "/sign-in/institution", &next);
+    let page = SignInPage { frame, refusal, name: String::new(), next, through };
     again(visit, error, &page)
 }
 
@@ -117,6 +150,7 @@ struct ConfirmPage {
     refusal: Option<Refusal>,
     has_password: bool,
     has_passkey: bool,
+    through: Option<Through>,
     next: String,
 }
 
@@ -128,11 +162,13 @@ impl ConfirmPage {
         next: &str,
     ) -> Result<Self, HubError> {
         let overview = account::overview(hub, &signed_in.caller).await?;
+        let linked = institution::is_linked(hub, &signed_in.caller).await?;
         Ok(Self {
             frame: Frame::new("Is it still you?", &signed_in.visit).with_script(),
             refusal,
             has_password: overview.has_password,
             has_passkey: !passkey::list(hub, &signed_in.caller).await?.is_empty(),
+            through: Through::of(hub, "/confirm/institution", next).filter(|_| linked),
             next: local(next).to_owned(),
         })
     }

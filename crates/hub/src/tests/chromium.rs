@@ -120,3 +120,64 @@ async fn in_chromium_people_sign_in_by_password_and_passkey_and_axe_finds_nothin
     assert_eq!(told(&serving, &unwanted).await, DeviceState::Refused);
     serving.stop().await;
 }
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A program that ends with the test.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_chromium_people_sign_in_through_a_real_provider_and_by_invitation_alone() {
+    use std::io::{BufRead, BufReader};
+    let Some(packages) = packages() else {
+        println!("skipped: not here: Chromium and its packages (testing/setup.sh browser)");
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(file("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(file("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let (hub_port, port) = (free_port(), free_port());
+    let mut provider = Command::new("node");
+    provider
+        .arg(root().join("testing/browser/oidc_provider.mjs"))
+        .arg(port.to_string())
+        .args([file("key.pem"), file("cert.pem")])
+        .args(["the hub", "a secret of 32 letters and more!"])
+        .arg(format!("https://localhost:{hub_port}/sign-in/institution/return"))
+        .env("CHORION_BROWSER_PACKAGES", &packages)
+        .stdout(std::process::Stdio::piped());
+    let mut provider = Running(provider.spawn().unwrap());
+    let mut lines = BufReader::new(provider.0.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "ready"), "the provider ended");
+    let institution = crate::InstitutionConfig {
+        // Another site than the hub's to a browser, so that cookies go as they would.
+        issuer: format!("https://127.0.0.1:{port}"),
+        client_id: "the hub".into(),
+        client_secret: api::Secret::new("a secret of 32 letters and more!".to_owned().into()),
+        ca_file: Some(file("cert.pem")),
+    };
+    let serving = Serving::start_with(hub_port, crate::Limits::default(), Some(institution)).await;
+    let invited = invited(&serving).await;
+    let screenshots = root().join("target/screenshots/sign-in");
+    let (url, pid) = (serving.ready.url.as_str(), provider.0.id().to_string());
+    let arguments = [url, &invited.code, screenshots.to_str().unwrap(), &pid];
+    let said = run("institution.mjs", &packages, &arguments).await;
+    let said: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(said["violations"], 0);
+    assert!(said["pages"].as_u64().unwrap() >= 7, "{said}");
+    serving.stop().await;
+}

@@ -7,6 +7,7 @@ mod coverage;
 mod datasets;
 mod devices;
 mod hostile;
+mod institution;
 mod keys;
 mod material;
 mod notices;

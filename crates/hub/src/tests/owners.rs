@@ -71,6 +71,7 @@ impl Owner {
             wrapped_key: open.wrap_to(&card.recipient.0).unwrap(),
             label: open.seal_label("project name", b"my genome").unwrap(),
             card: Some(sign_statement(card, &self.words)),
+            organization: None,
         }
     }
 }

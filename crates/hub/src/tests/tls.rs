@@ -27,9 +27,18 @@ impl Serving {
     }
 
     pub(super) async fn with(limits: crate::Limits) -> Self {
+        Self::start_with(0, limits, None).await
+    }
+
+    pub(super) async fn start_with(
+        port: u16,
+        limits: crate::Limits,
+        institution: Option<crate::InstitutionConfig>,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = HubConfig {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listen: SocketAddr::from(([127, 0, 0, 1], port)),
+            institution,
             names: vec!["hub.example".into()],
             limits,
             ..HubConfig::new(directory.path().join("data"))

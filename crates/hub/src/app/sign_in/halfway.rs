@@ -18,6 +18,8 @@ use crate::data::{self, Connection, micros};
 const TRY: SignedDuration = SignedDuration::from_mins(10);
 const RANDOM: usize = 32;
 const MOMENT: usize = 8;
+/// How long a challenge is.
+pub(super) const CHALLENGE: usize = RANDOM + MOMENT + 32;
 
 /// Makes and knows challenges.
 pub(crate) struct Challenges(hmac::Key);
@@ -88,7 +90,7 @@ impl Answered {
     }
 }
 
-fn unknown() -> HubError {
+pub(super) fn unknown() -> HubError {
     HubError::new(
         ErrorCode::Forbidden,
         "this sign-in was not begun in this browser, took longer than ten minutes, or was made before",

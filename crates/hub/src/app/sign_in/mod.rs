@@ -6,6 +6,7 @@
 
 pub(crate) mod account;
 mod halfway;
+pub(crate) mod institution;
 pub(crate) mod passkey;
 pub(crate) mod password;
 mod slow_down;
@@ -65,6 +66,11 @@ impl Token {
     /// As the cookie says it.
     pub(crate) fn reveal(&self) -> Zeroizing<String> {
         Zeroizing::new(BASE64URL_NOPAD.encode(&*self.0))
+    }
+
+    /// Its bytes, for what follows from them.
+    fn expose(&self) -> &[u8] {
+        &*self.0
     }
 
     /// By what it is kept.
@@ -139,6 +145,18 @@ pub(crate) async fn begin(
     account: AccountId,
     way: Way,
 ) -> Result<Token, HubError> {
+    begin_proved(hub, at, visitor, account, way, visitor.at).await
+}
+
+/// As [`begin`], for somebody who proved to be there at another moment.
+async fn begin_proved(
+    hub: &Hub,
+    at: &mut Connection,
+    visitor: &Visitor,
+    account: AccountId,
+    way: Way,
+    proved: Time,
+) -> Result<Token, HubError> {
     let (created, seen) = (before(visitor.at, LONGEST)?, before(visitor.at, IDLE)?);
     data::browsers::sweep(at, created, seen).await?;
     if let Some((old, _)) = data::browsers::find(at, visitor.token.hash(), created, seen).await? {
@@ -152,7 +170,7 @@ pub(crate) async fn begin(
         agent: visitor.agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS).collect(),
         address: visitor.address,
         created: visitor.at,
-        proved: visitor.at,
+        proved,
         seen: visitor.at,
     };
     data::browsers::insert(at, token.hash(), &browser).await?;
