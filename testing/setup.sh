@@ -6,6 +6,7 @@
 #   testing/setup.sh browser  what tests in a real browser need: Chromium, and npm packages under target/browser
 #   testing/setup.sh bench    the peers Chorion is measured against, some of them in a Python environment under target/
 #   testing/setup.sh guest    what builds the image of a confidential guest and boots it: deploy/guest
+#   testing/setup.sh kms      what judges the clients of key management services, in the same Python environment
 #   testing/setup.sh peers    judges of a running hub and of run folders: a TLS scanner, and tools in the same Python environment
 #
 # Only apt and PyPI are asked, and only when something is missing, so a second run does nothing. Without root or a sudo that
@@ -88,7 +89,10 @@ for profile in "$@"; do
         )
         package_lists=yes # the kernel comes with apt-get download
         ;;
-    *) stop 2 "there is no profile '$profile'" "choose among: demo, test, browser, peers, bench, guest" ;;
+    kms)
+        python_tools+=(kms) # servers that speak for clouds, and the SDKs that judge our clients of them
+        ;;
+    *) stop 2 "there is no profile '$profile'" "choose among: demo, test, browser, peers, kms, bench, guest" ;;
     esac
 done
 

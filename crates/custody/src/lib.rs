@@ -8,10 +8,12 @@
 //! implementation.
 //!
 //! This build offers the platform's custody and the owner's, which keeps what it cannot open ([`OwnerCustodian`]). A custodian
-//! that is missing is named by [`Custodians`], which says that it is not offered, rather than by something that pretends.
+//! that is missing is named by [`Custodians`], which says that it is not offered, rather than by something that pretends. What custody
+//! by an organization will ask, the customer's own key, is in [`kms`].
 
 mod custodian;
 mod evidence;
+pub mod kms;
 mod opened;
 mod owner;
 mod platform;
