@@ -48,7 +48,7 @@ for profile in "$@"; do
                 "plink2|plink2" # judges polygenic scores, on 379 people that another package brings
                 "/usr/share/doc/bio-eagle/examples/EUR_test.vcf.gz|bio-eagle-examples"
             )
-            python_tools+=(test) # an Ethereum library that judges signatures
+            python_tools+=(test s3) # an Ethereum library that judges signatures, and an S3 server
         fi
         ;;
     browser)

@@ -23,9 +23,11 @@ pub(crate) struct ServeArgs {
     /// Where to listen. Port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8470")]
     listen: SocketAddr,
-    /// A directory that keeps sealed objects, once for each; two inside the data directory if absent.
-    #[arg(long = "facility", value_name = "DIR")]
-    facilities: Vec<PathBuf>,
+    /// What keeps sealed objects, once for each: a directory, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME&credentials=FILE
+    /// with keys from that file or from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; two directories inside the data directory
+    /// if absent.
+    #[arg(long = "facility", value_name = "DIR|URL")]
+    facilities: Vec<hub::FacilityAddress>,
     /// The platform's key file, outside the data directory and every facility; `DIR.keys/platform.key` if absent.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,

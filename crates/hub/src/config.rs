@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use store::FacilityAddress;
+
 /// Where a hub keeps what lasts, and under which names it answers.
 #[derive(Debug, Clone)]
 pub struct HubConfig {
@@ -10,8 +12,8 @@ pub struct HubConfig {
     pub data: PathBuf,
     /// Where to listen. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The facilities; two directories inside `data` if there are none.
-    pub facilities: Vec<PathBuf>,
+    /// The facilities, directories or buckets; two directories inside `data` if there are none.
+    pub facilities: Vec<FacilityAddress>,
     /// The platform's key file; `DATA.keys/platform.key` beside the data directory if absent.
     pub key_file: Option<PathBuf>,
     /// Further names of the hub, each `HOST` or `HOST:PORT` where people reach it at another port than it listens on.
@@ -173,7 +175,7 @@ impl StartError {
             ),
             Self::Listen { .. } => Some("choose another address with `--listen`".to_owned()),
             Self::Store { .. } => Some(
-                "a facility that is away can be waited for; a new one must be an empty directory"
+                "a facility that is away can be waited for; a new one must be an empty directory, or a prefix of a bucket with nothing under it"
                     .to_owned(),
             ),
             _ => None,

@@ -40,3 +40,4 @@ pub use institution::InstitutionConfig;
 pub use mail::{Relay, RelayError};
 pub use policy::permissions;
 pub use serve::{Ready, StopHandle, serve};
+pub use store::FacilityAddress;

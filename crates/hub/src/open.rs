@@ -15,7 +15,7 @@ use custody::{Custodian, Custodians, PlatformCustodian};
 use data_encoding::HEXLOWER;
 use proof::SigningKey;
 use seal::recipient::RecipientKey;
-use store::{DirectoryFacility, Facility, FacilityId, KeyStore, Store, StoreOptions};
+use store::{Facility, FacilityAddress, FacilityId, KeyStore, Store, StoreOptions};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -42,9 +42,13 @@ pub(crate) struct Opened {
 pub(crate) async fn open(config: &HubConfig) -> Result<Opened, StartError> {
     let data = directory(&config.data)?;
     let facilities = if config.facilities.is_empty() {
-        vec![data.join("facility-a"), data.join("facility-b")]
+        vec![data.join("facility-a").into(), data.join("facility-b").into()]
     } else {
-        config.facilities.iter().map(|path| resolved(path)).collect::<Result<_, _>>()?
+        let resolved = |address: &FacilityAddress| match address.directory() {
+            Some(path) => resolved(path).map(FacilityAddress::from),
+            None => Ok(address.clone()),
+        };
+        config.facilities.iter().map(resolved).collect::<Result<Vec<_>, _>>()?
     };
     let database = data.join("hub.db");
     let first_start = !database.exists();
@@ -53,9 +57,10 @@ pub(crate) async fn open(config: &HubConfig) -> Result<Opened, StartError> {
         Some(path) => resolved(path)?,
         None => beside(&data).join("platform.key"),
     };
-    for inside in std::iter::once(&data).chain(&facilities) {
+    let directories = facilities.iter().filter_map(FacilityAddress::directory);
+    for inside in std::iter::once(data.as_path()).chain(directories) {
         if key_file.starts_with(inside) {
-            let inside = inside.clone();
+            let inside = inside.to_owned();
             return Err(StartError::KeyFileInside { key_file, inside });
         }
     }
@@ -69,8 +74,8 @@ pub(crate) async fn open(config: &HubConfig) -> Result<Opened, StartError> {
     the_same_key(&db, "card key", &card_key.public().id().to_string(), &key_file).await?;
 
     let mut opened = Vec::new();
-    for path in facilities {
-        opened.push(facility(&db, path).await?);
+    for address in &facilities {
+        opened.push(facility(&db, address).await?);
     }
     let store = Store::open(opened, StoreOptions::default()).await.map_err(in_store)?;
     let keys = key_store(&data).await?;
@@ -219,26 +224,19 @@ async fn the_same_key(db: &Db, name: &str, value: &str, key_file: &Path) -> Resu
     })
 }
 
-/// The facility in a directory. One that was used before and is not there is waited for, never made anew: an empty
+/// The facility at an address. One that was used before and is not there is waited for, never made anew: an empty
 /// directory may be a disk that is not mounted.
-async fn facility(db: &Db, path: PathBuf) -> Result<Arc<dyn Facility>, StartError> {
-    let name = format!("facility {}", path.display());
+async fn facility(db: &Db, address: &FacilityAddress) -> Result<Arc<dyn Facility>, StartError> {
+    let name = format!("facility {address}");
     let known = data::meta::find(&mut *db.read().await?, &name).await?;
     if let Some(id) = known {
         let id: Uuid = data::parsed(&id)?;
-        return Ok(Arc::new(DirectoryFacility::expect(path, FacilityId::from_uuid(id)).await));
+        return address.expect(FacilityId::from_uuid(id)).await.map_err(in_store);
     }
-    let used =
-        path.is_dir() && std::fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some());
-    let facility = if used {
-        DirectoryFacility::open(&path).await
-    } else {
-        DirectoryFacility::create(&path).await
-    };
-    let facility = facility.map_err(in_store)?;
+    let facility = address.open_or_create().await.map_err(in_store)?;
     let id = facility.id().as_uuid().to_string();
     remembered(db, &name, || id).await?;
-    Ok(Arc::new(facility))
+    Ok(facility)
 }
 
 async fn key_store(data: &Path) -> Result<KeyStore, StartError> {

@@ -19,7 +19,7 @@ use std::{
     collections::HashSet,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     thread::JoinHandle,
 };
 
@@ -72,6 +72,8 @@ struct Opened {
     erased: Mutex<HashSet<BlobHash>>,
     /// Names whose tombstone failed halfway: it may or may not be found at the next opening, so no put of them counts.
     doubtful: Mutex<HashSet<BlobHash>>,
+    /// Whether what a crash may have left was cleared away. Not yet where the directory could only be read.
+    is_in_order: AtomicBool,
     /// Keeps other processes out for as long as this lives.
     _lock: Box<dyn Send + Sync>,
 }
@@ -246,6 +248,11 @@ impl Facility for DirectoryFacility {
         self.ask(|answer| Request::Erase { hashes, answer }).await
     }
 
+    async fn discard(&self, hashes: &[BlobHash]) -> Result<(), FacilityError> {
+        let hashes = hashes.to_vec();
+        self.ask(|answer| Request::Discard { hashes, answer }).await
+    }
+
     async fn erased(&self) -> Result<Vec<BlobHash>, FacilityError> {
         self.on_place(|place| Ok(held(&place.opened()?.erased).iter().copied().collect())).await
     }
@@ -320,14 +327,22 @@ impl Place {
         let missing = |error| not_at(&self.root, error);
         KIND.check(&*self.disk, &self.root, *self.id.as_uuid()).map_err(missing)?;
         let lock = KIND.lock(&*self.disk, &self.root).map_err(missing)?;
-        let erased = self.recover().map_err(|source| FacilityError::Io {
+        let failed = |source| FacilityError::Io {
             facility: self.id,
             act: "put itself in order when it was opened".into(),
             source,
-        })?;
+        };
+        let (erased, is_in_order) = match self.recover() {
+            // It is read as it is, and put in order before the first write.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                (self.read_tombstones().map_err(failed)?, false)
+            }
+            recovered => (recovered.map_err(failed)?, true),
+        };
         let opened = Arc::new(Opened {
             erased: Mutex::new(erased),
             doubtful: Mutex::default(),
+            is_in_order: AtomicBool::new(is_in_order),
             _lock: lock,
         });
         *open = Some(Arc::clone(&opened));
@@ -482,7 +497,7 @@ fn not_at(root: &Path, error: IdentityError) -> FacilityError {
     FacilityError::Missing { location: root.display().to_string(), why: error.in_words() }
 }
 
-fn is_hex_pair(name: &str) -> bool {
+pub(crate) fn is_hex_pair(name: &str) -> bool {
     name.len() == 2 && name.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
 }
 

@@ -137,6 +137,8 @@ pub enum FacilityState {
     ReadOnly,
     /// It has no room.
     Full,
+    /// It is read, and nothing new is written to it, until what it holds is elsewhere.
+    Draining,
 }
 
 /// How a facility is, in figures.
@@ -194,6 +196,9 @@ pub trait Facility: Send + Sync {
     /// Remembers durably that these blobs are erased, then takes them away, quarantined copies too. Names that are not
     /// here are remembered as well.
     async fn erase(&self, hashes: &[BlobHash]) -> Result<(), FacilityError>;
+
+    /// Takes blobs away and does not remember it: what nobody was told of may be put again.
+    async fn discard(&self, hashes: &[BlobHash]) -> Result<(), FacilityError>;
 
     /// Every name that was ever erased here.
     async fn erased(&self) -> Result<Vec<BlobHash>, FacilityError>;

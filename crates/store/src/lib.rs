@@ -6,7 +6,9 @@
 //! a key that opens anything: names are hashes of ciphertext, wrapped keys are bytes. `spec/store.md` has the formats and
 //! the promises.
 
+mod address;
 mod blob;
+mod bucket;
 mod directory;
 mod disk;
 mod facility;
@@ -15,10 +17,13 @@ mod keys;
 mod store;
 #[cfg(test)]
 mod testing;
+mod tombstone;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use address::FacilityAddress;
 pub use blob::{BlobHash, BlobHashError, MAX_BLOB_BYTES};
+pub use bucket::{BucketAddress, BucketAddressError, BucketFacility};
 pub use directory::DirectoryFacility;
 pub use disk::BLOB_ALIGN;
 pub use facility::{
@@ -29,8 +34,8 @@ pub use keys::{
     PlaceStatus, WRAPPED_KEY_BYTES, WrappedKeys,
 };
 pub use store::{
-    CaughtUp, Erasure, Finding, FindingKind, OnEvent, ScrubCursor, ScrubOptions, ScrubReport,
-    Store, StoreError, StoreEvent, StoreOptions,
+    CaughtUp, Drained, Erasure, Finding, FindingKind, OnEvent, ScrubCursor, ScrubOptions,
+    ScrubReport, Store, StoreError, StoreEvent, StoreOptions,
 };
 
 /// Runs blocking work on a thread for it, and hands a panic there on to the caller.

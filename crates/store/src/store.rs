@@ -5,18 +5,23 @@
 //! another facility and written anew. An erasure is final: it is remembered in every facility, and one that was away is
 //! told when it comes back (`spec/store.md` section 4).
 
+mod change;
 mod recent;
 mod scrub;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     ops::Range,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::future::join_all;
-use tokio::sync::mpsc;
+use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -25,11 +30,15 @@ use crate::{
     facility::{Facility, FacilityError, FacilityId, FacilityState, FacilityStatus},
     held,
 };
+pub use change::Drained;
 use recent::Recent;
 pub use scrub::{Finding, FindingKind, ScrubCursor, ScrubOptions, ScrubReport};
 
 /// Blobs below this size are hashed where they are; larger ones on a thread for blocking work.
 const HASHED_IN_PLACE_BYTES: usize = 64 * 1024;
+
+/// For how long a facility that failed or was slow is asked last.
+const DOUBTED_FOR: Duration = Duration::from_secs(10);
 
 /// Why the store did not do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +88,14 @@ pub enum StoreError {
     #[error("no facility took the erasure")]
     NotErased {
         /// What one of them said.
+        source: FacilityError,
+    },
+    /// A facility that was to be drained does not answer, so nobody knows what only it holds.
+    #[error("facility {facility} was not drained: it does not answer")]
+    NotDrained {
+        /// The facility.
+        facility: FacilityId,
+        /// What it said.
         source: FacilityError,
     },
     /// The bytes are not what the name says.
@@ -171,13 +188,20 @@ pub struct StoreOptions {
     pub write_quorum: Option<usize>,
     /// How many bytes of recently verified blobs are kept in memory, so that ranges of one blob read it once.
     pub recent_bytes: usize,
+    /// How long a read waits for one facility before it asks the next one as well.
+    pub hedge_after: Duration,
     /// Called with every event.
     pub on_event: Option<OnEvent>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { write_quorum: None, recent_bytes: 64 * 1024 * 1024, on_event: None }
+        Self {
+            write_quorum: None,
+            recent_bytes: 64 * 1024 * 1024,
+            hedge_after: Duration::from_millis(300),
+            on_event: None,
+        }
     }
 }
 
@@ -205,9 +229,14 @@ pub struct Store {
     shared: Arc<Shared>,
 }
 
+/// The facilities as they are at one moment. They change as a whole, so whoever works on them keeps what it began with.
+type Slots = Arc<Vec<Arc<Slot>>>;
+
 struct Shared {
-    slots: Vec<Slot>,
-    write_quorum: usize,
+    slots: Mutex<Slots>,
+    /// As it was asked for.
+    write_quorum: Option<usize>,
+    hedge_after: Duration,
     on_event: Option<OnEvent>,
     /// Every name known to be erased, from all facilities that ever answered.
     erased: Mutex<HashSet<BlobHash>>,
@@ -222,6 +251,38 @@ struct Slot {
     facility: Arc<dyn Facility>,
     /// Blobs that others have synced and this one lacks.
     behind: Mutex<BTreeSet<BlobHash>>,
+    /// Nothing new goes there.
+    is_draining: AtomicBool,
+    /// When it last failed a read, or was overtaken by another.
+    doubted: Mutex<Option<Instant>>,
+}
+
+impl Slot {
+    fn new(facility: Arc<dyn Facility>) -> Arc<Self> {
+        Arc::new(Self {
+            facility,
+            behind: Mutex::default(),
+            is_draining: AtomicBool::new(false),
+            doubted: Mutex::default(),
+        })
+    }
+
+    fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::SeqCst)
+    }
+
+    fn doubt(&self) {
+        *held(&self.doubted) = Some(Instant::now());
+    }
+
+    fn is_doubted(&self) -> bool {
+        held(&self.doubted).is_some_and(|at| at.elapsed() < DOUBTED_FOR)
+    }
+}
+
+/// Of so many facilities, how many must have synced a blob by default: all of one or two, a majority of more.
+const fn majority(count: usize) -> usize {
+    if count <= 2 { count } else { count / 2 + 1 }
 }
 
 impl Store {
@@ -242,19 +303,16 @@ impl Store {
         if ids.len() < count {
             return refused("the same one is named twice".into());
         }
-        let majority = if count <= 2 { count } else { count / 2 + 1 };
-        let write_quorum = options.write_quorum.unwrap_or(majority);
+        let write_quorum = options.write_quorum.unwrap_or_else(|| majority(count));
         if write_quorum == 0 || write_quorum > count {
             return refused(format!("{write_quorum} of {count} cannot sync a blob"));
         }
-        let slots = facilities
-            .into_iter()
-            .map(|facility| Slot { facility, behind: Mutex::default() })
-            .collect();
+        let slots = facilities.into_iter().map(Slot::new).collect();
         let store = Self {
             shared: Arc::new(Shared {
-                slots,
-                write_quorum,
+                slots: Mutex::new(Arc::new(slots)),
+                write_quorum: options.write_quorum,
+                hedge_after: options.hedge_after,
                 on_event: options.on_event,
                 erased: Mutex::default(),
                 recent: Mutex::new(Recent::new(options.recent_bytes)),
@@ -269,7 +327,7 @@ impl Store {
     /// How many facilities must have synced a blob before a put returns.
     #[must_use]
     pub fn write_quorum(&self) -> usize {
-        self.shared.write_quorum
+        self.shared.quorum(&self.shared.slots())
     }
 
     /// Keeps a blob and returns its name once enough facilities have synced it. Putting the same bytes again is harmless.
@@ -297,18 +355,19 @@ impl Store {
         }
         // A task per facility, which the caller's going away does not stop: half of a put is worth finishing.
         let (report, mut reports) = mpsc::unbounded_channel();
-        for index in 0..shared.slots.len() {
+        let slots = shared.slots();
+        let quorum = shared.quorum(&slots);
+        for slot in slots.iter().filter(|slot| !slot.is_draining()) {
             let (shared, bytes, report) = (Arc::clone(shared), bytes.clone(), report.clone());
-            let in_flight = InFlight::new(Arc::clone(&shared), hash);
+            let (slot, in_flight) = (Arc::clone(slot), InFlight::new(Arc::clone(&shared), hash));
             self.shared.background.spawn(async move {
-                let slot = &shared.slots[index];
                 let outcome = slot.facility.put(hash, bytes).await;
                 match &outcome {
                     Ok(()) => {
                         held(&slot.behind).remove(&hash);
                     }
                     Err(FacilityError::Erased { .. }) => {}
-                    Err(error) => shared.fell_behind(slot, hash, error),
+                    Err(error) => shared.fell_behind(&slot, hash, error),
                 }
                 drop(in_flight);
                 // The caller may have heard enough and left.
@@ -323,13 +382,13 @@ impl Store {
                 Err(FacilityError::Erased { .. }) => return Err(StoreError::Erased { hash }),
                 Err(error) => refusal = Some(error),
             }
-            if synced == shared.write_quorum {
+            if synced == quorum {
                 return Ok(());
             }
         }
-        let id = shared.slots[0].facility.id();
+        let id = slots[0].facility.id();
         let source = refusal.unwrap_or(FacilityError::Closed { facility: id });
-        Err(StoreError::TooFewSynced { hash, synced, needed: shared.write_quorum, source })
+        Err(StoreError::TooFewSynced { hash, synced, needed: quorum, source })
     }
 
     /// As [`put`](Self::put), for bytes that came with a name: refused unless the name is theirs.
@@ -356,13 +415,14 @@ impl Store {
         if let Some(bytes) = held(&shared.recent).find(&hash) {
             return Ok(bytes);
         }
-        let found = shared.find(hash).await;
+        let slots = shared.slots();
+        let found = shared.find(&slots, hash).await;
         match found.good {
             Some(bytes) => {
                 // A put that is still under way brings the copy itself.
                 let coming = held(&shared.in_flight).contains_key(&hash);
                 let lacking = if coming { &[][..] } else { &found.lacking };
-                shared.heal(hash, &bytes, &found.bad, lacking).await;
+                shared.heal(&slots, hash, &bytes, &found.bad, lacking).await;
                 // An erasure during the read wins.
                 if held(&shared.erased).contains(&hash) {
                     return Err(StoreError::Erased { hash });
@@ -431,10 +491,11 @@ impl Store {
             let mut recent = held(&shared.recent);
             hashes.iter().for_each(|hash| recent.forget(hash));
         }
-        let outcomes = join_all(shared.slots.iter().map(|slot| slot.facility.erase(hashes))).await;
+        let slots = shared.slots();
+        let outcomes = join_all(slots.iter().map(|slot| slot.facility.erase(hashes))).await;
         let mut erasure = Erasure { gone_from: Vec::new(), waiting_for: Vec::new() };
         let mut refusal = None;
-        for (slot, outcome) in shared.slots.iter().zip(outcomes) {
+        for (slot, outcome) in slots.iter().zip(outcomes) {
             {
                 let mut behind = held(&slot.behind);
                 hashes.iter().for_each(|hash| {
@@ -464,11 +525,12 @@ impl Store {
             shared.spread_erasures().await;
         }
         let mut done = CaughtUp::default();
-        for slot in &shared.slots {
+        let slots = shared.slots();
+        for slot in slots.iter() {
             let lacking: Vec<BlobHash> = held(&slot.behind).iter().copied().collect();
             let mut written = 0;
             for hash in lacking {
-                let found = shared.find(hash).await;
+                let found = shared.find(&slots, hash).await;
                 match found.good {
                     Some(bytes) => match slot.facility.put(hash, bytes).await {
                         Ok(()) => written += 1,
@@ -497,9 +559,13 @@ impl Store {
 
     /// How each facility is, in the order they were given.
     pub async fn status(&self) -> Vec<FacilityStatus> {
-        join_all(self.shared.slots.iter().map(|slot| async {
+        let slots = self.shared.slots();
+        join_all(slots.iter().map(|slot| async {
             let mut status = slot.facility.status().await;
             status.behind = held(&slot.behind).len() as u64;
+            if slot.is_draining() && status.state == FacilityState::Healthy {
+                status.state = FacilityState::Draining;
+            }
             if status.behind > 0 && status.state == FacilityState::Healthy {
                 status.state = FacilityState::Behind;
                 status.why = Some(format!("{} blobs are known to be lacking", status.behind));
@@ -549,24 +615,67 @@ impl Shared {
         self.tell(StoreEvent::Behind { facility, hash, why: error.to_string() });
     }
 
-    /// Reads facility after facility until a copy is what its name says.
-    async fn find(&self, hash: BlobHash) -> Found {
+    fn slots(&self) -> Slots {
+        Arc::clone(&held(&self.slots))
+    }
+
+    /// How many of these facilities must have synced a blob before a put returns. Those that are being drained take none.
+    fn quorum(&self, slots: &Slots) -> usize {
+        let taking = slots.iter().filter(|slot| !slot.is_draining()).count();
+        self.write_quorum.unwrap_or_else(|| majority(taking)).min(taking).max(1)
+    }
+
+    /// Reads facility after facility until a copy is what its name says. Those that failed or were slow a moment ago come
+    /// last; one that takes long is not waited for before the next is asked too.
+    async fn find(&self, slots: &Slots, hash: BlobHash) -> Found {
+        let mut order: Vec<usize> = (0..slots.len()).collect();
+        order.sort_by_key(|index| slots[*index].is_doubted());
+        let mut order = order.into_iter();
+        let read = |index: usize| {
+            let slot = Arc::clone(&slots[index]);
+            async move { (index, slot.facility.get(&hash).await) }
+        };
+        let mut asked = Vec::new();
+        let mut reading: FuturesUnordered<_> = FuturesUnordered::new();
         let mut found = Found::default();
-        for (index, slot) in self.slots.iter().enumerate() {
-            match slot.facility.get(&hash).await {
+        let mut ask_next = true;
+        loop {
+            if std::mem::take(&mut ask_next)
+                && let Some(index) = order.next()
+            {
+                asked.push(index);
+                reading.push(read(index));
+            }
+            let (index, outcome) = tokio::select! {
+                biased;
+                done = reading.next() => match done {
+                    Some(done) => done,
+                    None => break,
+                },
+                () = tokio::time::sleep(self.hedge_after), if order.len() > 0 => {
+                    ask_next = true;
+                    continue;
+                }
+            };
+            asked.retain(|other| *other != index);
+            // The next is asked where this one does not help.
+            ask_next = true;
+            let facility = slots[index].facility.id();
+            match outcome {
                 Ok(Some(bytes)) if name_of(&bytes).await == hash => {
+                    asked.iter().for_each(|slow| slots[*slow].doubt());
                     found.good = Some(bytes);
                     break;
                 }
                 Ok(Some(_)) => {
-                    let facility = slot.facility.id();
                     self.tell(StoreEvent::Corrupt { facility, hash });
                     found.bad.push(index);
                 }
                 Ok(None) => found.lacking.push(index),
                 Err(error) => {
-                    tracing::warn!(facility = %slot.facility.id(), %error, "a facility did not answer a read");
-                    found.away = Some((slot.facility.id(), error));
+                    tracing::warn!(%facility, %error, "a facility did not answer a read");
+                    slots[index].doubt();
+                    found.away = Some((facility, error));
                 }
             }
         }
@@ -574,12 +683,18 @@ impl Shared {
     }
 
     /// Writes a good copy where it is bad or lacking; a bad one is set aside first. Says in how many places that went well.
-    async fn heal(&self, hash: BlobHash, good: &Bytes, bad: &[usize], lacking: &[usize]) -> u64 {
+    async fn heal(
+        &self,
+        slots: &Slots,
+        hash: BlobHash,
+        good: &Bytes,
+        bad: &[usize],
+        lacking: &[usize],
+    ) -> u64 {
         let mut healed = 0;
-        for (&index, is_bad) in
-            bad.iter().map(|i| (i, true)).chain(lacking.iter().map(|i| (i, false)))
-        {
-            let slot = &self.slots[index];
+        let lacking = lacking.iter().filter(|index| !slots[**index].is_draining());
+        for (&index, is_bad) in bad.iter().map(|i| (i, true)).chain(lacking.map(|i| (i, false))) {
+            let slot = &slots[index];
             let facility = slot.facility.id();
             let outcome = async {
                 if is_bad {
@@ -605,7 +720,7 @@ impl Shared {
             return Ok(false);
         }
         let mut away = None;
-        for slot in &self.slots {
+        for slot in self.slots().iter() {
             match slot.facility.contains(&hash).await {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
@@ -621,7 +736,8 @@ impl Shared {
     /// Whether every facility that answers remembers as many erasures as this store knows of. After the names themselves
     /// were compared at opening, sets only grow together, so a facility that missed some has fewer.
     async fn agree_on_erasures(&self) -> bool {
-        let counts = join_all(self.slots.iter().map(|slot| slot.facility.erased_count())).await;
+        let slots = self.slots();
+        let counts = join_all(slots.iter().map(|slot| slot.facility.erased_count())).await;
         let known = held(&self.erased).len() as u64;
         counts.into_iter().flatten().all(|count| count == known)
     }
@@ -629,14 +745,15 @@ impl Shared {
     /// Makes every facility that answers remember every erasure that any of them, or this store, knows of. Says how many
     /// facilities had to be told something.
     async fn spread_erasures(&self) -> u64 {
-        let known = join_all(self.slots.iter().map(|slot| slot.facility.erased())).await;
+        let slots = self.slots();
+        let known = join_all(slots.iter().map(|slot| slot.facility.erased())).await;
         let mut union = held(&self.erased).clone();
         for erased in known.iter().flatten() {
             union.extend(erased);
         }
         held(&self.erased).extend(&union);
         let mut told = 0;
-        for (slot, known) in self.slots.iter().zip(known) {
+        for (slot, known) in slots.iter().zip(known) {
             let Ok(known) = known else { continue };
             if known.len() == union.len() {
                 continue;

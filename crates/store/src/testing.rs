@@ -2,6 +2,7 @@
 
 pub(crate) mod conformance;
 pub(crate) mod disk;
+mod faults;
 pub(crate) mod memory;
 
 /// Runs a test's future to its end on a runtime of its own.

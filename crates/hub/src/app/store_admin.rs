@@ -36,6 +36,7 @@ const fn word(state: FacilityState) -> &'static str {
         FacilityState::Missing => "missing",
         FacilityState::ReadOnly => "read_only",
         FacilityState::Full => "full",
+        FacilityState::Draining => "draining",
     }
 }
 

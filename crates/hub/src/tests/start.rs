@@ -19,7 +19,7 @@ async fn a_key_file_beside_what_it_opens_is_refused() {
     {
         let config = HubConfig {
             key_file: Some(root.path().join(inside)),
-            facilities: vec![facility.clone()],
+            facilities: vec![facility.clone().into()],
             ..config(root.path())
         };
         let refused = open(&config).await.map(|_| ()).unwrap_err();
@@ -73,7 +73,7 @@ async fn a_lost_or_foreign_key_file_stops_the_start_instead_of_being_made_anew()
 #[tokio::test]
 async fn a_facility_that_is_away_is_waited_for_and_not_made_anew() {
     let root = tempfile::tempdir().unwrap();
-    let facilities = vec![root.path().join("a"), root.path().join("b")];
+    let facilities = vec![root.path().join("a").into(), root.path().join("b").into()];
     let config = HubConfig { facilities, ..config(root.path()) };
     drop(open(&config).await.unwrap());
     let away = root.path().join("elsewhere");

@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeSet, HashSet},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering},
 };
 
 use tokio::sync::{
@@ -22,7 +22,7 @@ use crate::{
     blob::BlobHash,
     disk::{DiskFile, write_whole},
     facility::{FacilityError, FacilityState, FacilityStatus},
-    held,
+    held, tombstone,
 };
 
 /// The most requests that one round of syncs serves.
@@ -31,13 +31,12 @@ pub(super) const BATCH_REQUESTS: usize = 64;
 /// From this many directories on, one sync of the whole file system is cheaper than one for each.
 const DIRS_SYNCED_ONE_BY_ONE: usize = 64;
 
-const TOMBSTONES_MAGIC: &[u8; 32] = b"chorion.tombstones/1\n\0\0\0\0\0\0\0\0\0\0\0";
-
 type Answer<T> = oneshot::Sender<Result<T, FacilityError>>;
 
 pub(super) enum Request {
     Commit { hash: BlobHash, tmp: PathBuf, file: Box<dyn DiskFile>, answer: Answer<()> },
     Erase { hashes: Vec<BlobHash>, answer: Answer<()> },
+    Discard { hashes: Vec<BlobHash>, answer: Answer<()> },
     Quarantine { path: PathBuf, name: String, answer: Answer<()> },
     Status { answer: Answer<FacilityStatus> },
 }
@@ -137,6 +136,13 @@ impl Writer {
                         reply(answer, told);
                     }
                 }
+                Request::Discard { hashes, answer } => {
+                    let done = self.ready().and_then(|_| {
+                        self.remove(&hashes)
+                            .map_err(|error| self.place.failed("take blobs away", error))
+                    });
+                    reply(answer, done);
+                }
                 Request::Quarantine { path, name, answer } => {
                     reply(answer, self.quarantine(&path, &name));
                 }
@@ -145,8 +151,21 @@ impl Writer {
         }
     }
 
-    /// The directory, confirmed to be the right one and open.
+    /// The directory, open and in order: fit to be written to.
     fn ready(&mut self) -> Result<Arc<Opened>, FacilityError> {
+        let opened = self.found()?;
+        if !opened.is_in_order.load(Ordering::SeqCst) {
+            let recovered = self.place.recover();
+            let erased =
+                recovered.map_err(|error| self.place.failed("put itself in order", error))?;
+            held(&opened.erased).extend(erased);
+            opened.is_in_order.store(true, Ordering::SeqCst);
+        }
+        Ok(opened)
+    }
+
+    /// The directory, confirmed to be the right one and open.
+    fn found(&mut self) -> Result<Arc<Opened>, FacilityError> {
         self.place.confirm()?;
         let opened = self.place.opened()?;
         if !Weak::ptr_eq(&self.counts.of, &Arc::downgrade(&opened)) {
@@ -305,7 +324,7 @@ impl Writer {
     }
 
     fn status(&mut self) -> FacilityStatus {
-        if let Err(error) = self.ready() {
+        if let Err(error) = self.found() {
             return self.place.status(FacilityState::Missing, Some(error.to_string()));
         }
         let figures = (|| {
@@ -454,21 +473,13 @@ impl Place {
 
     /// One file: magic, the names, and the SHA-256 of both (`spec/store.md` section 2.3).
     fn write_tombstones(&self, hashes: &BTreeSet<BlobHash>) -> io::Result<()> {
-        let mut bytes = Vec::with_capacity(64 + 32 * hashes.len());
-        bytes.extend_from_slice(TOMBSTONES_MAGIC);
-        for hash in hashes {
-            bytes.extend_from_slice(hash.as_bytes());
-        }
-        let checksum = BlobHash::of(&bytes);
-        bytes.extend_from_slice(checksum.as_bytes());
         let name = Uuid::now_v7().to_string();
         let path = self.root.join("tombstones").join(&name);
-        write_whole(&*self.disk, &self.tmp(&name), &path, &bytes)
+        write_whole(&*self.disk, &self.tmp(&name), &path, &tombstone::encode(hashes))
     }
 
-    /// Every name on every tombstone. From a damaged one every name that is left is taken: a name that a flipped bit made
-    /// erases nothing that exists, and the one it stood for comes back from another facility.
-    fn read_tombstones(&self) -> io::Result<HashSet<BlobHash>> {
+    /// Every name on every tombstone.
+    pub(super) fn read_tombstones(&self) -> io::Result<HashSet<BlobHash>> {
         let mut erased = HashSet::new();
         let dir = self.root.join("tombstones");
         for entry in self.disk.list(&dir)? {
@@ -477,19 +488,11 @@ impl Place {
             }
             let path = dir.join(entry.name);
             let bytes = self.disk.read(&path)?;
-            let body_bytes = bytes.len().saturating_sub(32);
-            let (body, checksum) = bytes.split_at(body_bytes);
-            let whole = body.starts_with(TOMBSTONES_MAGIC)
-                && BlobHash::of(body).as_bytes().as_slice() == checksum;
+            let (names, whole) = tombstone::decode(&bytes);
             if !whole {
                 tracing::warn!(facility = %self.id, path = %path.display(), "a tombstone is damaged");
             }
-            let names = if whole { &body[32..] } else { bytes.get(32..).unwrap_or_default() };
-            for name in names.chunks_exact(32) {
-                let mut hash = [0; 32];
-                hash.copy_from_slice(name);
-                erased.insert(BlobHash::from_bytes(hash));
-            }
+            erased.extend(names);
         }
         Ok(erased)
     }

@@ -17,7 +17,7 @@ use std::{
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
-use super::{Shared, Store, StoreEvent, name_of};
+use super::{Shared, Slots, Store, StoreEvent, name_of};
 use crate::{
     blob::{BlobHash, BlobHashError},
     facility::{FacilityError, FacilityId, Listing},
@@ -174,6 +174,15 @@ struct Copy {
     bytes: u64,
 }
 
+/// One blob as the facilities list it.
+#[derive(Clone, Copy)]
+struct Looked<'a> {
+    hash: BlobHash,
+    copies: &'a [Copy],
+    /// The facilities that were listed.
+    present: &'a [usize],
+}
+
 impl Store {
     /// Looks at every blob in every facility from the cursor on, heals what can be healed, and reports.
     ///
@@ -190,19 +199,21 @@ impl Store {
             next: None,
         };
         shared.spread_erasures().await;
+        let slots = shared.slots();
         let began = Instant::now();
         let mut last = options.from.after;
         for shard in last.map_or(0, |hash| hash.shard())..=u8::MAX {
-            let listings = shared.list(shard, &mut report).await;
+            let listings = shared.list(&slots, shard, &mut report).await;
             for (index, listing) in &listings {
-                shared.scrub_strays(*index, listing, &mut report).await;
+                shared.scrub_strays(&slots, *index, listing, &mut report).await;
             }
             for (hash, copies) in copies(&listings) {
                 if last.is_some_and(|last| hash <= last) {
                     continue;
                 }
                 let present: Vec<usize> = listings.iter().map(|(index, _)| *index).collect();
-                shared.scrub_blob(hash, &copies, &present, options.read, &mut report).await;
+                let blob = Looked { hash, copies: &copies, present: &present };
+                shared.scrub_blob(&slots, blob, options.read, &mut report).await;
                 report.blobs += 1;
                 last = Some(hash);
                 if options.stop_after_bytes.is_some_and(|stop| report.read_bytes >= stop.get()) {
@@ -240,14 +251,19 @@ fn copies(listings: &[(usize, Listing)]) -> BTreeMap<BlobHash, Vec<Copy>> {
 
 impl Shared {
     /// The shard in every facility that answers.
-    async fn list(&self, shard: u8, report: &mut ScrubReport) -> Vec<(usize, Listing)> {
-        let listed = join_all(self.slots.iter().map(|slot| slot.facility.list(shard))).await;
+    async fn list(
+        &self,
+        slots: &Slots,
+        shard: u8,
+        report: &mut ScrubReport,
+    ) -> Vec<(usize, Listing)> {
+        let listed = join_all(slots.iter().map(|slot| slot.facility.list(shard))).await;
         let mut listings = Vec::with_capacity(listed.len());
         for (index, listing) in listed.into_iter().enumerate() {
             match listing {
                 Ok(listing) => listings.push((index, listing)),
                 Err(error) => {
-                    let facility = self.slots[index].facility.id();
+                    let facility = slots[index].facility.id();
                     tracing::warn!(%facility, %error, "a facility cannot be listed");
                     report.is_away(facility);
                 }
@@ -257,8 +273,14 @@ impl Shared {
     }
 
     /// What lies among the blobs and is none: a whole blob goes to its place, the rest is set aside.
-    async fn scrub_strays(&self, index: usize, listing: &Listing, report: &mut ScrubReport) {
-        let facility = &self.slots[index].facility;
+    async fn scrub_strays(
+        &self,
+        slots: &Slots,
+        index: usize,
+        listing: &Listing,
+        report: &mut ScrubReport,
+    ) {
+        let facility = &slots[index].facility;
         for stray in &listing.strays {
             let mut kind = FindingKind::Foreign;
             let outcome = async {
@@ -282,16 +304,16 @@ impl Shared {
 
     async fn scrub_blob(
         self: &Arc<Self>,
-        hash: BlobHash,
-        copies: &[Copy],
-        present: &[usize],
+        slots: &Slots,
+        blob: Looked<'_>,
         read: bool,
         report: &mut ScrubReport,
     ) {
+        let Looked { hash, copies, present } = blob;
         if held(&self.erased).contains(&hash) {
             // Erasing again takes away what a facility should no longer have.
             for copy in copies {
-                let facility = &self.slots[copy.slot].facility;
+                let facility = &slots[copy.slot].facility;
                 let healed = facility.erase(&[hash]).await.is_ok();
                 report.note(FindingKind::Erased, facility.id(), Some(hash), healed);
             }
@@ -299,7 +321,8 @@ impl Shared {
         }
         let mut lacking = Vec::new();
         for &slot in present {
-            if !copies.iter().any(|copy| copy.slot == slot) && self.lacks(slot, hash).await {
+            let is_listed = copies.iter().any(|copy| copy.slot == slot);
+            if !is_listed && !slots[slot].is_draining() && self.lacks(slots, slot, hash).await {
                 lacking.push(slot);
             }
         }
@@ -309,7 +332,7 @@ impl Shared {
         }
         let (mut good, mut bad, mut gone) = (None, Vec::new(), 0);
         for copy in copies {
-            let facility = &self.slots[copy.slot].facility;
+            let facility = &slots[copy.slot].facility;
             match facility.get(&hash).await {
                 Ok(Some(bytes)) => {
                     report.read_bytes += bytes.len() as u64;
@@ -341,7 +364,7 @@ impl Shared {
         }
         if good.is_none() {
             // Perhaps in a facility whose list was late; a lost blob is too grave a word for a race.
-            good = self.find(hash).await.good;
+            good = self.find(slots, hash).await.good;
         }
         let Some(good) = good else {
             // Where a facility is away, a whole copy may be away with it.
@@ -351,24 +374,24 @@ impl Shared {
             }
             for (slot, kind) in bad {
                 let kind = if is_lost { FindingKind::Lost } else { kind };
-                report.note(kind, self.slots[slot].facility.id(), Some(hash), false);
+                report.note(kind, slots[slot].facility.id(), Some(hash), false);
             }
             return;
         };
         for (slot, kind) in bad {
-            let healed = self.heal(hash, &good, &[slot], &[]).await == 1;
-            report.note(kind, self.slots[slot].facility.id(), Some(hash), healed);
+            let healed = self.heal(slots, hash, &good, &[slot], &[]).await == 1;
+            report.note(kind, slots[slot].facility.id(), Some(hash), healed);
         }
         for slot in lacking {
-            let healed = self.heal(hash, &good, &[], &[slot]).await == 1;
-            report.note(FindingKind::Missing, self.slots[slot].facility.id(), Some(hash), healed);
+            let healed = self.heal(slots, hash, &good, &[], &[slot]).await == 1;
+            report.note(FindingKind::Missing, slots[slot].facility.id(), Some(hash), healed);
         }
     }
 
     /// Whether a facility lacks a blob now, and no put is about to bring it.
-    async fn lacks(&self, slot: usize, hash: BlobHash) -> bool {
+    async fn lacks(&self, slots: &Slots, slot: usize, hash: BlobHash) -> bool {
         // In this order: a put that ends between the two looks is seen by the second.
         !held(&self.in_flight).contains_key(&hash)
-            && matches!(self.slots[slot].facility.contains(&hash).await, Ok(false))
+            && matches!(slots[slot].facility.contains(&hash).await, Ok(false))
     }
 }

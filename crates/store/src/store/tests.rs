@@ -675,3 +675,200 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn a_facility_that_is_slow_is_not_waited_for() {
+    run(async {
+        let two = bench(2).await;
+        let (hash, bytes) = blob("kept");
+        two.store.put(bytes.clone()).await.unwrap();
+        let slow = two.memories[0].reads.write().await;
+        assert_eq!(two.store.get(&hash).await.unwrap(), bytes);
+        // It is asked last from now on, so the next read does not even wait a moment.
+        assert_eq!(two.store.get(&hash).await.unwrap(), bytes);
+        drop(slow);
+        // And what it holds still counts where the other has nothing.
+        held(&two.memories[1].contents).blobs.remove(&hash);
+        assert_eq!(two.store.get(&hash).await.unwrap(), bytes);
+        assert_eq!(two.copies(&hash), 2);
+    });
+}
+
+#[test]
+fn a_facility_that_is_added_gets_what_was_there_and_learns_what_is_erased() {
+    run(async {
+        let one = bench(1).await;
+        let ((old, old_bytes), (gone, gone_bytes)) = (blob("old"), blob("gone"));
+        one.store.put(old_bytes).await.unwrap();
+        one.store.put(gone_bytes.clone()).await.unwrap();
+        one.store.erase(&[gone]).await.unwrap();
+        let added = Arc::new(MemoryFacility::new());
+        held(&added.contents).blobs.insert(gone, gone_bytes);
+        one.store.add(Arc::clone(&added) as _).await.unwrap();
+        assert!(one.store.add(Arc::clone(&added) as _).await.is_err());
+        assert_eq!(one.store.write_quorum(), 2);
+        assert!(!held(&added.contents).blobs.contains_key(&gone));
+        let new = one.store.put(Bytes::from_static(b"new")).await.unwrap();
+        assert!(held(&added.contents).blobs.contains_key(&new));
+        let lists = ScrubOptions { read: false, ..ScrubOptions::default() };
+        let report = one.store.scrub(lists).await;
+        assert_eq!(
+            (report.counts, report.healed),
+            (BTreeMap::from([(FindingKind::Missing, 1)]), 1)
+        );
+        assert!(held(&added.contents).blobs.contains_key(&old));
+    });
+}
+
+#[test]
+fn a_facility_leaves_when_the_others_hold_whole_copies_of_all_it_holds() {
+    run(async {
+        let two = bench(2).await;
+        let ids = [two.memories[0].id(), two.memories[1].id()];
+        let (hash, bytes) = blob("kept");
+        let (lacking, lacking_bytes) = blob("lacking in the other");
+        two.store.put(bytes.clone()).await.unwrap();
+        two.store.put(lacking_bytes.clone()).await.unwrap();
+        // The other one's copies: one is bad, one is gone.
+        two.damage(1, &hash);
+        held(&two.memories[1].contents).blobs.remove(&lacking);
+        // While the other is away nothing leaves, and nothing new is written to the one that shall.
+        two.memories[1].set_away(true);
+        let drained = two.store.drain(ids[0]).await.unwrap();
+        assert_eq!((drained.blobs, drained.left, drained.has_left), (2, 2, false));
+        assert_eq!(two.store.status().await[0].state, FacilityState::Draining);
+        assert!(two.store.put(Bytes::from_static(b"new")).await.is_err());
+        two.memories[1].set_away(false);
+        let new = two.store.put(Bytes::from_static(b"new")).await.unwrap();
+        assert!(!held(&two.memories[0].contents).blobs.contains_key(&new));
+        assert!(
+            two.store
+                .scrub(ScrubOptions { read: false, ..ScrubOptions::default() })
+                .await
+                .is_whole()
+        );
+        held(&two.memories[1].contents).blobs.remove(&lacking);
+        let drained = two.store.drain(ids[0]).await.unwrap();
+        assert_eq!((drained.copied, drained.left, drained.has_left), (2, 0, true));
+        assert_eq!(two.store.status().await.len(), 1);
+        two.memories[0].set_away(true);
+        assert_eq!(two.store.get(&hash).await.unwrap(), bytes);
+        assert_eq!(two.store.get(&lacking).await.unwrap(), lacking_bytes);
+        // The last one stays, and nobody can drain what is not there.
+        for id in ids {
+            assert!(two.store.drain(id).await.is_err());
+            assert!(two.store.give_up(id).is_err());
+        }
+    });
+}
+
+#[test]
+fn a_facility_that_is_lost_is_given_up_and_what_only_it_held_is_then_not_found() {
+    run(async {
+        let two = bench(2).await;
+        let (hash, bytes) = blob("only here");
+        held(&two.memories[0].contents).blobs.insert(hash, bytes);
+        two.memories[0].set_away(true);
+        assert!(matches!(two.store.get(&hash).await, Err(StoreError::Unavailable { .. })));
+        assert!(matches!(
+            two.store.drain(two.memories[0].id()).await,
+            Err(StoreError::NotDrained { .. })
+        ));
+        two.store.give_up(two.memories[0].id()).unwrap();
+        assert!(matches!(two.store.get(&hash).await, Err(StoreError::NotFound { .. })));
+        assert_eq!(two.store.write_quorum(), 1);
+    });
+}
+
+#[test]
+fn a_blob_that_nobody_was_told_of_goes_and_can_be_put_again() {
+    run(async {
+        let two = bench(2).await;
+        let (orphan, bytes) = blob("orphan");
+        two.store.put(bytes.clone()).await.unwrap();
+        assert_eq!(two.store.names(orphan.shard()).await.unwrap(), [orphan]);
+        assert_eq!(two.store.discard(&[orphan]).await, 1);
+        assert_eq!(two.copies(&orphan), 0);
+        two.store.put(bytes).await.unwrap();
+        // One that is being put is not taken away.
+        let gate = two.memories[1].gate.write().await;
+        let (coming, coming_bytes) = blob("coming");
+        let put = tokio::spawn({
+            let store = two.store.clone();
+            async move { store.put(coming_bytes).await }
+        });
+        while two.copies(&coming) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(two.store.discard(&[coming]).await, 0);
+        drop(gate);
+        put.await.unwrap().unwrap();
+        assert_eq!(two.copies(&coming), 2);
+    });
+}
+
+/// One flipped bit, anywhere in any copy, a thousand times: a read finds and heals it, and so does a scrub. Where all copies
+/// are bad, the blob is named and no byte of it is served.
+#[test]
+fn one_flipped_bit_anywhere_is_found_by_a_read_and_by_a_scrub_and_healed() {
+    let seed = std::env::var("CHORION_FAULTS_SEED").ok().and_then(|text| text.parse().ok());
+    let mut dice = crate::testing::disk::Dice(seed.unwrap_or(0xb17_0f_07));
+    run(async {
+        let disks = [FaultDisk::default(), FaultDisk::default(), FaultDisk::default()];
+        let store = open_on(&disks, false).await;
+        let mut blobs = Vec::new();
+        for number in 0..40_u64 {
+            let bytes: Vec<u8> =
+                (0..1 + dice.roll() % 5_000).map(|_| dice.roll().to_le_bytes()[0]).collect();
+            let bytes = Bytes::from([number.to_le_bytes().as_slice(), &bytes].concat());
+            blobs.push((store.put(bytes.clone()).await.unwrap(), bytes));
+        }
+        store.settle().await;
+        let flip = |disk: &FaultDisk, hash: &BlobHash, bit: u64| {
+            disk.damage(&file_of(disk, hash).unwrap(), |bytes| {
+                let bit = usize::try_from(bit % (8 * bytes.len() as u64)).unwrap();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            });
+        };
+        let (mut by_read, mut by_scrub, mut named) = (0, 0, 0);
+        for trial in 0..1_000 {
+            let (hash, bytes) = &blobs[usize::try_from(dice.roll() % 40).unwrap()];
+            let disk = usize::try_from(dice.roll() % 3).unwrap();
+            flip(&disks[disk], hash, dice.roll());
+            // A read asks the facilities in turn, so it meets the bad copy when it is the first, or those before it are gone.
+            if trial % 2 == 0 {
+                disks[..disk]
+                    .iter()
+                    .for_each(|before| before.lose(&file_of(before, hash).unwrap()));
+                assert_eq!(store.get(hash).await.unwrap(), bytes);
+                by_read += 1;
+            } else {
+                let report = store.scrub(ScrubOptions::default()).await;
+                assert_eq!(
+                    (report.counts, report.healed),
+                    (BTreeMap::from([(FindingKind::Corrupt, 1)]), 1)
+                );
+                by_scrub += 1;
+            }
+            for disk in &disks {
+                let durable = disk.durable_bytes(&file_of(disk, hash).unwrap());
+                assert_eq!(durable.as_deref(), Some(&bytes[..]), "trial {trial}");
+            }
+            if trial % 100 == 99 {
+                disks.iter().for_each(|disk| flip(disk, hash, dice.roll()));
+                assert!(
+                    matches!(store.get(hash).await, Err(StoreError::Damaged { hash: told }) if told == *hash)
+                );
+                let report = store.scrub(ScrubOptions::default()).await;
+                assert_eq!(report.counts, BTreeMap::from([(FindingKind::Lost, 3)]));
+                assert!(report.findings.iter().all(|finding| finding.hash == Some(*hash)));
+                // One whole copy comes back, from a backup for example, and heals the others.
+                disks[1]
+                    .damage(&file_of(&disks[1], hash).unwrap(), |found| *found = bytes.to_vec());
+                assert_eq!(store.scrub(ScrubOptions::default()).await.healed, 2);
+                named += 1;
+            }
+        }
+        assert_eq!((by_read, by_scrub, named), (500, 500, 10));
+    });
+}

@@ -83,6 +83,15 @@ pub(crate) async fn conformance(open: &dyn Fn() -> BoxFuture<'static, Arc<dyn Fa
         assert!(matches!(refused, Err(FacilityError::Erased { .. })), "{refused:?}");
     }
 
+    // Discarded is gone and not remembered: it can be put again.
+    let (passing, passing_bytes) = blob("passing");
+    facility.put(passing, passing_bytes.clone()).await.unwrap();
+    facility.discard(&[passing, never]).await.unwrap();
+    assert_eq!(facility.get(&passing).await.unwrap(), None);
+    facility.put(passing, passing_bytes).await.unwrap();
+    assert!(facility.contains(&passing).await.unwrap());
+    facility.discard(&[passing]).await.unwrap();
+
     // Many at once.
     let many: Vec<_> = (0..200).map(|number| blob(&format!("number {number}"))).collect();
     let puts = join_all(many.iter().map(|(hash, bytes)| facility.put(*hash, bytes.clone()))).await;

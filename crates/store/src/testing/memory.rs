@@ -23,6 +23,8 @@ pub(crate) struct MemoryFacility {
     pub(crate) contents: Mutex<Contents>,
     /// Puts wait for this while a test holds it.
     pub(crate) gate: tokio::sync::RwLock<()>,
+    /// And reads for this.
+    pub(crate) reads: tokio::sync::RwLock<()>,
 }
 
 #[derive(Default)]
@@ -40,6 +42,7 @@ impl MemoryFacility {
             is_away: AtomicBool::new(false),
             contents: Mutex::default(),
             gate: tokio::sync::RwLock::new(()),
+            reads: tokio::sync::RwLock::new(()),
         }
     }
 
@@ -79,6 +82,7 @@ impl Facility for MemoryFacility {
     }
 
     async fn get(&self, hash: &BlobHash) -> Result<Option<Bytes>, FacilityError> {
+        let _open = self.reads.read().await;
         Ok(self.there()?.blobs.get(hash).cloned())
     }
 
@@ -90,6 +94,15 @@ impl Facility for MemoryFacility {
         let mut contents = self.there()?;
         for hash in hashes {
             contents.erased.insert(*hash);
+            contents.blobs.remove(hash);
+            contents.quarantine.retain(|(name, _)| *name != hash.to_string());
+        }
+        Ok(())
+    }
+
+    async fn discard(&self, hashes: &[BlobHash]) -> Result<(), FacilityError> {
+        let mut contents = self.there()?;
+        for hash in hashes {
             contents.blobs.remove(hash);
             contents.quarantine.retain(|(name, _)| *name != hash.to_string());
         }
