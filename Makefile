@@ -8,6 +8,8 @@ SHELL := /bin/bash
 CARGO := cargo
 ONCE ?=
 SECONDS_EACH ?= 60
+FAULT_COUNT ?= 10000
+FAULT_SEED ?= $(shell date +%s)
 # What is built before the demo. CI says `--workspace --all-targets`: it has that already, and the program alone would ask for
 # some dependencies with fewer features, that is, once more.
 BUILD ?= --package chorion
@@ -28,7 +30,9 @@ demo: setup-demo ## the whole story on a bundled run of real reads; ONCE=1 ends 
 test: setup-test ## all tests
 	@testing/run_tests.sh
 
-faults: setup-test ## the tests that kill programs, cut connections and flip stored bits
+faults: setup-test ## ten thousand faults (FAULT_COUNT, FAULT_SEED), then the tests that kill programs, cut connections and flip stored bits
+	@CHORION_FAULTS=$(FAULT_COUNT) CHORION_FAULTS_SEED=$(FAULT_SEED) $(CARGO) test --locked --package store --lib -- --nocapture \
+	    after_any_fault one_flipped_bit
 	@testing/run_tests.sh $(FAULTS)
 
 peers: setup-test setup-bench setup-peers ## other programs as judges: picard, samtools, MultiQC, Illumina's library, sslscan, schemathesis

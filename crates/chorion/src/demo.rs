@@ -38,12 +38,11 @@ pub(crate) struct DemoArgs {
 }
 
 /// What this version lacks, said at the end of every demo.
-const MISSING: [&str; 5] = [
+const MISSING: [&str; 4] = [
     "organization custody (bring your own key) and owner custody (twelve words, approvals)",
     "attested vaults: every vault here is unattested, NOT CONFIDENTIAL",
     "the append-only log with proofs: receipts are `without log`",
     "the website beyond signing in, and the authenticator",
-    "facilities in object stores: directories only",
 ];
 
 /// The demo as one JSON document.
