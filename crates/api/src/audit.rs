@@ -49,7 +49,7 @@ pub struct FacilityStatus {
     pub id: String,
     /// Where it is.
     pub location: String,
-    /// `healthy`, `behind`, `missing`, `read_only`, `full`.
+    /// `healthy`, `behind`, `missing`, `read_only`, `full`, `draining`.
     pub state: String,
     /// How many blobs it holds.
     pub blobs: u64,
@@ -67,6 +67,24 @@ pub struct StoreStatus {
     pub write_quorum: u32,
     /// The facilities.
     pub facilities: Vec<FacilityStatus>,
+}
+
+/// `POST /store/facilities`: a facility to add.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddFacility {
+    /// A directory of the hub's machine, or `s3://BUCKET/PREFIX?…`. It carries no secret.
+    pub address: String,
+}
+
+/// `POST /store/drain`: a facility that is to leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrainFacility {
+    /// Its id.
+    pub facility: String,
+    /// It is lost for good: nothing is copied, and what only it held is gone.
+    pub lost: bool,
 }
 
 /// `POST /store/scrub`: what one pass over everything found and did.

@@ -1,5 +1,6 @@
 //! `chorion store`: how the facilities are, and a pass over everything they hold.
 
+use api::{AddFacility, DrainFacility, ScrubOutcome, StoreStatus};
 use clap::Subcommand;
 
 use crate::config::ClientContext;
@@ -12,47 +13,78 @@ pub(crate) enum StoreCommand {
     Status,
     /// Read and hash every copy now, and heal what is not whole from another facility.
     Scrub,
+    /// Compare what the facilities list, and fill gaps from one another; quick, and finds no flipped byte.
+    Repair,
+    /// Make a facility part of the store: a directory of the hub's machine, or s3://BUCKET/PREFIX. It is filled while the hub goes on.
+    Add {
+        /// Where: an absolute path, or an address without secrets, as `chorion serve --facility` takes it.
+        address: String,
+    },
+    /// Have a facility leave: nothing new goes there, and it leaves when the others hold what it holds.
+    Drain {
+        /// Its id, as `chorion store status` shows it.
+        facility: String,
+        /// It is lost for good: copy nothing. What only it held is gone.
+        #[arg(long)]
+        lost: bool,
+    },
 }
 
 pub(crate) async fn run(command: StoreCommand, ui: Ui) -> CliResult {
     let ctx = ClientContext::load(ui)?;
     match command {
         StoreCommand::Status => {
-            let status = ctx.client.store_status().await?;
-            ui.line(format!("a write is acknowledged by: {} facilities", status.write_quorum));
-            for f in &status.facilities {
-                let free = f.free_bytes.map(|b| format!(", {} free", mib(b))).unwrap_or_default();
-                ui.line(format!(
-                    "{}  {:<9} {} blobs, {}{free}  {}",
-                    f.id,
-                    f.state,
-                    f.blobs,
-                    mib(f.bytes),
-                    f.location
-                ));
-            }
-            ui.value(&status);
+            show(&ctx.client.store_status().await?, ui);
             Ok(())
         }
-        StoreCommand::Scrub => {
-            let found = ctx.client.scrub_store().await?;
-            ui.line(format!(
-                "checked: {} copies, {}",
-                found.copies_checked,
-                mib(found.bytes_checked)
-            ));
-            ui.line(format!(
-                "found: {} corrupt, {} missing, {} misplaced; healed: {}",
-                found.corrupt, found.missing, found.misplaced, found.healed
-            ));
-            ui.value(&found);
-            if found.lost.is_empty() {
-                return Ok(());
-            }
-            Err(CliError::new(format!("{} blobs have no good copy in any facility", found.lost.len()))
-                .hint("bring back a facility that is away, or restore one from its backup, and scrub again"))
+        StoreCommand::Add { address } => {
+            show(&ctx.client.add_facility(&AddFacility { address }).await?, ui);
+            ui.note("the new facility is being filled; `chorion store status` shows how far it is");
+            Ok(())
         }
+        StoreCommand::Drain { facility, lost } => {
+            show(&ctx.client.drain_facility(&DrainFacility { facility, lost }).await?, ui);
+            if !lost {
+                ui.note("it leaves by itself when the others hold what it holds; leave its place as it is until then");
+            }
+            Ok(())
+        }
+        StoreCommand::Scrub => report(&ctx.client.scrub_store().await?, ui),
+        StoreCommand::Repair => report(&ctx.client.repair_store().await?, ui),
     }
+}
+
+fn show(status: &StoreStatus, ui: Ui) {
+    ui.line(format!("a write is acknowledged by: {} facilities", status.write_quorum));
+    for f in &status.facilities {
+        let free = f.free_bytes.map(|b| format!(", {} free", mib(b))).unwrap_or_default();
+        ui.line(format!(
+            "{}  {:<9} {} blobs, {}{free}  {}",
+            f.id,
+            f.state,
+            f.blobs,
+            mib(f.bytes),
+            f.location
+        ));
+    }
+    ui.value(status);
+}
+
+fn report(found: &ScrubOutcome, ui: Ui) -> CliResult {
+    ui.line(format!("checked: {} copies, {}", found.copies_checked, mib(found.bytes_checked)));
+    ui.line(format!(
+        "found: {} corrupt, {} missing, {} misplaced; healed: {}",
+        found.corrupt, found.missing, found.misplaced, found.healed
+    ));
+    ui.value(found);
+    if found.lost.is_empty() {
+        return Ok(());
+    }
+    for lost in &found.lost {
+        ui.line(format!("lost: {lost}"));
+    }
+    Err(CliError::new(format!("{} blobs have no good copy in any facility", found.lost.len()))
+        .hint("bring back a facility that is away, or restore one from its backup, and scrub again"))
 }
 
 /// Bytes as MiB, with one decimal.

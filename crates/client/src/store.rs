@@ -1,6 +1,9 @@
 //! What operators see: the store, the audit list and blocks; and why a call was refused.
 
-use api::{AddBlock, Block, BlockId, Event, Explanation, RequestId, ScrubOutcome, StoreStatus};
+use api::{
+    AddBlock, AddFacility, Block, BlockId, DrainFacility, Event, Explanation, RequestId, ScrubOutcome,
+    StoreStatus,
+};
 use reqwest::Method;
 
 use crate::connection::Request;
@@ -23,6 +26,21 @@ impl Client {
     /// Reads and checks every copy once, and heals what can be healed.
     pub async fn scrub_store(&self) -> Result<ScrubOutcome, ClientError> {
         self.call(Request::bare(Method::POST, "/store/scrub").repeatable()).await
+    }
+
+    /// Compares what the facilities list, and fills gaps; reads nothing else.
+    pub async fn repair_store(&self) -> Result<ScrubOutcome, ClientError> {
+        self.call(Request::bare(Method::POST, "/store/repair").repeatable()).await
+    }
+
+    /// Makes a facility part of the store; it is filled while the hub goes on.
+    pub async fn add_facility(&self, add: &AddFacility) -> Result<StoreStatus, ClientError> {
+        self.call(Request::post("/store/facilities", add)).await
+    }
+
+    /// Has a facility leave the store once the others hold what it holds.
+    pub async fn drain_facility(&self, drain: &DrainFacility) -> Result<StoreStatus, ClientError> {
+        self.call(Request::post("/store/drain", drain)).await
     }
 
     /// Blocks in force (operators).

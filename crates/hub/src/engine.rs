@@ -166,10 +166,12 @@ async fn look(hub: &Hub, start: &Arc<dyn Start>) -> Result<(), HubError> {
         }
         let footprint = Footprint::of(&mut reader, &kept).await?;
         let in_the_way = at_work.iter().any(|other| footprint.meets(other));
+        // One that has to wait keeps its place: what was queued after it and would meet it waits too. A re-seal that
+        // overtook would take the key away under which an earlier task's settings are sealed.
+        at_work.push(footprint);
         if in_the_way || hub.engine.running().contains_key(&id) {
             continue;
         }
-        at_work.push(footprint);
         let ticket = Ticket::generate()?;
         let mut tx = hub.db.write().await?;
         let hash = sha256(ticket.expose().as_bytes());

@@ -73,11 +73,7 @@ pub(crate) async fn open(config: &HubConfig) -> Result<Opened, StartError> {
     the_same_key(&db, "platform recipient", &fingerprint(platform.recipient()), &key_file).await?;
     the_same_key(&db, "card key", &card_key.public().id().to_string(), &key_file).await?;
 
-    let mut opened = Vec::new();
-    for address in &facilities {
-        opened.push(facility(&db, address).await?);
-    }
-    let store = Store::open(opened, StoreOptions::default()).await.map_err(in_store)?;
+    let store = store(&db, facilities).await?;
     let keys = key_store(&data).await?;
     let platform: Arc<dyn Custodian> = Arc::new(platform);
     let owner: Arc<dyn Custodian> = Arc::new(custody::OwnerCustodian);
@@ -224,10 +220,42 @@ async fn the_same_key(db: &Db, name: &str, value: &str, key_file: &Path) -> Resu
     })
 }
 
+/// The store over the facilities that are named, with those that were added while a hub ran and without those that left.
+async fn store(db: &Db, mut named: Vec<FacilityAddress>) -> Result<Store, StartError> {
+    let mut reader = db.read().await?;
+    for (name, _) in data::meta::with_prefix(&mut reader, data::meta::FACILITY_ADDED).await? {
+        let address = name.trim_start_matches(data::meta::FACILITY_ADDED);
+        let address = address.parse::<FacilityAddress>().map_err(in_store)?;
+        if !named.contains(&address) {
+            named.push(address);
+        }
+    }
+    let (mut facilities, mut draining) = (Vec::new(), Vec::new());
+    for address in named {
+        let left = format!("{}{address}", data::meta::FACILITY_LEFT);
+        if data::meta::find(&mut reader, &left).await?.is_some() {
+            tracing::warn!(%address, "this facility has left the store: take it off the command line");
+            continue;
+        }
+        let facility = facility(db, &address).await?;
+        let leaving = format!("{}{address}", data::meta::FACILITY_DRAINING);
+        if data::meta::find(&mut reader, &leaving).await?.is_some() {
+            draining.push(facility.id());
+        }
+        facilities.push(facility);
+    }
+    drop(reader);
+    let store = Store::open(facilities, StoreOptions::default()).await.map_err(in_store)?;
+    for id in draining {
+        store.begin_drain(id).map_err(in_store)?;
+    }
+    Ok(store)
+}
+
 /// The facility at an address. One that was used before and is not there is waited for, never made anew: an empty
 /// directory may be a disk that is not mounted.
 async fn facility(db: &Db, address: &FacilityAddress) -> Result<Arc<dyn Facility>, StartError> {
-    let name = format!("facility {address}");
+    let name = format!("{}{address}", data::meta::FACILITY);
     let known = data::meta::find(&mut *db.read().await?, &name).await?;
     if let Some(id) = known {
         let id: Uuid = data::parsed(&id)?;

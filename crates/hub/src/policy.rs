@@ -227,6 +227,8 @@ actions! {
     StoreSee = "store.see", Operator;
     /// Has everything checked and repaired.
     StoreScrub = "store.scrub", Operator;
+    /// Adds a facility, or has one leave.
+    StoreChange = "store.change", Operator;
     /// Lists what it may see: projects, datasets, sessions, tasks, offers.
     ListOwn = "list", Account, limited;
     /// Sees the apps of this hub.

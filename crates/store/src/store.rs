@@ -30,7 +30,7 @@ use crate::{
     facility::{Facility, FacilityError, FacilityId, FacilityState, FacilityStatus},
     held,
 };
-pub use change::Drained;
+pub use change::{Drained, Held};
 use recent::Recent;
 pub use scrub::{Finding, FindingKind, ScrubCursor, ScrubOptions, ScrubReport};
 
@@ -243,6 +243,8 @@ struct Shared {
     recent: Mutex<Recent>,
     /// Blobs being put right now, with how many puts: the scrubber does not call those missing.
     in_flight: Mutex<HashMap<BlobHash, usize>>,
+    /// Blobs that a sweep is about to take away. Locked after `in_flight`.
+    swept: Mutex<HashSet<BlobHash>>,
     background: TaskTracker,
 }
 
@@ -317,6 +319,7 @@ impl Store {
                 erased: Mutex::default(),
                 recent: Mutex::new(Recent::new(options.recent_bytes)),
                 in_flight: Mutex::default(),
+                swept: Mutex::default(),
                 background: TaskTracker::new(),
             }),
         };
@@ -353,6 +356,8 @@ impl Store {
         if held(&shared.erased).contains(&hash) {
             return Err(StoreError::Erased { hash });
         }
+        // No sweep takes away what is being put, and none that takes it away is overtaken.
+        let _held = self.hold(hash).await;
         // A task per facility, which the caller's going away does not stop: half of a put is worth finishing.
         let (report, mut reports) = mpsc::unbounded_channel();
         let slots = shared.slots();

@@ -54,6 +54,8 @@ pub(crate) async fn put(
     }
     is_sealed_object(object, &body)?;
     let hash = store::BlobHash::from_bytes(envelope.hash.0);
+    // Until its row is there, nobody knows of it.
+    let _held = hub.store.hold(hash).await;
     let (stored, keyed) = tokio::join!(
         hub.store.put_verified(hash, body),
         hub.keys.put_wrapped_key(id.to_bytes(), object.0, envelope.wrapped_key),

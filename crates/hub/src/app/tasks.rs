@@ -682,8 +682,8 @@ pub(super) async fn close(
     Ok(())
 }
 
-/// The vault of a running or waiting task is gone: the task waits once more, or has failed. What it had made is failed,
-/// since the next vault makes its own. `lost` is how many vaults were lost before this one, so that one counts once.
+/// The vault of a running or waiting task is gone: the task waits once more, or has failed. What it had begun is deleted where
+/// the next vault makes its own, and stays, failed, where there is no next. `lost` is how many vaults were lost before this one, so that one counts once.
 pub(crate) async fn lost(hub: &Hub, id: TaskId, lost: u32, why: &str) -> Result<(), HubError> {
     gone(hub, id, Some(lost), why).await
 }
@@ -712,7 +712,7 @@ async fn gone(hub: &Hub, id: TaskId, lost: Option<u32>, why: &str) -> Result<(),
         reason: Some(data::word(ErrorCode::TaskFailed)),
         request: None,
     };
-    let mut emptied = Vec::new();
+    let (mut emptied, mut begun) = (Vec::new(), Vec::new());
     if lost.is_some() && kept.lost >= MOST_LOST {
         close(hub, &mut tx, &kept, TaskState::Failed, Some(why), None, now).await?;
         event.act = "task.end";
@@ -725,9 +725,8 @@ async fn gone(hub: &Hub, id: TaskId, lost: Option<u32>, why: &str) -> Result<(),
                 emptied.push((dataset, data::objects::all(&mut tx, dataset).await?));
                 data::datasets::empty(&mut tx, dataset, now).await?;
             } else {
-                let state = ExecutionState::Failed;
-                data::datasets::set_execution(&mut tx, dataset, state, Some(why), now).await?;
-                data::datasets::disown(&mut tx, dataset).await?;
+                data::datasets::begin_deletion(&mut tx, dataset, now).await?;
+                begun.push(dataset);
             }
         }
         if kept.task.kind == TaskKind::Reseal {
@@ -740,6 +739,10 @@ async fn gone(hub: &Hub, id: TaskId, lost: Option<u32>, why: &str) -> Result<(),
     tx.commit().await?;
     for (dataset, objects) in emptied {
         super::datasets::destroy_objects(hub, dataset, &objects).await?;
+    }
+    // What a stop leaves of this is finished by the upkeep.
+    for dataset in begun {
+        super::datasets::finish_deletion(hub, dataset).await?;
     }
     Ok(())
 }

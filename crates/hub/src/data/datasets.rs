@@ -230,15 +230,6 @@ pub(crate) async fn made_by_task(at: &mut Connection, task: TaskId) -> Result<Ve
     rows.into_iter().map(Row::kept).collect()
 }
 
-/// Takes a dataset from the task that made it: its vault was lost, and nothing of the task writes it any more.
-pub(crate) async fn disown(at: &mut Connection, id: DatasetId) -> Result<(), HubError> {
-    sqlx::query("UPDATE datasets SET task = NULL WHERE id = $1")
-        .bind(id.to_string())
-        .execute(at)
-        .await?;
-    Ok(())
-}
-
 /// Empties a dataset that the next vault of its task fills anew: no manifest is in force, and its objects count no more.
 pub(crate) async fn empty(at: &mut Connection, id: DatasetId, now: Time) -> Result<(), HubError> {
     sqlx::query("DELETE FROM manifests WHERE dataset = $1")

@@ -3,6 +3,15 @@
 use super::Connection;
 use crate::HubError;
 
+/// With an address: the id of the facility that was there.
+pub(crate) const FACILITY: &str = "facility ";
+/// With an address: a facility that was added while the hub ran.
+pub(crate) const FACILITY_ADDED: &str = "facility added ";
+/// With an address: a facility that is to leave; its id.
+pub(crate) const FACILITY_DRAINING: &str = "facility draining ";
+/// With an address: one that left, whatever the command line says.
+pub(crate) const FACILITY_LEFT: &str = "facility left ";
+
 /// The value kept under `name`.
 pub(crate) async fn find(at: &mut Connection, name: &str) -> Result<Option<String>, HubError> {
     Ok(sqlx::query_scalar("SELECT value FROM meta WHERE name = $1")
@@ -32,4 +41,23 @@ pub(crate) async fn set(at: &mut Connection, name: &str, value: &str) -> Result<
     .execute(at)
     .await?;
     Ok(())
+}
+
+/// Forgets what was kept under a name.
+pub(crate) async fn remove(at: &mut Connection, name: &str) -> Result<(), HubError> {
+    sqlx::query("DELETE FROM meta WHERE name = $1").bind(name).execute(at).await?;
+    Ok(())
+}
+
+/// Every name with this beginning, and its value.
+pub(crate) async fn with_prefix(
+    at: &mut Connection,
+    prefix: &str,
+) -> Result<Vec<(String, String)>, HubError> {
+    Ok(sqlx::query_as(
+        "SELECT name, value FROM meta WHERE substr(name, 1, length($1)) = $1 ORDER BY name",
+    )
+    .bind(prefix)
+    .fetch_all(at)
+    .await?)
 }

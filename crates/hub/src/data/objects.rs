@@ -52,6 +52,24 @@ pub(crate) async fn find(
     row.map(Row::kept).transpose()
 }
 
+/// Those of these names that no row bears.
+pub(crate) async fn unknown(
+    at: &mut Connection,
+    names: &[Digest],
+) -> Result<Vec<Digest>, HubError> {
+    let mut unknown = Vec::new();
+    for name in names {
+        let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM objects WHERE hash = $1")
+            .bind(name.0.as_slice())
+            .fetch_optional(&mut *at)
+            .await?;
+        if found.is_none() {
+            unknown.push(*name);
+        }
+    }
+    Ok(unknown)
+}
+
 /// Objects of one epoch in the order of their ids, after `after`.
 pub(crate) async fn list(
     at: &mut Connection,

@@ -1,10 +1,13 @@
 //! What goes on behind the calls: deletions and re-seals that a stop interrupted are brought to their end, facilities that
-//! came back catch up, and a scrubber reads everything again and again, slowly.
+//! came back catch up, those that shall leave are drained, and a scrubber reads everything again and again, slowly, and takes
+//! away what nobody knows of.
 
+use std::collections::HashMap;
 use std::num::NonZeroU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use store::{ScrubCursor, ScrubOptions};
+use api::Digest;
+use store::{BlobHash, ScrubCursor, ScrubOptions};
 
 use crate::HubError;
 use crate::state::Hub;
@@ -14,10 +17,14 @@ use crate::{app, data};
 const AGAIN: Duration = Duration::from_secs(300);
 /// How much the scrubber reads before it looks whether the hub stops.
 const PORTION_BYTES: NonZeroU64 = NonZeroU64::new(256 * 1024 * 1024).expect("it is not zero");
-/// How fast it reads: 8 MiB a second is 20 TiB in 30 days, and leaves the disks to those who call.
-const BYTES_PER_SECOND: NonZeroU64 = NonZeroU64::new(8 * 1024 * 1024).expect("it is not zero");
-/// How long it rests between two passes.
+/// How fast it reads at least: 8 MiB a second leaves the disks to those who call. More where there is more to read.
+const BYTES_PER_SECOND: u64 = 8 * 1024 * 1024;
+/// In how long it reads everything at most. Everything is to be read within 30 days, stops and rests included.
+const PASS: Duration = Duration::from_secs(20 * 24 * 3600);
+/// How long it rests between two passes; as much again by chance, so that hubs on one disk do not go in step.
 const REST: Duration = Duration::from_secs(6 * 3600);
+/// How long a blob must have been unknown before it is taken away: longer than any call takes to make it known.
+const UNKNOWN_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Where in the store the scrubber stands, in `meta`.
 const CURSOR: &str = "scrub cursor";
 
@@ -31,6 +38,9 @@ pub(super) fn start(hub: &Hub) {
             }
             if let Err(error) = app::notices::keep_up(&ends).await {
                 tracing::warn!(cause = error.causes(), "notices were not kept up: {error}");
+            }
+            if let Err(error) = app::store_admin::go_on_draining(&ends).await {
+                tracing::warn!(cause = error.causes(), "a facility is not drained yet: {error}");
             }
             let caught_up = ends.store.catch_up().await;
             if caught_up.written > 0 || caught_up.behind > 0 {
@@ -70,6 +80,7 @@ pub(crate) async fn bring_to_an_end(hub: &Hub) -> Result<(), HubError> {
 
 /// Reads every copy of every blob, heals what is bad, and begins again; goes on where it was after a restart.
 async fn scrub(hub: &Hub) {
+    let mut unknown = HashMap::new();
     loop {
         let from = match cursor(hub).await {
             Ok(from) => from,
@@ -78,10 +89,11 @@ async fn scrub(hub: &Hub) {
                 ScrubCursor::default()
             }
         };
+        let held = hub.store.status().await.iter().map(|facility| facility.bytes).sum();
         let options = ScrubOptions {
             from,
             stop_after_bytes: Some(PORTION_BYTES),
-            bytes_per_second: Some(BYTES_PER_SECOND),
+            bytes_per_second: NonZeroU64::new(pace(held)),
             ..ScrubOptions::default()
         };
         let report = hub.store.scrub(options).await;
@@ -91,9 +103,59 @@ async fn scrub(hub: &Hub) {
         if let Err(error) = set_cursor(hub, report.next).await {
             tracing::warn!(cause = error.causes(), "the scrubber's place was not kept: {error}");
         }
-        let rest = if report.next.is_none() { REST } else { Duration::from_secs(1) };
-        tokio::time::sleep(rest).await;
+        if report.next.is_some() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            continue;
+        }
+        match sweep(hub, &mut unknown, UNKNOWN_FOR).await {
+            Ok(0) => {}
+            Ok(swept) => tracing::info!(swept, "blobs that nobody knew of were taken away"),
+            Err(error) => {
+                tracing::warn!(cause = error.causes(), "what nobody knows of stays for now: {error}");
+            }
+        }
+        let chance = u32::from(uuid::Uuid::now_v7().as_bytes()[15]);
+        tokio::time::sleep(REST + REST * chance / 256).await;
     }
+}
+
+/// How many bytes a second read all copies within a pass.
+const fn pace(held: u64) -> u64 {
+    let needed = held / PASS.as_secs();
+    if needed > BYTES_PER_SECOND { needed } else { BYTES_PER_SECOND }
+}
+
+/// Takes away blobs that have been without a row for as long as `unknown_for`: a stop between a blob and its row leaves one.
+/// `unknown` remembers between two passes since when; a restart only begins to count anew.
+pub(crate) async fn sweep(
+    hub: &Hub,
+    unknown: &mut HashMap<BlobHash, Instant>,
+    unknown_for: Duration,
+) -> Result<u64, HubError> {
+    let mut seen = HashMap::new();
+    for shard in 0..=u8::MAX {
+        // One that is away is looked at when it is back.
+        let Ok(names) = hub.store.names(shard).await else { continue };
+        for hash in without_row(hub, names).await? {
+            seen.insert(hash, unknown.get(&hash).copied().unwrap_or_else(Instant::now));
+        }
+    }
+    let due: Vec<BlobHash> = seen
+        .iter()
+        .filter(|(_, since)| since.elapsed() >= unknown_for)
+        .map(|(hash, _)| *hash)
+        .collect();
+    *unknown = seen;
+    hub.store.sweep(&due, |hashes| without_row(hub, hashes)).await
+}
+
+async fn without_row(hub: &Hub, hashes: Vec<BlobHash>) -> Result<Vec<BlobHash>, HubError> {
+    if hashes.is_empty() {
+        return Ok(hashes);
+    }
+    let names: Vec<Digest> = hashes.iter().map(|hash| Digest(*hash.as_bytes())).collect();
+    let unknown = data::objects::unknown(&mut *hub.db.read().await?, &names).await?;
+    Ok(unknown.into_iter().map(|name| BlobHash::from_bytes(name.0)).collect())
 }
 
 async fn cursor(hub: &Hub) -> Result<ScrubCursor, HubError> {
@@ -105,4 +167,31 @@ async fn set_cursor(hub: &Hub, next: Option<ScrubCursor>) -> Result<(), HubError
     let mut tx = hub.db.write().await?;
     data::meta::set(&mut tx, CURSOR, &next.unwrap_or_default().to_string()).await?;
     Ok(tx.commit().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestHub;
+
+    #[test]
+    fn a_pass_over_any_amount_ends_within_thirty_days() {
+        assert_eq!(pace(0), BYTES_PER_SECOND);
+        for held in [1_u64 << 40, 1 << 45, 1 << 50] {
+            let pass = Duration::from_secs(held / pace(held)) + 2 * REST;
+            assert!(pass < Duration::from_secs(30 * 24 * 3600), "{held}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_blob_whose_row_was_never_written_is_taken_away_and_can_be_put_again() {
+        let hub = TestHub::start().await;
+        let orphan = hub.hub.store.put(bytes::Bytes::from_static(b"no row")).await.unwrap();
+        let mut unknown = HashMap::new();
+        assert_eq!(sweep(&hub.hub, &mut unknown, UNKNOWN_FOR).await.unwrap(), 0);
+        assert_eq!(unknown.keys().collect::<Vec<_>>(), [&orphan]);
+        assert_eq!(sweep(&hub.hub, &mut unknown, Duration::ZERO).await.unwrap(), 1);
+        assert_eq!(hub.hub.store.contains_many(&[orphan]).await.unwrap(), [false]);
+        hub.hub.store.put(bytes::Bytes::from_static(b"no row")).await.unwrap();
+    }
 }

@@ -195,7 +195,7 @@ fn tokens(method: &Method, path: &str) -> u32 {
     let (noun, last) = (segments.next().unwrap_or_default(), segments.next_back());
     let objects = noun == "datasets" && rest.contains("/objects");
     match (method, noun, last) {
-        (&Method::POST, "store", Some("scrub")) => 20_000,
+        (&Method::POST, "store", Some("scrub" | "repair")) => 20_000,
         (&Method::GET, "datasets", Some("files")) => 100,
         (&Method::POST, _, Some("release")) => 10,
         (&Method::GET, "datasets", Some("objects" | "members")) => 10,

@@ -304,6 +304,11 @@ impl Things {
             "POST /blocks" => value(json!({
                 "subject": "address:203.0.113.10", "seconds": 1, "reason": "a test",
             })),
+            // Places that cannot be, so that nothing changes for whoever may.
+            "POST /store/facilities" => value(json!({"address": "s3://no?such=setting"})),
+            "POST /store/drain" => {
+                value(json!({"facility": api::ProjectId::generate(), "lost": false}))
+            }
             "POST /datasets" => {
                 value(json!(creation(hub, &fresh(), DatasetKind::Run, "another run", None)))
             }

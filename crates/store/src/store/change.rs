@@ -12,7 +12,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Slot, Store, StoreError, name_of};
+use super::{InFlight, Shared, Slot, Store, StoreError, name_of};
 use crate::{
     blob::BlobHash,
     facility::{Facility, FacilityError, FacilityId},
@@ -35,6 +35,26 @@ pub struct Drained {
     pub has_left: bool,
 }
 
+/// A blob that no sweep takes away for as long as this lives.
+pub struct Held {
+    _counted: InFlight,
+}
+
+/// Blobs that are being swept: none of them is held meanwhile.
+struct Swept {
+    shared: Arc<Shared>,
+    hashes: Vec<BlobHash>,
+}
+
+impl Drop for Swept {
+    fn drop(&mut self) {
+        let mut swept = held(&self.shared.swept);
+        self.hashes.iter().for_each(|hash| {
+            swept.remove(hash);
+        });
+    }
+}
+
 impl Store {
     /// Makes a facility part of the store: it is told what is erased, and takes every put from now on. What was put before
     /// it gets from [`scrub`](Self::scrub), and from reads that pass by.
@@ -53,6 +73,23 @@ impl Store {
         }
         self.shared.spread_erasures().await;
         Ok(())
+    }
+
+    /// Writes nothing new to a facility from now on: the first half of [`drain`](Self::drain).
+    ///
+    /// # Errors
+    /// [`StoreError::Facilities`] if there is no such facility, it is the last one or the quorum needs it.
+    pub fn begin_drain(&self, id: FacilityId) -> Result<(), StoreError> {
+        self.leaving(id)?.is_draining.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// The facilities that are to leave.
+    #[must_use]
+    pub fn draining(&self) -> Vec<Arc<dyn Facility>> {
+        let slots = self.shared.slots();
+        let draining = slots.iter().filter(|slot| slot.is_draining());
+        draining.map(|slot| Arc::clone(&slot.facility)).collect()
     }
 
     /// Writes nothing new to a facility from now on, copies what it holds to all others, and takes it out of the store once
@@ -123,28 +160,55 @@ impl Store {
         Ok(())
     }
 
-    /// Takes blobs away that nobody was told of, without remembering it, and says how many. One that is being put stays.
-    pub async fn discard(&self, hashes: &[BlobHash]) -> u64 {
-        let shared = &self.shared;
-        let hashes: Vec<BlobHash> = {
-            let in_flight = held(&shared.in_flight);
-            hashes.iter().copied().filter(|hash| !in_flight.contains_key(hash)).collect()
-        };
-        {
-            let mut recent = held(&shared.recent);
-            hashes.iter().for_each(|hash| recent.forget(hash));
+    /// Says that a blob is about to be put and to become known, until the guard goes: no sweep takes it away meanwhile.
+    pub async fn hold(&self, hash: BlobHash) -> Held {
+        loop {
+            {
+                let mut in_flight = held(&self.shared.in_flight);
+                if !held(&self.shared.swept).contains(&hash) {
+                    *in_flight.entry(hash).or_default() += 1;
+                    return Held { _counted: InFlight { shared: Arc::clone(&self.shared), hash } };
+                }
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
-        for slot in shared.slots().iter() {
-            if let Err(error) = slot.facility.discard(&hashes).await {
+    }
+
+    /// Takes blobs away that nobody was told of, without remembering it, and says how many. `unknown` is asked which of
+    /// them are still unknown while none of them can be [held](Self::hold); one that is held, or being put, stays.
+    ///
+    /// # Errors
+    /// What `unknown` said.
+    pub async fn sweep<E, F: Future<Output = Result<Vec<BlobHash>, E>>>(
+        &self,
+        hashes: &[BlobHash],
+        unknown: impl FnOnce(Vec<BlobHash>) -> F,
+    ) -> Result<u64, E> {
+        let swept = {
+            let in_flight = held(&self.shared.in_flight);
+            let free = hashes.iter().copied().filter(|hash| !in_flight.contains_key(hash));
+            let free: Vec<BlobHash> = free.collect();
+            held(&self.shared.swept).extend(&free);
+            Swept { shared: Arc::clone(&self.shared), hashes: free }
+        };
+        let unknown = unknown(swept.hashes.clone()).await?;
+        let gone: Vec<BlobHash> =
+            unknown.into_iter().filter(|hash| swept.hashes.contains(hash)).collect();
+        {
+            let mut recent = held(&self.shared.recent);
+            gone.iter().for_each(|hash| recent.forget(hash));
+        }
+        for slot in self.shared.slots().iter() {
+            if let Err(error) = slot.facility.discard(&gone).await {
                 // It is found again by the next sweep.
                 tracing::warn!(facility = %slot.facility.id(), %error, "blobs that nobody knows of stay");
             }
             let mut behind = held(&slot.behind);
-            hashes.iter().for_each(|hash| {
+            gone.iter().for_each(|hash| {
                 behind.remove(hash);
             });
         }
-        hashes.len() as u64
+        Ok(gone.len() as u64)
     }
 
     /// The names of all blobs of a shard, in whichever facility.

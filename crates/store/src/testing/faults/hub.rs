@@ -489,7 +489,8 @@ impl Hub {
                 store.names(shard).await.unwrap().into_iter().filter(|name| !known.contains(name)),
             );
         }
-        store.discard(&orphans).await;
+        let swept = store.sweep(&orphans, async |orphans| Ok::<_, ()>(orphans)).await.unwrap();
+        assert_eq!(swept, orphans.len() as u64);
         self.check(tally).await;
 
         let keys = self.keys.take().unwrap();
