@@ -223,28 +223,31 @@ async fn the_same_key(db: &Db, name: &str, value: &str, key_file: &Path) -> Resu
 /// The store over the facilities that are named, with those that were added while a hub ran and without those that left.
 async fn store(db: &Db, mut named: Vec<FacilityAddress>) -> Result<Store, StartError> {
     let mut reader = db.read().await?;
-    for (name, _) in data::meta::with_prefix(&mut reader, data::meta::FACILITY_ADDED).await? {
-        let address = name.trim_start_matches(data::meta::FACILITY_ADDED);
+    let added = data::meta::with_prefix(&mut reader, data::meta::FACILITY_ADDED).await?;
+    let leaving = data::meta::with_prefix(&mut reader, data::meta::FACILITY_DRAINING).await?;
+    let left = data::meta::with_prefix(&mut reader, data::meta::FACILITY_LEFT).await?;
+    drop(reader);
+    for (_, address) in added {
         let address = address.parse::<FacilityAddress>().map_err(in_store)?;
-        if !named.contains(&address) {
+        if named.iter().all(|other| other.to_string() != address.to_string()) {
             named.push(address);
         }
     }
+    let is_among = |of: &[(String, String)], prefix: &str, address: &FacilityAddress| {
+        of.iter().any(|(name, _)| *name == format!("{prefix}{address}"))
+    };
     let (mut facilities, mut draining) = (Vec::new(), Vec::new());
     for address in named {
-        let left = format!("{}{address}", data::meta::FACILITY_LEFT);
-        if data::meta::find(&mut reader, &left).await?.is_some() {
+        if is_among(&left, data::meta::FACILITY_LEFT, &address) {
             tracing::warn!(%address, "this facility has left the store: take it off the command line");
             continue;
         }
         let facility = facility(db, &address).await?;
-        let leaving = format!("{}{address}", data::meta::FACILITY_DRAINING);
-        if data::meta::find(&mut reader, &leaving).await?.is_some() {
+        if is_among(&leaving, data::meta::FACILITY_DRAINING, &address) {
             draining.push(facility.id());
         }
         facilities.push(facility);
     }
-    drop(reader);
     let store = Store::open(facilities, StoreOptions::default()).await.map_err(in_store)?;
     for id in draining {
         store.begin_drain(id).map_err(in_store)?;

@@ -114,7 +114,8 @@ pub(crate) async fn add(
     let mut tx = hub.db.write().await?;
     let name = |of: &str| format!("{of}{address}");
     data::meta::set(&mut tx, &name(data::meta::FACILITY), &id.as_uuid().to_string()).await?;
-    data::meta::set(&mut tx, &name(data::meta::FACILITY_ADDED), &id.to_string()).await?;
+    // With its settings, which its name leaves out; no secret is among them.
+    data::meta::set(&mut tx, &name(data::meta::FACILITY_ADDED), &body.address).await?;
     data::meta::remove(&mut tx, &name(data::meta::FACILITY_LEFT)).await?;
     let thing = super::caller::object("facility", id);
     data::events::record(&mut tx, &caller.event(Action::StoreChange.act(), thing, None)).await?;
@@ -142,7 +143,8 @@ pub(crate) async fn drain(
     caller.may_here(Action::StoreChange)?;
     let status = hub.store.status().await;
     let Some(found) = status.into_iter().find(|status| status.id.to_string() == body.facility) else {
-        return Err(HubError::not_found("facility", &body.facility));
+        return Err(HubError::bad_request(format!("{} is no facility of this store", body.facility))
+            .hint("`chorion store status` lists them"));
     };
     let refused = |error: store::StoreError| {
         HubError::conflict(error.to_string()).hint("add another facility first")

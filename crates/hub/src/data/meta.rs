@@ -5,7 +5,7 @@ use crate::HubError;
 
 /// With an address: the id of the facility that was there.
 pub(crate) const FACILITY: &str = "facility ";
-/// With an address: a facility that was added while the hub ran.
+/// With an address: a facility that was added while the hub ran, as it was written.
 pub(crate) const FACILITY_ADDED: &str = "facility added ";
 /// With an address: a facility that is to leave; its id.
 pub(crate) const FACILITY_DRAINING: &str = "facility draining ";
