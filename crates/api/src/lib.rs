@@ -70,5 +70,26 @@ pub struct PageQuery {
     pub limit: Option<u32>,
 }
 
+/// In which direction a list goes.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ListOrder {
+    /// What was made first comes first.
+    #[default]
+    Oldest,
+    /// What was made last comes first.
+    Newest,
+}
+
 /// A moment, as RFC 3339 in UTC on the wire.
 pub type Time = jiff::Timestamp;

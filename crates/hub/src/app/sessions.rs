@@ -1,7 +1,7 @@
 //! App sessions: launched, shown, cancelled. What happens in between is a task of a vault.
 
 use api::{
-    AppSession, DatasetKind, Digest, ExecutionState, Launch, ProjectId, SessionId, TaskId,
+    AppSession, DatasetKind, Digest, ExecutionState, Launch, ListOrder, ProjectId, SessionId, TaskId,
     TaskKind, TaskState,
 };
 
@@ -209,12 +209,13 @@ pub(crate) async fn list(
     hub: &Hub,
     caller: &Caller,
     project: Option<ProjectId>,
+    order: ListOrder,
     after: &str,
     rows: i64,
 ) -> Result<Vec<AppSession>, HubError> {
     caller.may_here(Action::ListOwn)?;
     let mut reader = hub.db.read().await?;
-    data::sessions::list(&mut reader, caller.viewer(), project, after, rows).await
+    data::sessions::list(&mut reader, caller.viewer(), project, order, after, rows).await
 }
 
 /// Stops a session: its vault is ended, and nothing that it still sends counts. A session that has ended stays as it is.

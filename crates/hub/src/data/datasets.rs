@@ -2,7 +2,7 @@
 
 use api::{
     AccountId, Bytes, Dataset, DatasetId, DatasetKind, DeliveryState, Digest, ExecutionState,
-    KeyId, ProjectId, QualityState, Sealed, TaskId, Time,
+    KeyId, ListOrder, ProjectId, QualityState, Sealed, TaskId, Time,
 };
 use sqlx::FromRow;
 
@@ -65,6 +65,8 @@ pub(crate) struct Narrowed {
     pub(crate) project: Option<ProjectId>,
     /// Datasets made from this one.
     pub(crate) parent: Option<DatasetId>,
+    /// In which direction.
+    pub(crate) order: ListOrder,
 }
 
 /// Keeps a new dataset; a unique violation means that the id is taken.
@@ -109,7 +111,26 @@ pub(crate) async fn find(at: &mut Connection, id: DatasetId) -> Result<Option<Ke
     row.map(Row::kept).transpose()
 }
 
-/// Datasets that `account` may know of, in the order of their ids, after `after`.
+/// The statement that lists datasets, onwards from `$5` on this side of it.
+macro_rules! listing {
+    ($side:literal, $order:literal) => {
+        concat!(
+            "SELECT d.*, p.custodian
+             FROM datasets d JOIN projects p ON p.id = d.project
+             LEFT JOIN members m ON m.project = p.id AND m.account = $1
+             WHERE (p.owner = $1 OR m.right IS NOT NULL) AND d.deleting IS NULL AND p.deleting IS NULL
+                 AND ($7 IS NULL OR EXISTS (SELECT 1 FROM key_projects WHERE key = $7 AND project = p.id))
+                 AND ($2 IS NULL OR d.kind = $2) AND ($3 IS NULL OR d.project = $3)
+                 AND ($4 IS NULL OR d.parent = $4) AND ($5 = '' OR d.id ",
+            $side,
+            " $5) ORDER BY d.id ",
+            $order,
+            " LIMIT $6"
+        )
+    };
+}
+
+/// Datasets that `account` may know of, in the order of their ids or against it, onwards from `after`.
 pub(crate) async fn list(
     at: &mut Connection,
     viewer: Viewer,
@@ -117,16 +138,10 @@ pub(crate) async fn list(
     after: &str,
     limit: i64,
 ) -> Result<Vec<Kept>, HubError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT d.*, p.custodian
-         FROM datasets d JOIN projects p ON p.id = d.project
-         LEFT JOIN members m ON m.project = p.id AND m.account = $1
-         WHERE (p.owner = $1 OR m.right IS NOT NULL) AND d.deleting IS NULL AND p.deleting IS NULL
-             AND ($7 IS NULL OR EXISTS (SELECT 1 FROM key_projects WHERE key = $7 AND project = p.id))
-             AND ($2 IS NULL OR d.kind = $2) AND ($3 IS NULL OR d.project = $3)
-             AND ($4 IS NULL OR d.parent = $4) AND d.id > $5
-         ORDER BY d.id LIMIT $6",
-    )
+    let rows: Vec<Row> = sqlx::query_as(match narrowed.order {
+        ListOrder::Oldest => listing!(">", "ASC"),
+        ListOrder::Newest => listing!("<", "DESC"),
+    })
     .bind(viewer.account.to_string())
     .bind(narrowed.kind.map(word))
     .bind(narrowed.project.map(|id| id.to_string()))

@@ -1,6 +1,6 @@
 //! App sessions. Where one stands is what its task says; what it reads is what its task reads.
 
-use api::{AppSession, Bytes, Digest, ProjectId, Sealed, SessionId, SessionInput};
+use api::{AppSession, Bytes, Digest, ListOrder, ProjectId, Sealed, SessionId, SessionInput};
 use sqlx::FromRow;
 
 use super::members::Viewer;
@@ -62,23 +62,37 @@ pub(crate) async fn find(at: &mut Connection, id: SessionId) -> Result<Option<Ke
     }
 }
 
-/// Sessions into projects of this account, in the order of their ids, after `after`, of one project if named.
+/// The statement that lists sessions, onwards from `$3` on this side of it.
+macro_rules! listing {
+    ($side:literal, $order:literal) => {
+        concat!(
+            "SELECT s.*, t.state, t.reason, t.started, t.ended
+             FROM sessions s JOIN tasks t ON t.id = s.task JOIN projects p ON p.id = s.project
+             LEFT JOIN members m ON m.project = p.id AND m.account = $1
+             WHERE (p.owner = $1 OR m.right IS NOT NULL) AND p.deleting IS NULL
+                 AND ($5 IS NULL OR EXISTS (SELECT 1 FROM key_projects WHERE key = $5 AND project = p.id))
+                 AND ($2 IS NULL OR s.project = $2) AND ($3 = '' OR s.id ",
+            $side,
+            " $3) ORDER BY s.id ",
+            $order,
+            " LIMIT $4"
+        )
+    };
+}
+
+/// Sessions whose results go into projects of the account, in the order of their ids or against it, onwards from `after`.
 pub(crate) async fn list(
     at: &mut Connection,
     viewer: Viewer,
     project: Option<ProjectId>,
+    order: ListOrder,
     after: &str,
     limit: i64,
 ) -> Result<Vec<AppSession>, HubError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT s.*, t.state, t.reason, t.started, t.ended
-         FROM sessions s JOIN tasks t ON t.id = s.task JOIN projects p ON p.id = s.project
-         LEFT JOIN members m ON m.project = p.id AND m.account = $1
-         WHERE (p.owner = $1 OR m.right IS NOT NULL) AND p.deleting IS NULL
-             AND ($5 IS NULL OR EXISTS (SELECT 1 FROM key_projects WHERE key = $5 AND project = p.id))
-             AND ($2 IS NULL OR s.project = $2) AND s.id > $3
-         ORDER BY s.id LIMIT $4",
-    )
+    let rows: Vec<Row> = sqlx::query_as(match order {
+        ListOrder::Oldest => listing!(">", "ASC"),
+        ListOrder::Newest => listing!("<", "DESC"),
+    })
     .bind(viewer.account.to_string())
     .bind(project.map(|id| id.to_string()))
     .bind(after)

@@ -1,7 +1,7 @@
 //! Datasets, whatever their kind.
 
 use api::{
-    ConfirmDeletion, CreateDataset, Dataset, DatasetId, DatasetKind, Deletion, DeliveryState, Page,
+    ConfirmDeletion, CreateDataset, Dataset, DatasetId, DatasetKind, Deletion, DeliveryState, ListOrder, Page,
     ProjectId, QualityState, Release, ReleaseRequest, Sealed,
 };
 use axum::Json;
@@ -36,18 +36,26 @@ pub(crate) fn routes() -> OpenApiRouter<Hub> {
 /// To what a list of datasets is narrowed.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Filter {
+pub(crate) struct Filter {
     /// Datasets of this kind.
     kind: Option<DatasetKind>,
     /// Datasets of this project.
     project: Option<ProjectId>,
     /// Datasets made from this one.
     parent: Option<DatasetId>,
+    /// In which direction; the oldest first if absent.
+    order: Option<ListOrder>,
 }
 
 impl Filter {
-    pub(super) fn of_kind(self, kind: DatasetKind) -> Narrowed {
-        Narrowed { kind: Some(kind), project: self.project, parent: self.parent }
+    /// What it narrows a list of this kind to.
+    pub(crate) fn of_kind(self, kind: DatasetKind) -> Narrowed {
+        Narrowed { kind: Some(kind), ..self.narrowed() }
+    }
+
+    fn narrowed(self) -> Narrowed {
+        let Self { kind, project, parent, order } = self;
+        Narrowed { kind, project, parent, order: order.unwrap_or_default() }
     }
 }
 
@@ -70,8 +78,7 @@ async fn list(
     Params(filter): Params<Filter>,
     paging: Paging,
 ) -> Result<Json<Page<Dataset>>, HubError> {
-    let Filter { kind, project, parent } = filter;
-    page(&hub, &caller, Narrowed { kind, project, parent }, paging).await
+    page(&hub, &caller, filter.narrowed(), paging).await
 }
 
 /// Makes a dataset. The same call again is a success.

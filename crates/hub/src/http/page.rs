@@ -68,6 +68,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
 }
 
 impl Paging {
+    /// At most so many items, however many were asked for.
+    pub(crate) fn at_most(self, limit: u32) -> Self {
+        Self { limit: self.limit.min(limit), ..self }
+    }
+
     /// How many rows to ask the database for: one more than a page holds, to know whether there is another.
     pub(crate) fn rows(&self) -> i64 {
         i64::from(self.limit) + 1

@@ -1,6 +1,6 @@
 //! App sessions.
 
-use api::{AppSession, Launch, Page, ProjectId, SessionId};
+use api::{AppSession, Launch, ListOrder, Page, ProjectId, SessionId};
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
@@ -28,6 +28,8 @@ pub(crate) fn routes() -> OpenApiRouter<Hub> {
 struct Filter {
     /// Sessions whose result goes into this project.
     project: Option<ProjectId>,
+    /// In which direction; the oldest first if absent.
+    order: Option<ListOrder>,
 }
 
 /// Sessions into projects of the caller.
@@ -39,8 +41,9 @@ async fn list(
     Params(filter): Params<Filter>,
     paging: Paging,
 ) -> Result<Json<Page<AppSession>>, HubError> {
-    let rows =
-        app::sessions::list(&hub, &caller, filter.project, &paging.after, paging.rows()).await?;
+    let Filter { project, order } = filter;
+    let order = order.unwrap_or_default();
+    let rows = app::sessions::list(&hub, &caller, project, order, &paging.after, paging.rows()).await?;
     Ok(Json(paging.page(rows, |session| session.id.to_string())))
 }
 

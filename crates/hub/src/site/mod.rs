@@ -6,15 +6,22 @@
 //! within minutes has: a handler that asks for it cannot forget to check.
 
 mod account;
+mod apps;
 mod assets;
+mod datasets;
 mod device;
 mod guard;
 mod home;
 mod institution;
+mod notices;
+mod operator;
 mod passkey;
+mod projects;
+mod sessions;
 mod sign_in;
 mod view;
 mod visit;
+mod words;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -74,6 +81,29 @@ pages! {
     post "POST" "/account/sign-ons/{id}/end" account::end_shift, "session, form token";
     get "GET" "/account/keys/{id}/revoke" account::revoke_page, "session, fresh sign-in";
     post "POST" "/account/keys/{id}/revoke" account::revoke, "session, form token, fresh sign-in";
+    get "GET" "/runs" datasets::runs, "session";
+    get "GET" "/samples" datasets::samples, "session";
+    get "GET" "/results" datasets::results, "session";
+    get "GET" "/datasets/{id}" datasets::page, "session";
+    get "GET" "/datasets/{id}/delete" datasets::delete_page, "session, fresh sign-in";
+    post "POST" "/datasets/{id}/delete" datasets::delete, "session, form token, fresh sign-in";
+    get "GET" "/projects" projects::list, "session";
+    get "GET" "/projects/{id}" projects::page, "session";
+    get "GET" "/projects/{id}/delete" projects::delete_page, "session, fresh sign-in";
+    post "POST" "/projects/{id}/delete" projects::delete, "session, form token, fresh sign-in";
+    get "GET" "/transfers/{id}/accept" projects::accept_page, "session, fresh sign-in";
+    post "POST" "/transfers/{id}/accept" projects::accept, "session, form token, fresh sign-in";
+    post "POST" "/transfers/{id}/refuse" projects::refuse, "session, form token";
+    post "POST" "/transfers/{id}/withdraw" projects::withdraw, "session, form token";
+    get "GET" "/sessions" sessions::list, "session";
+    get "GET" "/sessions/{id}" sessions::page, "session";
+    post "POST" "/sessions/{id}/cancel" sessions::cancel, "session, form token";
+    get "GET" "/apps" apps::list, "session";
+    get "GET" "/apps/{id}" apps::page, "session";
+    get "GET" "/notices" notices::list, "session";
+    post "POST" "/notices/{id}/read" notices::read, "session, form token";
+    get "GET" "/hub" operator::page, "session of an operator";
+    post "POST" "/hub/blocks/{id}/lift" operator::lift, "session of an operator, form token, fresh sign-in";
 }
 
 /// The pages, and the answer to whatever is not there.

@@ -35,6 +35,10 @@ pub(super) struct Frame {
     pub(super) icon: &'static str,
     /// The script, on pages that need it.
     pub(super) script: Option<&'static str>,
+    /// Which entry of the menu this page belongs to: its path.
+    pub(super) section: &'static str,
+    /// Whether who is signed in runs this hub.
+    pub(super) operator: bool,
 }
 
 impl Frame {
@@ -43,6 +47,7 @@ impl Frame {
         let who = visit.person.as_ref().and_then(|(caller, _)| person(caller).ok());
         Self {
             title,
+            operator: who.is_some_and(|account| account.operator),
             who: who.map(|account| account.name.clone()),
             form_token: visit.visitor.token.form_token(),
             hub: visit.hub.clone(),
@@ -60,11 +65,35 @@ impl Frame {
             style: &assets::STYLE.path,
             icon: &assets::ICON.path,
             script: None,
+            section: "",
+            operator: false,
         }
     }
 }
 
 impl Frame {
+    /// Under this entry of the menu.
+    pub(super) fn of(title: &'static str, section: &'static str, visit: &Visit) -> Self {
+        Self { section, ..Self::new(title, visit) }
+    }
+
+    /// The menu: path and word of each entry.
+    pub(super) fn menu(&self) -> Vec<(&'static str, &'static str)> {
+        let mut menu = vec![
+            ("/runs", "Runs"),
+            ("/samples", "Samples"),
+            ("/sessions", "Sessions"),
+            ("/results", "Results"),
+            ("/projects", "Projects"),
+            ("/apps", "Apps"),
+            ("/notices", "Notices"),
+        ];
+        if self.operator {
+            menu.push(("/hub", "This hub"));
+        }
+        menu
+    }
+
     /// With the script.
     pub(super) fn with_script(mut self) -> Self {
         self.script = Some(&assets::SCRIPT.path);

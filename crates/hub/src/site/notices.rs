@@ -1,0 +1,102 @@
+//! Notices: what happened that this person should see.
+
+use api::{Notice, NoticeId, NoticeKind};
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+
+use super::datasets::ROWS;
+use super::guard::{Form, SignedIn};
+use super::sign_in::Nothing;
+use super::view::{Frame, moment, page as draw};
+use crate::HubError;
+use crate::app;
+use crate::http::extract::Id;
+use crate::http::page::Paging;
+use crate::state::Hub;
+
+const SECTION: &str = "/notices";
+
+/// What happened, in a sentence.
+const fn sentence(kind: NoticeKind) -> &'static str {
+    match kind {
+        NoticeKind::TransferOffered => "A project is offered to you",
+        NoticeKind::TransferAccepted => "Your offer was taken: the project is somebody else’s now",
+        NoticeKind::TransferRefused => "Your offer was refused",
+        NoticeKind::RunFinished => "A run is whole",
+        NoticeKind::RunNeedsAttention => "A run needs you to decide",
+        NoticeKind::SessionFinished => "An app session is complete",
+        NoticeKind::SessionFailed => "An app session has failed",
+        NoticeKind::KeyAdded => "A key was added to your account. If it was not you, revoke it",
+        NoticeKind::KeyExpiring => "A key of your account will not count for long",
+        NoticeKind::CertificateExpiring => "This hub’s certificate authority will not count for long",
+    }
+}
+
+/// The page of the thing that a notice is about.
+fn link(subject: &str) -> Option<String> {
+    let (kind, id) = subject.split_once(':')?;
+    match kind {
+        "dataset" => Some(format!("/datasets/{id}")),
+        "session" => Some(format!("/sessions/{id}")),
+        "project" => Some(format!("/projects/{id}")),
+        "transfer" => Some("/projects".to_owned()),
+        "key" => Some("/account".to_owned()),
+        _ => None,
+    }
+}
+
+struct Row {
+    id: NoticeId,
+    sentence: &'static str,
+    link: Option<String>,
+    when: String,
+    is_read: bool,
+}
+
+impl From<Notice> for Row {
+    fn from(notice: Notice) -> Self {
+        Self {
+            id: notice.id,
+            sentence: sentence(notice.kind),
+            link: link(&notice.subject),
+            when: moment(notice.at),
+            is_read: notice.read.is_some(),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "notices.html")]
+struct ListPage {
+    frame: Frame,
+    rows: Vec<Row>,
+    next: Option<String>,
+}
+
+pub(super) async fn list(
+    State(hub): State<Hub>,
+    person: SignedIn,
+    paging: Paging,
+) -> Result<Response, HubError> {
+    let paging = paging.at_most(ROWS);
+    let rows =
+        app::notices::list(&hub, &person.caller, false, &paging.after, paging.rows()).await?;
+    let page = paging.page(rows, |notice| notice.id.to_string());
+    let page = ListPage {
+        frame: Frame::of("Notices", SECTION, &person.visit),
+        rows: page.items.into_iter().map(Row::from).collect(),
+        next: page.next,
+    };
+    draw(&person.visit, &page)
+}
+
+pub(super) async fn read(
+    State(hub): State<Hub>,
+    person: SignedIn,
+    Id(id): Id<NoticeId>,
+    Form(Nothing {}): Form<Nothing>,
+) -> Result<Response, HubError> {
+    app::notices::read(&hub, &person.caller, id).await?;
+    Ok(Redirect::to(SECTION).into_response())
+}
