@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a stage that cannot be set up is a story that failed")]
 
+mod audited;
 mod canary;
 mod imported;
 mod instrument;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, App, ApprovalId, Bytes, DatasetId, DatasetKind, Digest, ProjectId, Release, Sealed,
-    SessionId, SignedStatement, TaskId, TaskKind, Time,
+    AccountId, App, ApprovalId, Bytes, DatasetId, DatasetKind, Digest, ProjectId, Release,
+    ReleaseLog, Sealed, SessionId, SignedStatement, TaskId, TaskKind, Time,
 };
 
 /// What something is for, in a person's words; salted, so that its digest tells nothing.
@@ -147,6 +147,8 @@ pub struct TaskApproval {
     pub given: Option<GiveApproval>,
     /// The card in force when it was given, which certifies the device that signed it.
     pub card: Option<SignedStatement>,
+    /// What the audit log says of the release, once the keys are here.
+    pub log: Option<ReleaseLog>,
 }
 
 /// Under which approval a vault wrote a dataset, and the card that certified its device then.

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EventId, RequestId, Time};
+use crate::{DatasetId, Digest, EventId, RequestId, Time};
 
 /// How an act ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
+    /// It is about to be done: on the disk before it begins.
+    Intended,
     /// It was done.
     Done,
     /// It was refused.
@@ -39,6 +41,52 @@ pub struct Event {
     pub reason: Option<String>,
     /// The call.
     pub request_id: Option<RequestId>,
+    /// Its leaf in the log (`spec/audit-log.md`); absent only where the hub lost it, which a caller takes as an alarm.
+    pub leaf: Option<EventLeaf>,
+}
+
+/// Where an event stands in the log, and what opens the commitment that stands there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EventLeaf {
+    /// Which leaf.
+    pub index: u64,
+    /// The salt of the commitment.
+    pub salt: Digest,
+    /// The pseudonym of the one who owned the thing then: the same for everything that is theirs.
+    pub owner: Option<Digest>,
+    /// The digest of the purpose, under a salt of its own.
+    pub purpose: Option<Digest>,
+    /// That salt; forgotten with the purpose when the project is deleted.
+    pub purpose_salt: Option<Digest>,
+    /// The approval that it was done on.
+    pub approval: Option<Digest>,
+    /// The evidence that a vault showed before.
+    pub evidence: Option<Digest>,
+    /// The signed statement that it is about: a manifest, a card, a receipt.
+    pub statement: Option<Digest>,
+}
+
+/// `GET /audit/log`: where the log stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogState {
+    /// The log's key, as a C2SP vkey.
+    pub key: String,
+    /// The newest checkpoint, a C2SP signed note.
+    pub checkpoint: String,
+    /// The pseudonym under which leaves name the caller's account.
+    pub you: Digest,
+}
+
+/// A checkpoint with a witness's name under it: `PUT /audit/log/cosignatures`, and what is shown of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cosigned {
+    /// The witness's key, as a C2SP vkey.
+    pub witness: String,
+    /// The note.
+    pub note: String,
 }
 
 /// A facility, as `GET /store` shows it.
@@ -104,7 +152,7 @@ pub struct ScrubOutcome {
     /// Copies written anew from another facility.
     pub healed: u64,
     /// Blobs of which no facility has a good copy: their hashes.
-    pub lost: Vec<crate::Digest>,
+    pub lost: Vec<Digest>,
     /// How long it took.
     pub elapsed_ms: u64,
 }
@@ -120,4 +168,24 @@ pub struct Health {
     /// Its clock.
     #[schema(value_type = String, format = DateTime)]
     pub time: Time,
+}
+
+/// What the audit log says of keys that were released: a checkpoint, and the leaves below it that announced them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseLog {
+    /// The checkpoint, a C2SP signed note.
+    pub checkpoint: String,
+    /// One leaf for each key.
+    pub leaves: Vec<ReleaseLeaf>,
+}
+
+/// The leaf of the audit log that announced the release of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseLeaf {
+    /// Whose key.
+    pub dataset: DatasetId,
+    /// Which leaf.
+    pub leaf: u64,
 }

@@ -243,6 +243,9 @@ pub struct Release {
     pub epoch: u32,
     /// The key (`seal::recipient` with `DatasetContext` as info).
     pub wrapped_key: Bytes,
+    /// Which leaf of the audit log announced it: it was on the disk before the key left. `null` where no hub released the
+    /// key, as in the state of an import, whose key was made here.
+    pub leaf: Option<u64>,
 }
 
 /// A file of a dataset, where the custodian lets the hub open the list.

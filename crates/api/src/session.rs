@@ -196,6 +196,8 @@ pub struct ClaimedTask {
     pub settings: Option<Sealed>,
     /// Which of the two `settings` is.
     pub requeue: bool,
+    /// A checkpoint of the audit log that has the leaf of every release above, for the receipt: a C2SP signed note.
+    pub checkpoint: String,
 }
 
 /// Where a vault gets a dataset's key from.

@@ -241,6 +241,23 @@ impl ClientContext {
         store_in(folder, &self.options.hub, &self.hub_id, &self.authority, keys)
     }
 
+    /// The folder of this person's settings and keys, and of what this machine remembers.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Remembers that a key was released to this machine, and which leaf of the audit log says so: `chorion audit verify`
+    /// will ask for it.
+    pub(crate) fn was_released(&self, object: &str, release: &Release) -> CliResult {
+        let Some(leaf) = release.leaf else {
+            return Err(CliError::new(format!(
+                "the hub released the key of {object} without a leaf of its log"
+            )));
+        };
+        let path = crate::audit::memory(&self.home, &self.hub_id, "released");
+        crate::audit::ReleasedKey { object: object.to_owned(), leaf }.append(&path)
+    }
+
     /// Where the states of runs lie that are sent from here.
     pub(crate) fn runs(&self) -> PathBuf {
         self.home.join("runs")
@@ -302,6 +319,7 @@ impl ClientContext {
                 "the hub released the key of another dataset than {dataset}"
             )));
         }
+        self.was_released(&format!("dataset:{dataset}"), &release)?;
         Ok(OpenDataset::from_release(&release, &self.recipient)?)
     }
 
@@ -471,6 +489,17 @@ impl PersonKeys {
         serde_json::to_writer_pretty(&mut *text, &file)
             .expect("a key file serializes because it holds two texts");
         write_private(path, &text)
+    }
+}
+
+/// The bytes of a file, nothing if there is none.
+pub(crate) fn read_if_there(path: &Path) -> CliResult<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            Err(CliError::new(format!("{} cannot be read", path.display())).caused_by(error))
+        }
     }
 }
 

@@ -41,7 +41,6 @@ pub(crate) struct DemoArgs {
 const MISSING: [&str; 4] = [
     "organization custody (bring your own key) and owner custody (twelve words, approvals)",
     "attested vaults: every vault here is unattested, NOT CONFIDENTIAL",
-    "the append-only log with proofs: receipts are `without log`",
     "the website beyond signing in, and the authenticator",
 ];
 
@@ -371,6 +370,28 @@ fn play(
         let events = operator.call(s, &["audit", "list"])?;
         let acts = judge::acts(&events)?;
         Ok(((), acts))
+    })?;
+    story.step("the log is verified: it continues, and a witness saw it", |s| {
+        let first = operator.call(s, &["audit", "verify"])?;
+        let witness =
+            family.call(s, &["audit", "witness", "--once", "--name", "witness.demo/kestrel"])?;
+        let key = text(&witness, "/witness")?;
+        let found = operator.call(s, &["audit", "verify", "--witness", &key])?;
+        let before = number(&first, "/leaves")?;
+        if number(&found, "/continues")? != before || number(&found, "/receipts")? == 0 {
+            return Err(CliError::new(format!(
+                "the log of {before} leaves was to be continued, with receipts: {found}"
+            )));
+        }
+        Ok((
+            (),
+            format!(
+                "{} events and {} releases to this machine are in it, {} receipts fit, and it continues the {before} leaves of before",
+                number(&found, "/events")?,
+                number(&found, "/releases")?,
+                number(&found, "/receipts")?,
+            ),
+        ))
     })?;
     Ok((hub, operator))
 }

@@ -357,6 +357,7 @@ async fn name(ctx: &ClientContext, project: &Project) -> String {
         } else {
             let release =
                 ctx.client.release_project(project.id, &ctx.release_request("list")).await.ok()?;
+            ctx.was_released(&format!("project:{}", project.id), &release).ok()?;
             OpenDataset::from_release(&release, &ctx.recipient).ok()?
         };
         String::from_utf8(open.open_label("project name", &project.label).ok()?).ok()

@@ -15,6 +15,7 @@ mod datasets;
 mod devices;
 mod error;
 mod listing;
+mod log;
 mod notices;
 mod objects;
 mod organizations;

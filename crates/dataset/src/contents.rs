@@ -234,6 +234,7 @@ mod tests {
             card_digest: open.card_digest(),
             epoch: open.epoch(),
             wrapped_key,
+            leaf: None,
         };
         let theirs = OpenDataset::from_release(&release, &person).unwrap();
         assert!(index(&theirs, &manifest, &stored).is_ok());

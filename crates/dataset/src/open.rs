@@ -149,7 +149,7 @@ impl OpenDataset {
 
     /// A dataset whose key was released to `secret`.
     pub fn from_release(release: &Release, secret: &RecipientSecret) -> Result<Self, DatasetError> {
-        let Release { dataset, project, card_digest, epoch, wrapped_key } = release;
+        let Release { dataset, project, card_digest, epoch, wrapped_key, leaf: _ } = release;
         let (dataset, project, card_digest, epoch) = (*dataset, *project, *card_digest, *epoch);
         let info = context(dataset, project, card_digest, epoch).bytes();
         let key = seal::recipient::unwrap(secret, &info, &wrapped_key.0)

@@ -4,6 +4,7 @@
 //!     load cost HUB               server CPU of a signed call over an unsigned one, and calls a second
 //!     load good HUB SECONDS       good callers alone: how many calls they got through
 //!     load hostile HUB SECONDS    hostile callers of every kind
+//!     load releases DIR           releases of keys, announced and ended in the audit log: by one caller and by many at once
 //!     load permission             a check of a member's right, with its look into the database
 //!
 //! HUB is the file in which `load serve` wrote what the others need. `benches/hostile.py` puts them together.
@@ -50,6 +51,24 @@ fn main() -> Result<(), Failure> {
         ["cost", hub] => runtime.block_on(cost(&read(hub)?)),
         ["good", hub, seconds] => runtime.block_on(load(&read(hub)?, seconds.parse()?, false)),
         ["hostile", hub, seconds] => runtime.block_on(load(&read(hub)?, seconds.parse()?, true)),
+        ["releases", directory] => {
+            let mut told = Vec::new();
+            for round in 0..3 {
+                for at_once in [1, 16, 128] {
+                    let data = Path::new(directory).join(format!("{round}-{at_once}.db"));
+                    let count = 128 * if at_once == 1 { 1 } else { 16 };
+                    let figures = hub::figures::announced_releases(&data, count, at_once);
+                    let (took, groups) = runtime.block_on(figures)?;
+                    told.push(json!({
+                        "at_once": at_once,
+                        "releases": count,
+                        "syncs": groups,
+                        "releases_per_second": f64::from(count) / took.as_secs_f64(),
+                    }));
+                }
+            }
+            say(&json!(told))
+        }
         ["permission"] => {
             let directory = tempfile::tempdir()?;
             let mut each = Vec::new();
@@ -60,7 +79,7 @@ fn main() -> Result<(), Failure> {
             each.sort();
             say(&json!({"microseconds": each[2].as_secs_f64() * 1e6}))
         }
-        _ => Err("usage: load serve DIR | cost HUB | good HUB SECONDS | hostile HUB SECONDS | permission".into()),
+        _ => Err("usage: load serve DIR | cost HUB | good HUB SECONDS | hostile HUB SECONDS | releases DIR | permission".into()),
     }
 }
 

@@ -73,3 +73,48 @@ pub async fn permission_check(
     db.close().await;
     Ok(took)
 }
+
+/// How long `count` releases take from announcement to outcome, by `at_once` callers, and how many transactions, each with a
+/// sync, they took together: in a new database at `path`.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn announced_releases(
+    path: &Path,
+    count: u32,
+    at_once: u32,
+) -> Result<(Duration, u64), Box<dyn std::error::Error>> {
+    let db = Db::open(path).await?;
+    let mut tx = db.write().await?;
+    data::meta::insert(&mut tx, data::audit::PSEUDONYM_KEY, &Digest([0; 32]).to_string()).await?;
+    tx.commit().await?;
+    let releases = data::intents::Releases::start(db.clone());
+    let began = Instant::now();
+    let callers = (0..at_once).map(|_| {
+        let releases = releases.clone();
+        async move {
+            for _ in 0..count / at_once.max(1) {
+                let event = data::events::NewEvent {
+                    at: Time::now(),
+                    actor: format!("account:{}", AccountId::generate()),
+                    act: data::intents::RELEASE,
+                    object: format!("dataset:{}", api::DatasetId::generate()),
+                    project: None,
+                    purpose: Some("download".to_owned()),
+                    outcome: api::Outcome::Done,
+                    reason: None,
+                    request: Some(RequestId::generate()),
+                };
+                let intent = releases.intend(event, data::audit::Bound::default()).await?;
+                releases.close(intent, None, Time::now()).await?;
+            }
+            Ok::<(), crate::HubError>(())
+        }
+    });
+    for done in futures_util::future::join_all(callers).await {
+        done?;
+    }
+    let (took, groups) = (began.elapsed(), releases.groups());
+    db.close().await;
+    Ok((took, groups))
+}

@@ -1,7 +1,7 @@
 //! Opens everything that lasts: directories, key files, database, store and key store, in an order that a stop at any
 //! point leaves startable.
 //!
-//! The platform's key file and the key that signs cards lie outside the data directory and every facility, in
+//! The platform's key file and the keys that sign cards and the audit log lie outside the data directory and every facility, in
 //! `DATA.keys/` beside it unless the operator names another place: a thief of the data, or of its backups, holds nothing
 //! that opens it. A start that would put them inside is refused, and so is one that would make new ones for old data.
 
@@ -23,6 +23,9 @@ use crate::data::{self, Db};
 use crate::tls::write_new;
 use crate::{HubConfig, StartError};
 
+/// The name under which the log's key is remembered.
+const LOG_KEY: &str = "audit log key";
+
 /// What lasts, opened.
 pub(crate) struct Opened {
     /// The hub's id.
@@ -34,6 +37,7 @@ pub(crate) struct Opened {
     pub(crate) keys: KeyStore,
     pub(crate) custodians: Custodians,
     pub(crate) card_key: SigningKey,
+    pub(crate) log_key: SigningKey,
     /// Keeps a second hub off the same data for as long as it is open.
     pub(crate) lock: File,
 }
@@ -66,19 +70,25 @@ pub(crate) async fn open(config: &HubConfig) -> Result<Opened, StartError> {
     }
     let lock = lock(&data)?;
     let platform = platform(&key_file, &data, first_start)?;
-    let card_key = card_key(&key_file.with_file_name("card.key"), &data, first_start)?;
+    let card_key = signing_key(&key_file.with_file_name("card.key"), &data, first_start)?;
 
     let db = Db::open(&database).await?;
     let id = remembered(&db, "hub", || Uuid::now_v7().to_string()).await?;
     the_same_key(&db, "platform recipient", &fingerprint(platform.recipient()), &key_file).await?;
     the_same_key(&db, "card key", &card_key.public().id().to_string(), &key_file).await?;
+    // A hub of a version without a log begins one now; one that has a log never gets another key for it.
+    let begins = data::meta::find(&mut *db.read().await?, LOG_KEY).await?.is_none();
+    let log_key = signing_key(&key_file.with_file_name("log.key"), &data, begins)?;
+    the_same_key(&db, LOG_KEY, &log_key.public().id().to_string(), &key_file).await?;
+    let pseudonyms = seed(&key_file)?;
+    remembered(&db, data::audit::PSEUDONYM_KEY, || HEXLOWER.encode(&*pseudonyms)).await?;
 
     let store = store(&db, facilities).await?;
     let keys = key_store(&data).await?;
     let platform: Arc<dyn Custodian> = Arc::new(platform);
     let owner: Arc<dyn Custodian> = Arc::new(custody::OwnerCustodian);
     let custodians = Custodians::new([platform, owner]);
-    Ok(Opened { id, data, db, store, keys, custodians, card_key, lock })
+    Ok(Opened { id, data, db, store, keys, custodians, card_key, log_key, lock })
 }
 
 /// The directory, made for this user alone if it is not there, by the name the disk gives it.
@@ -151,8 +161,16 @@ fn platform(path: &Path, data: &Path, first_start: bool) -> Result<PlatformCusto
     PlatformCustodian::create(path).map_err(refused)
 }
 
-/// The key that signs platform cards: 32 bytes in hex.
-fn card_key(path: &Path, data: &Path, first_start: bool) -> Result<SigningKey, StartError> {
+/// 32 random bytes, for the file at `path`.
+fn seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, StartError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    seal::fill_random(&mut *seed)
+        .map_err(|e| StartError::KeyFile { key_file: path.to_owned(), why: e.to_string() })?;
+    Ok(seed)
+}
+
+/// A key that signs, for cards or for the log: 32 bytes in hex.
+fn signing_key(path: &Path, data: &Path, first_start: bool) -> Result<SigningKey, StartError> {
     let file = |act| {
         let path = path.to_owned();
         move |source| StartError::File { act, path, source }
@@ -162,10 +180,7 @@ fn card_key(path: &Path, data: &Path, first_start: bool) -> Result<SigningKey, S
             return Err(missing(path, data));
         }
         make_parent(path)?;
-        let mut seed = Zeroizing::new([0; 32]);
-        seal::fill_random(&mut *seed)
-            .map_err(|e| StartError::KeyFile { key_file: path.to_owned(), why: e.to_string() })?;
-        let text = Zeroizing::new(HEXLOWER.encode(&*seed));
+        let text = Zeroizing::new(HEXLOWER.encode(&*seed(path)?));
         write_new(path, 0o600, text.as_bytes()).map_err(file("write"))?;
     }
     let mode = std::fs::metadata(path).map_err(file("read"))?.permissions().mode() & 0o7777;

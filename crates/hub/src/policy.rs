@@ -213,8 +213,12 @@ actions! {
     PasskeyRemove = "account.passkey.remove", Account;
     /// Links somebody whom the institution knows to its account, by the one-time code of an invitation.
     InstitutionLink = "account.institution", Account;
-    /// Lists events: an operator all, others those of projects they own.
+    /// Lists events: an operator all, others those of what they own, of what was theirs then, and of what they did.
     EventList = "event.list", Account;
+    /// Fetches checkpoints and tiles of the audit log, which name nobody.
+    LogSee = "log.see", Account, limited;
+    /// Brings a checkpoint that a witness cosigned.
+    LogCosign = "log.cosign", Account;
     /// Asks why a call was refused.
     RefusalSee = "refusal.see", Account, instrument;
     /// Lists blocks.

@@ -27,6 +27,7 @@ use tower::{Service, ServiceExt};
 use crate::app::sign_in::work::Work;
 use crate::app::sign_in::{Challenges, SlowDown};
 use crate::closing::Line;
+use crate::data::intents::Releases;
 use crate::data::nonces::NonceLog;
 use crate::data::objects::ObjectLog;
 use crate::engine::Engine;
@@ -144,7 +145,8 @@ pub(crate) async fn start(
     address: SocketAddr,
     clock: Arc<dyn Fn() -> Time + Send + Sync>,
 ) -> Result<(Hub, Arc<Leaf>, (PathBuf, String)), StartError> {
-    let Opened { id, data, db, store, keys, custodians, card_key, lock } = open(config).await?;
+    let Opened { id, data, db, store, keys, custodians, card_key, log_key, lock } =
+        open(config).await?;
     let mut given = config.names.clone();
     if !address.ip().is_unspecified() && !address.ip().is_loopback() {
         given.push(address.ip().to_string());
@@ -163,12 +165,16 @@ pub(crate) async fn start(
     // The first name that the operator gave is the one people know.
     let url = format!("https://{}", names.first_given(&given));
     let leaf = Leaf::new(authority, names.hosts(), now)?;
+    crate::data::events::repair(&db, now).await?;
+    let log = app::log::Log::new(&id, log_key)?;
     let gate = gate::load(&db, config.limits.clone(), now).await?;
     let hub = Hub::new(Inner {
         id,
         data,
         nonces: NonceLog::start(db.clone()),
         objects: ObjectLog::start(db.clone()),
+        releases: Releases::start(db.clone()),
+        log,
         db,
         store,
         keys,

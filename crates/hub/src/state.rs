@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::HubError;
+use crate::app::log::Log;
 use crate::app::sign_in::work::Work;
 use crate::app::sign_in::{Challenges, SlowDown};
-use crate::data::{Db, nonces::NonceLog, objects::ObjectLog};
+use crate::data::{Db, intents::Releases, nonces::NonceLog, objects::ObjectLog};
 use crate::gate::Gate;
 use crate::institution::Institution;
 use crate::names::Names;
@@ -45,6 +46,10 @@ pub(crate) struct Inner {
     pub(crate) names: Names,
     /// Nonces of accepted calls.
     pub(crate) nonces: NonceLog,
+    /// The audit log's key and checkpoints.
+    pub(crate) log: Log,
+    /// Releases of keys, announced and ended in groups.
+    pub(crate) releases: Releases,
     /// Rows of objects, written in groups.
     pub(crate) objects: ObjectLog,
     /// How people reach this hub, for mail.

@@ -16,6 +16,7 @@ mod evidence;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod key;
+pub mod log;
 mod manifest;
 mod phrase;
 mod receipt;
@@ -42,7 +43,9 @@ pub use evidence::{EvidenceKind, UnattestedEvidence};
 pub use key::{BadKey, PublicKey, Signature, SigningKey, key_id};
 pub use manifest::{Extent, FileEntry, Index, IndexError, Manifest, ObjectSet};
 pub use phrase::phrase;
-pub use receipt::{AnyReceipt, OwnerReceipt, Receipt, ReceiptFacts, ReceiptOutput, Released};
+pub use receipt::{
+    AnyReceipt, OwnerReceipt, Receipt, ReceiptFacts, ReceiptOutput, Released, receipt_log,
+};
 pub use request::{Asked, AskedInput};
 pub use statement::{Statement, StatementError, digest_of, open_statement, sign_statement};
 pub use typed_data::{BadTypedData, TypedData};

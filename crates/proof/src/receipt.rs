@@ -1,8 +1,12 @@
 //! The receipt that closes every task (`spec/receipt.md`), signed by the key that the vault's evidence binds.
 
-use api::{Custodian, DatasetId, Digest, SignedStatement, TaskId, TaskKind, Time};
+use api::{
+    ClaimedKey, ClaimedTask, Custodian, DatasetId, Digest, ReleaseLeaf, ReleaseLog,
+    SignedStatement, TaskId, TaskKind, Time,
+};
 use serde::{Deserialize, Serialize};
 
+use crate::log::{Checkpoint, SignedNote, origin_of};
 use crate::{EvidenceKind, PublicKey, Statement, StatementError, open_statement};
 
 /// What released a dataset key to the vault.
@@ -23,7 +27,39 @@ pub struct ReceiptOutput {
     pub manifest: Digest,
 }
 
-/// A receipt without log fields: this version is for hubs that keep no Merkle log, and says so by its kind.
+/// What the audit log said of every release to a vault, for its receipt: those of the claim, and those that came with owners'
+/// approvals (`spec/audit-log.md` section 6). `None` if a checkpoint is none, is another hub's, or ends before a leaf that it
+/// must have. The log's key is not known here: whoever has the receipt verifies the rest.
+pub fn receipt_log(claimed: &ClaimedTask, approved: &[&ReleaseLog]) -> Option<ReleaseLog> {
+    let keys = claimed.inputs.iter().map(|input| &input.key);
+    let keys = keys.chain(claimed.result.iter().map(|result| &result.key));
+    let leaves: Vec<ReleaseLeaf> = keys
+        .filter_map(|key| match key {
+            ClaimedKey::Released(release) => Some(release),
+            ClaimedKey::Awaited(_) => None,
+        })
+        .map(|release| Some(ReleaseLeaf { dataset: release.dataset, leaf: release.leaf? }))
+        .collect::<Option<_>>()?;
+    let first = ReleaseLog { checkpoint: claimed.checkpoint.clone(), leaves };
+    let mut newest: Option<(u64, &str)> = None;
+    let mut leaves = Vec::new();
+    for log in std::iter::once(&first).chain(approved.iter().copied()) {
+        let note: SignedNote = log.checkpoint.parse().ok()?;
+        let checkpoint = Checkpoint::parse(note.text()).ok()?;
+        if checkpoint.origin != origin_of(&claimed.hub)
+            || log.leaves.iter().any(|leaf| leaf.leaf >= checkpoint.size)
+        {
+            return None;
+        }
+        if newest.is_none_or(|(size, _)| checkpoint.size >= size) {
+            newest = Some((checkpoint.size, &log.checkpoint));
+        }
+        leaves.extend(log.leaves.iter().cloned());
+    }
+    newest.map(|(_, checkpoint)| ReleaseLog { checkpoint: checkpoint.to_owned(), leaves })
+}
+
+/// The receipt of a task whose keys the hub's policy released.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Receipt {
@@ -47,6 +83,8 @@ pub struct Receipt {
     pub inputs: Vec<ReceiptOutput>,
     /// What it wrote.
     pub outputs: Vec<ReceiptOutput>,
+    /// What the log said when the keys were released.
+    pub log: ReleaseLog,
     /// Whether the outputs are all there.
     pub complete: bool,
     /// When the vault claimed the task.
@@ -56,7 +94,7 @@ pub struct Receipt {
 }
 
 impl Statement for Receipt {
-    const KIND: &'static str = "chorion receipt v1 without log";
+    const KIND: &'static str = "chorion receipt v1";
 }
 
 /// The receipt of a task that owners' approvals released keys to: a closed set of its own, so that one released by policy
@@ -82,6 +120,8 @@ pub struct OwnerReceipt {
     pub inputs: Vec<ReceiptOutput>,
     /// What it wrote.
     pub outputs: Vec<ReceiptOutput>,
+    /// What the log said when the keys were released.
+    pub log: ReleaseLog,
     /// Whether the outputs are all there.
     pub complete: bool,
     /// When the vault claimed the task.
@@ -91,7 +131,7 @@ pub struct OwnerReceipt {
 }
 
 impl Statement for OwnerReceipt {
-    const KIND: &'static str = "chorion owner receipt v1 without log";
+    const KIND: &'static str = "chorion owner receipt v1";
 }
 
 /// A receipt of either kind.
@@ -136,6 +176,8 @@ pub struct ReceiptFacts<'a> {
     pub inputs: &'a [ReceiptOutput],
     /// What it wrote.
     pub outputs: &'a [ReceiptOutput],
+    /// What the log said when the keys were released.
+    pub log: &'a ReleaseLog,
     /// Whether the outputs are all there.
     pub complete: bool,
 }
@@ -154,6 +196,7 @@ impl AnyReceipt {
                     app: $receipt.app,
                     inputs: &$receipt.inputs,
                     outputs: &$receipt.outputs,
+                    log: &$receipt.log,
                     complete: $receipt.complete,
                 }
             };

@@ -197,6 +197,14 @@ fn said(sentence: &str) -> HubError {
     HubError { sentence: sentence.to_owned(), hint: None }
 }
 
+/// What a hub's log of one leaf says.
+fn checkpoint() -> String {
+    let origin = proof::log::origin_of("hub");
+    let root = proof::log::leaf_hash(&[0; 32]);
+    let checkpoint = proof::log::Checkpoint { origin, size: 1, root };
+    checkpoint.sign(&SigningKey::from_seed(&[8; 32])).to_string()
+}
+
 impl Hub for MemoryHub {
     fn claim(&self, task: TaskId, claim: &ClaimTask) -> Result<ClaimedTask, HubError> {
         let (evidence, _) = open_statement::<UnattestedEvidence>(&claim.evidence)
@@ -213,6 +221,7 @@ impl Hub for MemoryHub {
                 card_digest: self.key.card_digest(),
                 epoch: self.key.epoch(),
                 wrapped_key,
+                leaf: Some(0),
             }),
             manifest: self.manifest.clone(),
             label: self.label.clone(),
@@ -239,6 +248,7 @@ impl Hub for MemoryHub {
             result: None,
             settings: Some(self.settings.clone()),
             requeue: false,
+            checkpoint: checkpoint(),
         })
     }
 
@@ -294,6 +304,7 @@ impl Hub for MemoryHub {
             card_digest: create.card_digest,
             epoch: 0,
             wrapped_key: create.wrapped_key.clone(),
+            leaf: None,
         };
         let opened = OpenDataset::from_release(&release, &self.platform);
         opened.map(drop).map_err(|error| said(&error.to_string()))

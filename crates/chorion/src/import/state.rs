@@ -122,6 +122,7 @@ impl State {
             card_digest: open.card_digest(),
             epoch: open.epoch(),
             wrapped_key: open.wrap_to(&ctx.recipient.public().to_bytes())?,
+            leaf: None,
         };
         let stored = Stored {
             version: VERSION,

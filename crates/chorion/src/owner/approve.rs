@@ -635,6 +635,7 @@ async fn give(ctx: &ClientContext, judged: &Judged) -> CliResult<ApprovalRequest
             card_digest: open.card_digest(),
             epoch: open.epoch(),
             wrapped_key: open.wrap_approved(&judged.recipient.to_bytes(), digest)?,
+            leaf: None,
         });
     }
     let given =

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 
 use api::{
     ApprovalDetail, ApprovalId, ApprovalRequest, ApprovalState, AskedDataset, Dataset, DatasetId,
-    ErrorCode, GiveApproval, OwnerKey, ProjectId, RefuseApproval, Release, ShareDataset,
-    SignedApproval, SignedStatement, TaskApproval, TaskId, TaskKind, Time, WrittenUnder,
+    ErrorCode, GiveApproval, OwnerKey, ProjectId, RefuseApproval, Release, ReleaseLeaf, ReleaseLog,
+    ShareDataset, SignedApproval, SignedStatement, TaskApproval, TaskId, TaskKind, Time,
+    WrittenUnder,
 };
 use custody::Appraised;
 use proof::{Act, Approval, Manifest, OwnerCard, ProjectCard, open_statement};
@@ -19,6 +20,8 @@ use super::tasks::permitted;
 use super::{Caller, Purpose, Who};
 use crate::HubError;
 use crate::data::approvals::{Kept, NewApproval};
+use crate::data::audit::Bound;
+use crate::data::intents::{self, RELEASE};
 use crate::data::{self, Connection};
 use crate::policy::Action;
 use crate::state::Hub;
@@ -219,6 +222,8 @@ async fn relay(
         card_digest: api::Digest(context.card_digest),
         epoch: context.epoch,
         wrapped_key: api::Bytes(wrapped),
+        // Wrapped to its owner as it lies here: nothing was released.
+        leaf: None,
     })
 }
 
@@ -500,7 +505,7 @@ pub(crate) async fn refuse(
     kept.map(|kept| kept.request).ok_or_else(|| HubError::not_found("approval", id))
 }
 
-/// What the vault of a task waits for, as far as it came. The events are on the disk before a released key leaves, and an
+/// What the vault of a task waits for, as far as it came. The leaves are on the disk before a released key leaves, and an
 /// approval goes to the vault that asked for it and to no other; until its task has ended that vault may ask again.
 pub(crate) async fn of_task(
     hub: &Hub,
@@ -512,9 +517,11 @@ pub(crate) async fn of_task(
     let Who::Vault { key, .. } = &caller.who else {
         return Err(HubError::not_found("task", id));
     };
-    let mut found = Vec::new();
+    let (mut found, mut announced) = (Vec::new(), Vec::new());
+    let evidence = data::tasks::find(&mut tx, id).await?.and_then(|kept| kept.evidence);
     for kept in data::approvals::of_vault(&mut tx, id, key.id()).await? {
         let request = now_is(kept.request, caller.at);
+        let bound = Bound { approval: kept.digest, evidence, statement: None };
         let (given, card) = match (request.state, kept.approved, kept.keys) {
             (ApprovalState::Approved | ApprovalState::Used, Some((approval, card)), Some(keys)) => {
                 (Some(GiveApproval { approval, keys }), Some(card))
@@ -524,9 +531,9 @@ pub(crate) async fn of_task(
         if let (ApprovalState::Approved, Some(given)) = (request.state, &given) {
             for release in &given.keys {
                 let thing = object("dataset", release.dataset);
-                let mut event = caller.event("key.release", thing, Some(request.project));
+                let mut event = caller.event(RELEASE, thing, Some(request.project));
                 event.purpose = Some(request.kind.as_str().to_owned());
-                data::events::record(&mut tx, &event).await?;
+                announced.push(intents::announce(&mut tx, event, bound).await?);
             }
             data::approvals::set_used(&mut tx, request.id).await?;
         }
@@ -536,8 +543,26 @@ pub(crate) async fn of_task(
             state: request.state,
             given,
             card,
+            log: None,
         });
     }
-    tx.commit().await?;
+    let intents = hub.releases.commit(tx, announced).await?;
+    // The key was released by its owner's device; what is left to do is to hand it on.
+    let ends = intents.into_iter().map(|intent| hub.releases.close(intent, None, hub.now()));
+    for ended in futures_util::future::join_all(ends).await {
+        ended?;
+    }
+    let mut reader = hub.db.read().await?;
+    for approval in &mut found {
+        let Some(given) = &approval.given else { continue };
+        let mut leaves = Vec::new();
+        for dataset in given.keys.iter().map(|release| release.dataset) {
+            let thing = object("dataset", dataset);
+            let leaf = data::audit::announced(&mut reader, &caller.name(), &thing).await?;
+            leaves.extend(leaf.map(|leaf| ReleaseLeaf { dataset, leaf }));
+        }
+        let checkpoint = hub.log.checkpoint(&mut reader).await?.note.to_string();
+        approval.log = Some(ReleaseLog { checkpoint, leaves });
+    }
     Ok(found)
 }

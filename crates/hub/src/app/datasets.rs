@@ -2,8 +2,8 @@
 
 use api::{
     ConfirmDeletion, CreateDataset, Custodian, Dataset, DatasetId, DatasetKind, Deletion,
-    DeliveryState, Digest, ErrorCode, Outcome, ProjectId, QualityState, Release, ReleaseRequest,
-    Right, Sealed, SealedObject, TaskKind,
+    DeliveryState, Digest, ErrorCode, ProjectId, QualityState, Release, ReleaseRequest, Right,
+    Sealed, SealedObject, TaskKind,
 };
 use custody::{Grounds, Opened};
 use proof::Act;
@@ -13,7 +13,9 @@ use seal::wrap::DatasetContext;
 use super::caller::object;
 use super::{Caller, Purpose, Who, tasks};
 use crate::HubError;
+use crate::data::audit::Bound;
 use crate::data::datasets::{Kept, Narrowed, NewDataset};
+use crate::data::intents::{Intent, RELEASE};
 use crate::data::{self, Connection};
 use crate::policy::{Action, Standing};
 use crate::state::Hub;
@@ -321,7 +323,7 @@ pub(crate) async fn set_delivery(
     show(hub, caller, id).await
 }
 
-/// Wraps the dataset key to the recipient that the caller names. The event is on the disk before the custodian is asked.
+/// Wraps the dataset key to the recipient that the caller names.
 pub(crate) async fn release(
     hub: &Hub,
     caller: &Caller,
@@ -329,43 +331,54 @@ pub(crate) async fn release(
     body: ReleaseRequest,
 ) -> Result<Release, HubError> {
     let purpose = Purpose::parse(&body.purpose)?;
-    let mut tx = hub.db.write().await?;
-    let kept = permitted(&mut tx, caller, id, Action::DatasetRelease).await?;
+    let mut reader = hub.db.read().await?;
+    let kept = permitted(&mut reader, caller, id, Action::DatasetRelease).await?;
+    drop(reader);
     let to = RecipientKey::from_bytes(&body.recipient.0)
         .map_err(|e| HubError::bad_request(format!("the recipient is not usable: {e}")))?;
     let project = Some(kept.dataset.project);
-    let mut event = caller.event("key.release", object("dataset", id), project);
+    let mut event = caller.event(RELEASE, object("dataset", id), project);
     event.purpose = Some(purpose.as_str().to_owned());
-    data::events::record(&mut tx, &event).await?;
-    tx.commit().await?;
-    let released =
-        release_to(hub, &kept.dataset, &to, Grounds::Policy { purpose: purpose.as_str() }).await;
-    if let Err(error) = &released {
-        event.outcome = Outcome::Failed;
-        event.reason = Some(data::word(error.code()));
-        let mut tx = hub.db.write().await?;
-        data::events::record(&mut tx, &event).await?;
-        tx.commit().await?;
-    }
-    released
+    let intent = hub.releases.intend(event, Bound::default()).await?;
+    let grounds = Grounds::Policy { purpose: purpose.as_str() };
+    release_to(hub, intent, &kept.dataset, &to, grounds).await
 }
 
-/// Has the custodian wrap a dataset's key to `to`. The caller of this has decided, and has written the event.
+/// Has the custodian wrap a dataset's key to `to`. The caller of this has decided, and has announced it; what comes back
+/// may leave, because its outcome is in the log.
 pub(crate) async fn release_to(
     hub: &Hub,
+    intent: Intent,
     dataset: &Dataset,
     to: &RecipientKey,
     grounds: Grounds<'_>,
 ) -> Result<Release, HubError> {
-    let kept = hub.keys.dataset_key(dataset.id.to_bytes(), dataset.epoch).await?;
-    let custodian = hub.custodian(dataset.custodian)?;
-    let wrapped = custodian.release(&context(dataset), &kept, to, grounds).await?;
+    release_at(hub, intent, dataset.custodian, &context(dataset), to, grounds).await
+}
+
+/// As [`release_to`], for the key that belongs to this context: the one place from which a key leaves.
+pub(crate) async fn release_at(
+    hub: &Hub,
+    intent: Intent,
+    custodian: Custodian,
+    place: &DatasetContext,
+    to: &RecipientKey,
+    grounds: Grounds<'_>,
+) -> Result<Release, HubError> {
+    let leaf = intent.leaf();
+    let wrapped = async {
+        let kept = hub.keys.dataset_key(place.dataset, place.epoch).await?;
+        Ok::<_, HubError>(hub.custodian(custodian)?.release(place, &kept, to, grounds).await?)
+    }
+    .await;
+    hub.releases.close(intent, wrapped.as_ref().err(), hub.now()).await?;
     Ok(Release {
-        dataset: dataset.id,
-        project: dataset.project,
-        card_digest: dataset.card_digest,
-        epoch: dataset.epoch,
-        wrapped_key: api::Bytes(wrapped),
+        dataset: DatasetId::from_bytes(place.dataset),
+        project: ProjectId::from_bytes(place.project),
+        card_digest: Digest(place.card_digest),
+        epoch: place.epoch,
+        wrapped_key: api::Bytes(wrapped?),
+        leaf: Some(leaf),
     })
 }
 

@@ -11,6 +11,7 @@ use super::datasets::{named, opened, permitted, with_key};
 use super::objects::writable;
 use super::{Caller, Who, tasks};
 use crate::HubError;
+use crate::data::audit::Bound;
 use crate::data::datasets::Kept;
 use crate::data::notices::NewNotice;
 use crate::data::{self, Connection};
@@ -90,7 +91,7 @@ pub(crate) async fn put(
         }
     }
     let event = caller.event("manifest.put", object("dataset", id), Some(kept.dataset.project));
-    data::events::record(&mut tx, &event).await?;
+    data::events::record_bound(&mut tx, &event, &Bound::to_statement(keep.digest)).await?;
     let dataset = data::datasets::find(&mut tx, id).await?;
     tx.commit().await?;
     if swap.is_some() {

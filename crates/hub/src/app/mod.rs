@@ -15,6 +15,7 @@ pub(crate) mod approvals;
 pub(crate) mod apps;
 pub(crate) mod blocks;
 pub(crate) mod datasets;
+pub(crate) mod log;
 pub(crate) mod manifests;
 pub(crate) mod notices;
 pub(crate) mod objects;

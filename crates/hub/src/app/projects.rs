@@ -1,8 +1,8 @@
 //! Projects: who holds the key is their choice, said in a card that the hub signs for platform projects.
 
 use api::{
-    AccountId, Belongs, ConfirmDeletion, CreateProject, Custodian, DatasetId, Deletion, Digest,
-    ErrorCode, Member, Project, ProjectId, Release, ReleaseRequest, Right, Role, SignedStatement,
+    AccountId, Belongs, ConfirmDeletion, CreateProject, Custodian, Deletion, Digest, ErrorCode,
+    Member, Project, ProjectId, Release, ReleaseRequest, Right, Role, SignedStatement,
 };
 use custody::Grounds;
 use proof::{Act, Card, ProjectCard, digest_of, sign_statement};
@@ -11,7 +11,9 @@ use seal::wrap::DatasetContext;
 
 use crate::HubError;
 use crate::app::caller::{Caller, Purpose, object};
+use crate::data::audit::Bound;
 use crate::data::cards::KeptCard;
+use crate::data::intents::PROJECT_RELEASE;
 use crate::data::projects::NewProject;
 use crate::data::{self, Connection};
 use crate::policy::{Action, Standing};
@@ -301,23 +303,11 @@ pub(crate) async fn release(
     let purpose = Purpose::parse(&body.purpose)?;
     let to = RecipientKey::from_bytes(&body.recipient.0)
         .map_err(|e| HubError::bad_request(e.to_string()))?;
-    let context = own_context(id);
-    let kept = hub.keys.dataset_key(context.dataset, context.epoch).await?;
-    // The event is on the disk before the key leaves.
-    let mut event = caller.event(Action::ProjectRelease.act(), object("project", id), Some(id));
+    let mut event = caller.event(PROJECT_RELEASE, object("project", id), Some(id));
     event.purpose = Some(purpose.as_str().to_owned());
-    let mut tx = hub.db.write().await?;
-    data::events::record(&mut tx, &event).await?;
-    tx.commit().await?;
+    let intent = hub.releases.intend(event, Bound::default()).await?;
     let grounds = Grounds::Policy { purpose: purpose.as_str() };
-    let wrapped = hub.custodian(custodian)?.release(&context, &kept, &to, grounds).await?;
-    Ok(Release {
-        dataset: DatasetId::from_bytes(context.dataset),
-        project: id,
-        card_digest: Digest(context.card_digest),
-        epoch: context.epoch,
-        wrapped_key: api::Bytes(wrapped),
-    })
+    super::datasets::release_at(hub, intent, custodian, &own_context(id), &to, grounds).await
 }
 
 /// The owner and the members.

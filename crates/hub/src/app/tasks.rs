@@ -8,13 +8,15 @@ use api::{
     RequestId, Right, Sealed, SignedStatement, Task, TaskId, TaskKind, TaskState, Time,
 };
 use custody::{Appraised, EvidenceError, Grounds, appraise};
-use proof::{AnyReceipt, PublicKey, Released, sha256};
+use proof::{AnyReceipt, PublicKey, Released, digest_of, sha256};
 
 use super::caller::object;
 use super::datasets::{card_is_in_force, context, release_to};
 use super::{Caller, Who};
 use crate::HubError;
+use crate::data::audit::Bound;
 use crate::data::events::NewEvent;
+use crate::data::intents::{self, Intent, RELEASE};
 use crate::data::sessions::PACKAGE;
 use crate::data::tasks::{Kept, NewTask};
 use crate::data::{self, Connection};
@@ -238,21 +240,24 @@ pub(crate) async fn claim(
         request: Some(by.request),
     };
     data::events::record(&mut tx, &event("task.claim", object("task", id), project)).await?;
+    let bound = Bound { evidence: Some(appraised.digest()), ..Bound::default() };
     let all = || plan.inputs.iter().map(|input| &input.dataset).chain(&plan.result);
+    let mut announced = Vec::new();
+    // Where a device releases the key, that is announced when its approval is handed over.
     for dataset in all().filter(|dataset| dataset.custodian != Custodian::Owner) {
-        let thing = object("dataset", dataset.id);
-        data::events::record(&mut tx, &event("key.release", thing, Some(dataset.project))).await?;
+        let release = event(RELEASE, object("dataset", dataset.id), Some(dataset.project));
+        announced.push(intents::announce(&mut tx, release, bound).await?);
     }
     for input in &plan.inputs {
-        let manifest = proof::digest_of(&input.manifest);
+        let manifest = digest_of(&input.manifest);
         data::tasks::set_input_manifest(&mut tx, id, input.dataset.id, manifest).await?;
     }
     let owners = all().filter(|dataset| dataset.custodian == Custodian::Owner);
     let owners: BTreeSet<ProjectId> = owners.map(|dataset| dataset.project).collect();
     super::approvals::ask(&mut tx, id, &owners, &appraised, &body.evidence, by.at).await?;
     let task = data::tasks::find(&mut tx, id).await?.map_or(kept.task, |kept| kept.task);
-    tx.commit().await?;
-    hand_over(hub, task, plan, &appraised).await
+    let intents = hub.releases.commit(tx, announced).await?;
+    hand_over(hub, task, plan, intents, &appraised).await
 }
 
 fn evidence(task: TaskId, error: EvidenceError) -> HubError {
@@ -349,17 +354,29 @@ async fn unattested_is_enough(at: &mut Connection, dataset: &Dataset) -> Result<
     }
 }
 
-/// Has every key released to the recipient in the evidence.
+/// Has every key released to the recipient in the evidence: `intents` announced those of the inputs and then that of the
+/// result.
 async fn hand_over(
     hub: &Hub,
     task: Task,
     plan: Plan,
+    intents: Vec<Intent>,
     appraised: &Appraised,
 ) -> Result<ClaimedTask, HubError> {
     let grounds = Grounds::Vault(appraised);
+    let mut intents = intents.into_iter();
+    // All at once, so that their outcomes share a sync; and each to its end, so that each has one.
+    let keys = plan.inputs.iter().map(|input| &input.dataset).chain(&plan.result).map(|dataset| {
+        let awaited = dataset.custodian == Custodian::Owner;
+        let intent = if awaited { None } else { intents.next() };
+        key_for(hub, dataset, intent, appraised, grounds)
+    });
+    let keys = futures_util::future::join_all(keys).await;
+    let mut keys = keys.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter();
+    let missing = || HubError::internal("a key was not released", "it was not announced");
     let mut inputs = Vec::with_capacity(plan.inputs.len());
     for PlannedInput { name, dataset, manifest, card } in plan.inputs {
-        let key = key_for(hub, &dataset, appraised, grounds).await?;
+        let key = keys.next().ok_or_else(missing)?;
         inputs.push(ClaimedInput {
             name,
             kind: dataset.kind,
@@ -370,8 +387,8 @@ async fn hand_over(
         });
     }
     let mut result = None;
-    if let (Some(dataset), Some(settings)) = (plan.result, plan.launch) {
-        let key = key_for(hub, &dataset, appraised, grounds).await?;
+    if let (Some(_), Some(settings)) = (plan.result, plan.launch) {
+        let key = keys.next().ok_or_else(missing)?;
         result = Some(ClaimedResult { key, settings });
     }
     Ok(ClaimedTask {
@@ -382,6 +399,7 @@ async fn hand_over(
         result,
         settings: plan.settings,
         requeue: plan.requeue,
+        checkpoint: hub.log.checkpoint(&mut *hub.db.read().await?).await?.note.to_string(),
     })
 }
 
@@ -389,6 +407,7 @@ async fn hand_over(
 async fn key_for(
     hub: &Hub,
     dataset: &Dataset,
+    intent: Option<Intent>,
     appraised: &Appraised,
     grounds: Grounds<'_>,
 ) -> Result<ClaimedKey, HubError> {
@@ -400,7 +419,11 @@ async fn key_for(
             epoch: dataset.epoch,
         }));
     }
-    release_to(hub, dataset, appraised.recipient(), grounds).await.map(ClaimedKey::Released)
+    let intent = intent.ok_or_else(|| {
+        HubError::internal("a key was not released", "its release was not announced")
+    })?;
+    let to = appraised.recipient();
+    release_to(hub, intent, dataset, to, grounds).await.map(ClaimedKey::Released)
 }
 
 /// The vault is alive, and so far.
@@ -520,7 +543,8 @@ pub(crate) async fn end(
         event.outcome = Outcome::Failed;
         event.reason = Some(data::word(ErrorCode::TaskFailed));
     }
-    data::events::record(&mut tx, &event).await?;
+    let bound = Bound { evidence: kept.evidence, ..Bound::to_statement(digest_of(&body.receipt)) };
+    data::events::record_bound(&mut tx, &event, &bound).await?;
     let task = data::tasks::find(&mut tx, id).await?;
     tx.commit().await?;
     hub.engine.wake();
@@ -575,6 +599,15 @@ async fn receipt_holds(
     }
     if receipt.complete != body.complete {
         return Err(wrong("it says otherwise than the call whether all outputs are there"));
+    }
+    let vault = object("vault", id);
+    let announced: BTreeSet<DatasetId> =
+        receipt.log.leaves.iter().map(|leaf| leaf.dataset).collect();
+    if receipt.inputs.iter().any(|input| !announced.contains(&input.dataset)) {
+        return Err(wrong("it names no leaf for the release of an input's key"));
+    }
+    if !super::log::receipt_holds(hub, at, &vault, receipt.log).await? {
+        return Err(wrong("the audit log does not say what it says of the releases"));
     }
     let app = match kept.task.session {
         Some(session) => {

@@ -10,6 +10,7 @@
 pub(crate) mod accounts;
 pub(crate) mod approvals;
 pub(crate) mod apps;
+pub(crate) mod audit;
 pub(crate) mod blocks;
 pub(crate) mod browsers;
 pub(crate) mod cards;
@@ -19,6 +20,7 @@ pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod institutions;
 pub(crate) mod instruments;
+pub(crate) mod intents;
 pub(crate) mod keys;
 pub(crate) mod manifests;
 pub(crate) mod members;

@@ -38,6 +38,14 @@ const NOT_HIDDEN: &[(&str, &str)] = &[
     ("POST /api/v1/accounts/{id}/disable", "operators only: refused whatever the id"),
     ("DELETE /api/v1/blocks/{id}", "operators only: refused whatever the id"),
     ("DELETE /api/v1/instruments/{id}", "operators only: refused whatever the id"),
+    (
+        "GET /api/v1/audit/log/tile/{*path}",
+        "a tile names nobody: it is there for everybody with an account",
+    ),
+    (
+        "GET /api/v1/audit/log/cosignatures/{key}",
+        "what a witness says is for everybody with an account",
+    ),
     ("GET /api/v1/apps/{id}", "an app is there for everybody with an account"),
     ("POST /api/v1/tasks/{id}/claim", "signed by a key nobody knows; the ticket decides"),
 ];
@@ -107,6 +115,8 @@ struct Things {
     block: api::BlockId,
     instrument: api::InstrumentId,
     organization: api::OrganizationId,
+    /// A witness that cosigned the log.
+    witness: api::KeyId,
     /// Codes of two devices that wait for an answer.
     codes: [String; 2],
 }
@@ -155,6 +165,7 @@ impl Things {
             block: api::BlockId::generate(),
             instrument: api::InstrumentId::generate(),
             organization: api::OrganizationId::generate(),
+            witness: signing_key().public().id(),
             codes: [waiting(hub).await, waiting(hub).await],
         };
         let mut tx = hub.hub.db.write().await.unwrap();
@@ -201,6 +212,15 @@ impl Things {
             data::organizations::set(&mut tx, this.organization, account, role, now).await.unwrap();
         }
         data::organizations::insert_project(&mut tx, this.organization, project).await.unwrap();
+        let cosigned = api::Cosigned { witness: "w".into(), note: "n".into() };
+        let new = data::audit::NewCosignature {
+            witness: this.witness,
+            account: ada.account,
+            size: 1,
+            at: 1,
+            cosigned: &cosigned,
+        };
+        data::audit::keep_cosignature(&mut tx, &new).await.unwrap();
         tx.commit().await.unwrap();
         let registered = this.new_app(this.app);
         hub.call(&ada.key, "POST", "/api/v1/apps", &registered).await.ok::<App>();
@@ -264,6 +284,7 @@ impl Things {
             "instruments" | "sign-ons" => self.instrument.to_string(),
             "notices" => self.notice.to_string(),
             "organizations" => self.organization.to_string(),
+            "audit" => self.witness.to_string(),
             other => panic!("`{other}` is a new noun: give `Things` one and its path here"),
         };
         // Somebody who may be put out there, and whom nobody misses.
@@ -273,6 +294,8 @@ impl Things {
             .replace("{object}", &self.object.to_string())
             .replace("{account}", &account.to_string())
             .replace("{number}", "1")
+            .replace("{key}", &id)
+            .replace("{*path}", "0/000.p/1")
     }
 
     /// A body that the call would take from somebody who may, where it takes one.
@@ -327,6 +350,7 @@ impl Things {
             "PUT /organizations/{id}/members/{account}" => value(json!({"role": "administrator"})),
             "POST /instruments" => value(json!({"name": "another sequencer"})),
             "POST /keys" => value(json!(new_key())),
+            "PUT /audit/log/cosignatures" => value(json!({"witness": "", "note": ""})),
             "PUT /notices/mail" => value(json!({"address": "ada@example.test"})),
             "POST /projects" => {
                 value(json!(hub.new_project(api::ProjectId::generate(), "another")))

@@ -9,6 +9,7 @@ mod devices;
 mod hostile;
 mod institution;
 mod keys;
+mod log;
 mod material;
 mod notices;
 mod organizations;

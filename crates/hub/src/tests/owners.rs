@@ -209,6 +209,7 @@ impl Owned {
             wrapped_key: open
                 .wrap_approved(&vault.secret.public().to_bytes(), approval.digest())
                 .unwrap(),
+            leaf: None,
         };
         GiveApproval {
             approval: approval.sign(&self.owner.device, None),
@@ -335,10 +336,15 @@ async fn an_approval_releases_keys_to_the_vault_that_waits_and_closes_with_a_rec
     let given = owned.given(&approval, &vault);
     let answered: ApprovalRequest = owned.approve(&detail, &given).await.ok();
     assert_eq!(answered.state, ApprovalState::Approved);
+    let (mut log, mut checkpoint) = (None, String::new());
     for _ in 0..2 {
         // An answer that was lost is given again, to this vault.
         let after: Vec<TaskApproval> = owned.waiting(&vault).await.ok();
         assert_eq!(after[0].given.as_ref(), Some(&given));
+        let released = after[0].log.as_ref().unwrap();
+        assert_eq!(released.leaves.len(), given.keys.len(), "a leaf for each key");
+        assert_eq!(log.get_or_insert_with(|| released.leaves.clone()), &released.leaves);
+        checkpoint = released.checkpoint.clone();
     }
     assert_eq!(owned.requests().await[0].state, ApprovalState::Used);
     let open =
@@ -350,6 +356,7 @@ async fn an_approval_releases_keys_to_the_vault_that_waits_and_closes_with_a_rec
     let manifest = put_all(hub, &vault.key, result, content(result, &files), 1, None).await;
     close(hub, &vault.key, &vault.key, &manifest, "").await.ok::<Dataset>();
     let at = claimed.task.started.unwrap();
+    let log = api::ReleaseLog { checkpoint, leaves: log.unwrap() };
     let receipt = OwnerReceipt {
         hub: claimed.hub.clone(),
         task: vault.task,
@@ -370,6 +377,7 @@ async fn an_approval_releases_keys_to_the_vault_that_waits_and_closes_with_a_rec
             dataset: result.dataset(),
             manifest: digest_of(&sign_statement(&manifest, &vault.key)),
         }],
+        log: proof::receipt_log(&claimed, &[&log]).unwrap(),
         complete: true,
         started: at,
         ended: at,

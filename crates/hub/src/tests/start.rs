@@ -33,7 +33,7 @@ async fn a_key_file_beside_what_it_opens_is_refused() {
 async fn keys_lie_outside_the_data_directory_and_are_their_owners_alone() {
     let root = tempfile::tempdir().unwrap();
     drop(open(&config(root.path())).await.unwrap());
-    for name in ["platform.key", "card.key"] {
+    for name in ["platform.key", "card.key", "log.key"] {
         let file = root.path().join("data.keys").join(name);
         let mode = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{name}");
@@ -55,7 +55,7 @@ async fn a_lost_or_foreign_key_file_stops_the_start_instead_of_being_made_anew()
     drop(open(&config(root.path())).await.unwrap());
     let other = tempfile::tempdir().unwrap();
     drop(open(&config(other.path())).await.unwrap());
-    for name in ["platform.key", "card.key"] {
+    for name in ["platform.key", "card.key", "log.key"] {
         let file = root.path().join("data.keys").join(name);
         let own = std::fs::read(&file).unwrap();
         std::fs::remove_file(&file).unwrap();

@@ -171,6 +171,7 @@ impl Vault {
                 })
                 .collect(),
             outputs: outputs.iter().map(named).collect(),
+            log: proof::receipt_log(claimed, &[]).unwrap(),
             complete,
             started: at,
             ended: at,
@@ -343,6 +344,11 @@ async fn samples_are_whole_when_the_receipt_holds_and_older_ones_are_superseded(
     let good = vault.receipt(&claimed, &[&first], true);
     let other = proof::sha256(b"other");
     let changed = ReceiptOutput { dataset: first.dataset, manifest: other };
+    let (mut other_leaf, mut other_checkpoint) = (good.log.clone(), good.log.clone());
+    other_leaf.leaves[0].leaf -= 1;
+    let ours = proof::log::origin_of(&story.hub.hub.id);
+    let checkpoint = proof::log::Checkpoint { origin: ours, size: 1 << 20, root: other };
+    other_checkpoint.checkpoint = checkpoint.sign(&vault.key).to_string();
     let wrong = [
         Receipt { hub: "another".into(), ..good.clone() },
         Receipt { task: TaskId::generate(), ..good.clone() },
@@ -352,6 +358,8 @@ async fn samples_are_whole_when_the_receipt_holds_and_older_ones_are_superseded(
         Receipt { inputs: vec![], ..good.clone() },
         Receipt { outputs: vec![], ..good.clone() },
         Receipt { custodian: Custodian::Owner, ..good.clone() },
+        Receipt { log: other_leaf, ..good.clone() },
+        Receipt { log: other_checkpoint, ..good.clone() },
         Receipt { outputs: vec![changed], ..good.clone() },
     ];
     for receipt in wrong {

@@ -31,7 +31,7 @@ use dataset::OpenDataset;
 use proof::UnattestedEvidence;
 use proof::{
     EvidenceKind, OwnerReceipt, Receipt, ReceiptOutput, Released, SigningKey, StatementError,
-    digest_of, sign_statement,
+    digest_of, receipt_log, sign_statement,
 };
 use seal::recipient::RecipientSecret;
 
@@ -71,6 +71,9 @@ pub enum TaskError {
         /// Which two.
         what: &'static str,
     },
+    /// The hub gave keys without a checkpoint that says so.
+    #[error("the hub's checkpoint does not have the leaves of the keys that it released")]
+    Log,
     /// A file is not the one that its writer signed.
     #[error("a file of dataset {dataset} is not the one that its writer signed")]
     Content {
@@ -330,6 +333,8 @@ pub fn run(hub: Arc<dyn Hub>, config: &TaskConfig, keys: &VaultKeys) -> Result<(
     let evidence_digest = digest_of(&evidence);
     let claim = ClaimTask { ticket: config.ticket.to_string(), evidence };
     let claimed = hub.claim(config.task, &claim)?;
+    // Without it there is no receipt, so nothing is opened.
+    let mut log = receipt_log(&claimed, &[]).ok_or(TaskError::Log)?;
     let (name, kind) = (claimed.hub.clone(), claimed.task.kind);
     let by_owners = approved::is_awaited(&claimed);
     let waited = heard_of(
@@ -342,6 +347,8 @@ pub fn run(hub: Arc<dyn Hub>, config: &TaskConfig, keys: &VaultKeys) -> Result<(
     let mut approvals = Vec::new();
     let result = waited.and_then(|approved| {
         approvals = approved.digests();
+        let held = approved.logs();
+        log = receipt_log(&claimed, &held).ok_or(TaskError::Log)?;
         let (hub, percent) = (Arc::clone(&hub), AtomicU8::new(0));
         let work = Work { hub, keys, config, claimed, approved, percent };
         heard_of(
@@ -370,6 +377,7 @@ pub fn run(hub: Arc<dyn Hub>, config: &TaskConfig, keys: &VaultKeys) -> Result<(
             app,
             inputs,
             outputs,
+            log,
             complete,
             started,
             ended,
@@ -387,6 +395,7 @@ pub fn run(hub: Arc<dyn Hub>, config: &TaskConfig, keys: &VaultKeys) -> Result<(
             app,
             inputs,
             outputs,
+            log,
             complete,
             started,
             ended,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use api::{
     ApprovalState, ClaimedKey, ClaimedTask, DatasetId, DatasetKind, Digest, GiveApproval, KeyPlace,
-    ProjectId, QueryRequest, TaskApproval, TaskKind, Time,
+    ProjectId, QueryRequest, ReleaseLog, TaskApproval, TaskKind, Time,
 };
 use dataset::OpenDataset;
 use proof::{
@@ -31,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(proof::APPROVAL_SECONDS.unsigned_
 pub(super) struct Approved {
     opened: HashMap<DatasetId, OpenDataset>,
     verified: Vec<Verified>,
+    logs: Vec<ReleaseLog>,
 }
 
 /// Every place whose key is an owner's to release.
@@ -73,10 +74,12 @@ impl Approved {
                     ApprovalState::Expired => return Err(TaskError::Unanswered),
                     ApprovalState::Pending | ApprovalState::Approved | ApprovalState::Used => {}
                 }
-                let TaskApproval { project, given: Some(given), card: Some(card), .. } = found
+                let TaskApproval { project, given: Some(given), card: Some(card), log, .. } = found
                 else {
                     continue;
                 };
+                // A key whose release no log announces is not used.
+                this.logs.push(log.ok_or(TaskError::Log)?);
                 let of_project: Vec<KeyPlace> =
                     places.iter().filter(|place| place.project == project).copied().collect();
                 let judge = Judge { config, keys, claimed, evidence, now: Time::now() };
@@ -126,6 +129,11 @@ impl Approved {
         let dataset = place.dataset;
         let open = self.opened.get(&dataset).cloned();
         open.ok_or(TaskError::Mismatch { dataset, what: "the task and the released keys" })
+    }
+
+    /// What the hub's log said of these releases, for the receipt.
+    pub(super) fn logs(&self) -> Vec<&ReleaseLog> {
+        self.logs.iter().collect()
     }
 
     /// The digests of the approvals, for the receipt.

@@ -107,6 +107,7 @@ impl World {
             }),
             settings: None,
             requeue: false,
+            checkpoint: String::new(),
         };
         let config = TaskConfig {
             task,
@@ -173,6 +174,7 @@ impl World {
             wrapped_key: open
                 .wrap_approved(&self.keys.recipient.public().to_bytes(), approval.digest())
                 .unwrap(),
+            leaf: None,
         };
         GiveApproval {
             approval: approval.sign(&key(2), None),
