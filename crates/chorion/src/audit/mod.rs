@@ -7,7 +7,7 @@ mod witness;
 use clap::Subcommand;
 use client::EventFilter;
 
-pub(crate) use view::{ReleasedKey, memory};
+pub(crate) use view::{ReleasedKey, memory, seen};
 
 use crate::audit_export::ExportArgs;
 use crate::config::ClientContext;

@@ -12,7 +12,7 @@ use proof::log::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::config::{read_if_there, write_private};
+use crate::config::{ClientContext, read_if_there, write_private};
 use crate::report::{CliError, CliResult};
 
 /// What this machine remembers of a hub's log.
@@ -195,6 +195,17 @@ impl ReleasedKey {
             fs::OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
         std::io::Write::write_all(&mut file, &line).map_err(failed)
     }
+}
+
+/// The digest of the newest checkpoint that this machine verified, for approvals: the text that the log signed.
+pub(crate) fn seen(ctx: &ClientContext) -> CliResult<Option<Digest>> {
+    let Some(remembered) = Remembered::read(&memory(ctx.home(), &ctx.hub_id, "json"))? else {
+        return Ok(None);
+    };
+    let note = remembered.checkpoint.parse::<SignedNote>().map_err(|e| {
+        CliError::new("what this machine remembers of the log is damaged").caused_by(e)
+    })?;
+    Ok(Some(proof::sha256(note.text().as_bytes())))
 }
 
 /// Where this machine remembers a hub's log.

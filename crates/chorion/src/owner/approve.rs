@@ -400,7 +400,7 @@ async fn judge(
         nonce: random()?,
         not_before: now,
         expires: later(now, seconds)?,
-        checkpoint: None,
+        checkpoint: crate::audit::seen(ctx)?,
         act,
     };
     approval.check().map_err(|e| refuse(id, e))?;
@@ -688,7 +688,7 @@ pub(crate) async fn sign_act(
         nonce: random()?,
         not_before: now,
         expires: later(now, APPROVAL_SECONDS)?,
-        checkpoint: None,
+        checkpoint: crate::audit::seen(ctx)?,
         act,
     };
     approval.check().map_err(|e| CliError::new("the approval cannot be made").caused_by(e))?;
@@ -852,7 +852,7 @@ async fn grant(ctx: &ClientContext, ui: Ui, new: &NewGrant) -> CliResult {
         nonce: random()?,
         not_before: now,
         expires: later(now, APPROVAL_SECONDS)?,
-        checkpoint: None,
+        checkpoint: crate::audit::seen(ctx)?,
         act: Act::StandingGrant(StandingGrant {
             device: Bytes(device.to_bytes().to_vec()),
             app: new.app,
