@@ -52,7 +52,7 @@ pub fn receipt_log(claimed: &ClaimedTask, approved: &[&ReleaseLog]) -> Option<Re
             return None;
         }
         if newest.is_none_or(|(size, _)| checkpoint.size >= size) {
-            newest = Some((checkpoint.size, &log.checkpoint));
+            newest = Some((checkpoint.size, log.checkpoint.as_str()));
         }
         leaves.extend(log.leaves.iter().cloned());
     }
