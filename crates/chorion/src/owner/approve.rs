@@ -801,6 +801,7 @@ async fn share(
         card_digest: open.card_digest(),
         epoch: open.epoch(),
         wrapped_key: open.wrap_to(&to.to_bytes())?,
+        leaf: None,
     };
     let shared = ctx.client.share(id, &ShareDataset { approval, key }).await?;
     ui.line(format!("dataset {id} is shared with account {account}"));

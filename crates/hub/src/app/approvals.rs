@@ -475,7 +475,8 @@ pub(crate) async fn approve(
     let mut event =
         caller.event(Action::ApprovalAnswer.act(), object("approval", id), Some(project));
     event.purpose = Some(approval.act.kind().to_owned());
-    data::events::record(&mut tx, &event).await?;
+    let bound = Bound { approval: Some(digest), ..Bound::default() };
+    data::events::record_bound(&mut tx, &event, &bound).await?;
     let kept = data::approvals::find(&mut tx, id).await?;
     tx.commit().await?;
     kept.map(|kept| kept.request).ok_or_else(|| HubError::not_found("approval", id))

@@ -616,6 +616,7 @@ async fn a_dataset_is_shared_with_whom_the_approval_names_and_nobody_else() {
         card_digest: owned.card.digest(),
         epoch: 0,
         wrapped_key: owned.input.wrap_to(&words.public().to_bytes()).unwrap(),
+        leaf: None,
     };
     let share = |manifest: Digest, nonce: &[u8]| Approval {
         hub: hub.hub.id.clone(),
