@@ -22,6 +22,8 @@ use crate::folder::{ScanError, Seen, scan};
 use crate::journal::{Journal, JournalError};
 use crate::keep::{KeepError, keep_verified};
 use crate::machine::{Decision, Machine, Message, Piece, Reading, Record, Rules, Standing};
+use crate::pace::{Limit, Pace};
+use crate::progress::Tally;
 use crate::state::{RunState, StateError};
 use crate::uplink::{Uplink, UplinkError};
 
@@ -47,6 +49,45 @@ impl Default for Resources {
     }
 }
 
+/// The [`Pace`] of a broker against the clocks of this machine.
+#[derive(Debug)]
+pub struct Throttle {
+    pace: Mutex<Pace>,
+    began: Instant,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+impl Throttle {
+    /// With these limits; none means as fast as it goes.
+    #[must_use]
+    pub fn new(limits: Vec<Limit>) -> Self {
+        Self { pace: Mutex::new(Pace::new(limits)), began: Instant::now() }
+    }
+
+    /// Waits until so many bytes may go.
+    async fn until_it_may_go(&self, bytes: u64) {
+        loop {
+            let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let now = jiff::Zoned::now();
+            let minute = 60 * u16::from(now.hour().unsigned_abs()) + u16::from(now.minute().unsigned_abs());
+            // Whoever panicked while holding it left it whole.
+            let taken = match self.pace.lock() {
+                Ok(mut pace) => pace.take(now_ms, minute, bytes),
+                Err(poisoned) => poisoned.into_inner().take(now_ms, minute, bytes),
+            };
+            match taken {
+                Ok(()) => return,
+                Err(wait_ms) => tokio::time::sleep(Duration::from_millis(wait_ms)).await,
+            }
+        }
+    }
+}
+
 /// A run to send.
 pub struct Job {
     /// Its state.
@@ -61,6 +102,8 @@ pub struct Job {
     pub resources: Resources,
     /// Where a verified copy is kept too.
     pub keep: Option<PathBuf>,
+    /// How fast to send, and when; runs that share it are limited together.
+    pub throttle: Arc<Throttle>,
     /// Stop when a person is needed, rather than wait for the folder to grow on.
     pub ends_on_attention: bool,
     /// Who wants to know how far it is.
@@ -235,6 +278,7 @@ pub async fn send_run(mut job: Job) -> Result<Outcome, BrokerError> {
         started,
         sent_bytes: 0,
         told_at: None,
+        tally: Tally::new(),
     };
     // A manifest that was signed before a kill, and perhaps taken.
     if let Some(signed) = drive.job.state.manifest().cloned() {
@@ -338,6 +382,7 @@ struct Drive {
     started: Instant,
     sent_bytes: u64,
     told_at: Option<Instant>,
+    tally: Tally,
 }
 
 impl Drive {
@@ -429,8 +474,10 @@ impl Drive {
     fn send(&self, object: ObjectRef) {
         let Some(bytes) = self.waiting.get(&object) else { return };
         let (uplink, to, bytes) = (Arc::clone(&self.job.uplink), self.to.clone(), bytes.clone());
+        let throttle = Arc::clone(&self.job.throttle);
         tokio::spawn(async move {
             let sent = bytes.sealed.len() as u64;
+            throttle.until_it_may_go(sent).await;
             let put = uplink.put(&bytes).await.map(|_acknowledged| ());
             let _the_run_may_have_ended = to.send(Note::Put(object, sent, put));
         });
@@ -461,6 +508,7 @@ impl Drive {
             Note::Scanned(Ok(seen)) => self.machine.take(now_ms, Message::Scanned(seen)),
             Note::Scanned(Err(error @ ScanError::Name { .. })) => return Err(error.into()),
             Note::Scanned(Err(error)) => {
+                self.tally.troubles += 1;
                 (self.job.report)(Event::Trouble(error.to_string()));
                 self.machine.take(now_ms, Message::NotScanned);
             }
@@ -483,6 +531,7 @@ impl Drive {
             }
             Note::Put(object, bytes, Err(UplinkError::Away(why))) => {
                 self.sent_bytes += bytes;
+                self.tally.troubles += 1;
                 (self.job.report)(Event::Trouble(why));
                 self.machine.take(now_ms, Message::NotSent(object));
             }
@@ -501,7 +550,9 @@ impl Drive {
         let now = Instant::now();
         if self.told_at.is_none_or(|at| now.duration_since(at) >= Duration::from_millis(200)) {
             self.told_at = Some(now);
-            (self.job.report)(Event::Progress(self.machine.standing()));
+            let standing = self.machine.standing();
+            self.tally.write(self.job.state.folder(), &standing, self.sent_bytes);
+            (self.job.report)(Event::Progress(standing));
         }
     }
 

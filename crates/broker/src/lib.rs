@@ -14,13 +14,15 @@ mod folder;
 mod journal;
 mod keep;
 mod machine;
+mod pace;
+mod progress;
 mod state;
 #[cfg(test)]
 mod tests;
 mod uplink;
 
 pub use card::{PinError, Pins, Standing as CardStanding};
-pub use drive::{BrokerError, Event, Job, Outcome, Resources, send_run};
+pub use drive::{BrokerError, Event, Job, Outcome, Resources, Throttle, send_run};
 pub use folder::{ScanError, Seen, Stamp, is_over, scan};
 pub use journal::{Journal, JournalError};
 pub use keep::{KeepError, keep_verified};
@@ -28,5 +30,7 @@ pub use machine::{
     Decision, Kept, Machine, Message, NO_COPY_MARK, NO_MARK, Piece, RESTLESS, Reading, Record,
     Rules, Standing,
 };
+pub use pace::{Limit, LimitError, Pace};
+pub use progress::Progress;
 pub use state::{NewRun, RunState, StateError, runs_in};
 pub use uplink::{HubUplink, Uplink, UplinkError};

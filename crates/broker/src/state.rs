@@ -267,6 +267,16 @@ impl RunState {
         self.stored.manifest.as_ref().map(digest_of)
     }
 
+    /// How far it is, as its sender last wrote down.
+    pub fn progress(&self) -> Option<crate::Progress> {
+        crate::progress::read(&self.folder)
+    }
+
+    /// Where its state lies.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub(crate) fn journal(&self) -> PathBuf {
         self.folder.join("journal")
     }

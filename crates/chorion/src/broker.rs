@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::SignedStatement;
-use broker::{BrokerError, Event, HubUplink, Job, Outcome, Resources, RunState};
+use broker::{BrokerError, Event, HubUplink, Job, Outcome, Resources, RunState, Throttle};
 use clap::Args;
 use tokio::task::JoinSet;
 
@@ -64,6 +64,7 @@ pub(crate) async fn run(args: BrokerArgs, ui: Ui) -> CliResult {
         args.set_up.project,
         ctx.client.hub()
     ));
+    let throttle = args.set_up.throttle();
     let mut folders = Folders::default();
     let mut sending = JoinSet::new();
     let pause = Duration::from_secs(args.set_up.poll_seconds);
@@ -83,6 +84,7 @@ pub(crate) async fn run(args: BrokerArgs, ui: Ui) -> CliResult {
             }
             match begin(&ctx, &args.set_up, folder, &card, ui) {
                 Ok(Some(job)) => {
+                    let job = Job { throttle: Arc::clone(&throttle), ..job };
                     folders.active.insert(folder.clone());
                     let folder = folder.clone();
                     sending.spawn(async move { (folder, broker::send_run(job).await) });
@@ -178,6 +180,7 @@ fn job(ctx: &ClientContext, args: &SetUpArgs, state: RunState, ui: Ui) -> CliRes
         rules: args.rules(false),
         resources: RESOURCES,
         keep,
+        throttle: Arc::<Throttle>::default(),
         ends_on_attention: false,
         report: Arc::new(report),
         state,

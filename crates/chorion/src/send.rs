@@ -14,8 +14,8 @@ use api::{
     Dataset, DatasetId, ExecutionState, ProjectId, Right, RunSettings, SignedStatement, Task,
 };
 use broker::{
-    BrokerError, CardStanding, Event, HubUplink, Job, NewRun, Outcome, PinError, Resources, Rules,
-    RunState,
+    BrokerError, CardStanding, Event, HubUplink, Job, Limit, NewRun, Outcome, PinError, Progress,
+    Resources, Rules, RunState, Throttle,
 };
 use clap::Args;
 use indicatif::ProgressBar;
@@ -51,6 +51,10 @@ pub(crate) struct SetUpArgs {
     /// Also keep a copy here, each file hashed again after it was written.
     #[arg(long, value_name = "DIR")]
     pub(crate) keep_local: Option<PathBuf>,
+    /// Send no more than so many MiB a second, at all hours or at some: `20`, `08:00-18:00=5`, `07:30-09:00=0`. Several times; the
+    /// first that holds at a time counts, by this machine's clock, for all runs together.
+    #[arg(long = "limit", value_name = "[HH:MM-HH:MM=]MIB")]
+    limits: Vec<Limit>,
     /// The six words of the project's card, as somebody you trust told you.
     #[arg(long, value_name = "WORDS")]
     card_phrase: Option<String>,
@@ -134,6 +138,11 @@ impl SetUpArgs {
         }
     }
 
+    /// How fast to send, and when; for all runs of this process.
+    pub(crate) fn throttle(&self) -> Arc<Throttle> {
+        Arc::new(Throttle::new(self.limits.clone()))
+    }
+
     /// Whether a run is only kept, not demultiplexed.
     pub(crate) const fn no_demultiplex(&self) -> bool {
         self.no_demultiplex
@@ -188,6 +197,7 @@ pub(crate) async fn send(args: SendArgs, ui: Ui) -> CliResult {
         rules: args.set_up.rules(args.as_it_is),
         resources: Resources::default(),
         keep: args.set_up.keep_local.clone(),
+        throttle: args.set_up.throttle(),
         ends_on_attention: true,
         report,
     };
@@ -499,6 +509,8 @@ struct Status {
     folder: Option<PathBuf>,
     /// Whether this machine has sent it to its end; `null` if it was not sent from here.
     sent: Option<bool>,
+    /// How far it is, as the program that sends it here last wrote down; `null` if none does or did.
+    progress: Option<Progress>,
     hub: Dataset,
     tasks: Vec<Task>,
 }
@@ -551,7 +563,11 @@ pub(crate) async fn status(args: StatusArgs, ui: Ui) -> CliResult {
             ));
         }
         let folder = here.map(|state| state.run_folder().to_owned());
-        all.push(Status { run, folder, sent, hub, tasks });
+        let progress = here.filter(|state| !state.is_done()).and_then(RunState::progress);
+        if let Some(progress) = &progress {
+            ui.line(format!("  {progress}"));
+        }
+        all.push(Status { run, folder, sent, progress, hub, tasks });
     }
     ui.value(&all);
     Ok(())

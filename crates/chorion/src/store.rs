@@ -84,7 +84,9 @@ fn report(found: &ScrubOutcome, ui: Ui) -> CliResult {
         ui.line(format!("lost: {lost}"));
     }
     Err(CliError::new(format!("{} blobs have no good copy in any facility", found.lost.len()))
-        .hint("bring back a facility that is away, or restore one from its backup, and scrub again"))
+        .hint(
+            "bring back a facility that is away, or restore one from its backup, and scrub again",
+        ))
 }
 
 /// Bytes as MiB, with one decimal.

@@ -1,8 +1,8 @@
 //! What operators see: the store, the audit list and blocks; and why a call was refused.
 
 use api::{
-    AddBlock, AddFacility, Block, BlockId, DrainFacility, Event, Explanation, RequestId, ScrubOutcome,
-    StoreStatus,
+    AddBlock, AddFacility, Block, BlockId, DrainFacility, Event, Explanation, RequestId,
+    ScrubOutcome, StoreStatus,
 };
 use reqwest::Method;
 

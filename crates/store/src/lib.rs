@@ -34,7 +34,7 @@ pub use keys::{
     PlaceStatus, WRAPPED_KEY_BYTES, WrappedKeys,
 };
 pub use store::{
-    CaughtUp, Drained, Erasure, Held, Finding, FindingKind, OnEvent, ScrubCursor, ScrubOptions,
+    CaughtUp, Drained, Erasure, Finding, FindingKind, Held, OnEvent, ScrubCursor, ScrubOptions,
     ScrubReport, Store, StoreError, StoreEvent, StoreOptions,
 };
 

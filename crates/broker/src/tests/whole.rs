@@ -97,6 +97,7 @@ impl Bench {
             },
             resources: Resources { pack_bytes: PACK, filling: 2, sending: 3, workers: 2 },
             keep: None,
+            throttle: Arc::default(),
             ends_on_attention: true,
             report: Arc::new(move |event: Event| {
                 log.lock().unwrap().push_str(&format!("{event:?}\n"));

@@ -54,11 +54,7 @@ pub(crate) async fn repair(hub: &Hub, caller: &Caller) -> Result<ScrubOutcome, H
     pass(hub, caller, ScrubOptions { read: false, ..ScrubOptions::default() }).await
 }
 
-async fn pass(
-    hub: &Hub,
-    caller: &Caller,
-    options: ScrubOptions,
-) -> Result<ScrubOutcome, HubError> {
+async fn pass(hub: &Hub, caller: &Caller, options: ScrubOptions) -> Result<ScrubOutcome, HubError> {
     caller.may_here(Action::StoreScrub)?;
     let mut tx = hub.db.write().await?;
     data::events::record(&mut tx, &caller.event(Action::StoreScrub.act(), "store", None)).await?;
@@ -98,15 +94,18 @@ pub(crate) async fn add(
     body: AddFacility,
 ) -> Result<StoreStatus, HubError> {
     caller.may_here(Action::StoreChange)?;
-    let address: FacilityAddress =
-        body.address.parse().map_err(|e: store::BucketAddressError| HubError::bad_request(e.to_string()))?;
+    let address: FacilityAddress = body
+        .address
+        .parse()
+        .map_err(|e: store::BucketAddressError| HubError::bad_request(e.to_string()))?;
     if address.directory().is_some_and(std::path::Path::is_relative) {
         return Err(HubError::bad_request(format!("`{address}` is not a whole path"))
             .hint("name the directory from the root of the hub's machine"));
     }
     let refused = |error: &dyn std::error::Error| {
-        HubError::conflict(format!("{address} does not become a facility: {error}"))
-            .hint("a new facility is an empty directory, or a prefix of a bucket with nothing under it")
+        HubError::conflict(format!("{address} does not become a facility: {error}")).hint(
+            "a new facility is an empty directory, or a prefix of a bucket with nothing under it",
+        )
     };
     let facility = address.open_or_create().await.map_err(|error| refused(&error))?;
     let id = facility.id();
@@ -142,9 +141,13 @@ pub(crate) async fn drain(
 ) -> Result<StoreStatus, HubError> {
     caller.may_here(Action::StoreChange)?;
     let status = hub.store.status().await;
-    let Some(found) = status.into_iter().find(|status| status.id.to_string() == body.facility) else {
-        return Err(HubError::bad_request(format!("{} is no facility of this store", body.facility))
-            .hint("`chorion store status` lists them"));
+    let Some(found) = status.into_iter().find(|status| status.id.to_string() == body.facility)
+    else {
+        return Err(HubError::bad_request(format!(
+            "{} is no facility of this store",
+            body.facility
+        ))
+        .hint("`chorion store status` lists them"));
     };
     let refused = |error: store::StoreError| {
         HubError::conflict(error.to_string()).hint("add another facility first")
@@ -185,7 +188,9 @@ pub(crate) async fn go_on_draining(hub: &Hub) -> Result<(), HubError> {
                 tracing::info!(facility = %id, ?drained, "a facility was drained, and has left");
                 forget(hub, &location, &id.to_string()).await?;
             }
-            Ok(drained) => tracing::warn!(facility = %id, ?drained, "a facility is not drained yet"),
+            Ok(drained) => {
+                tracing::warn!(facility = %id, ?drained, "a facility is not drained yet")
+            }
             Err(error) => tracing::warn!(facility = %id, %error, "a facility is not drained yet"),
         }
     }

@@ -111,7 +111,10 @@ async fn scrub(hub: &Hub) {
             Ok(0) => {}
             Ok(swept) => tracing::info!(swept, "blobs that nobody knew of were taken away"),
             Err(error) => {
-                tracing::warn!(cause = error.causes(), "what nobody knows of stays for now: {error}");
+                tracing::warn!(
+                    cause = error.causes(),
+                    "what nobody knows of stays for now: {error}"
+                );
             }
         }
         let chance = u32::from(uuid::Uuid::now_v7().as_bytes()[15]);
