@@ -63,8 +63,12 @@ impl BucketAddress {
                 "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens".into(),
             ));
         }
-        let prefix = Key::parse(prefix.trim_end_matches('/'))
-            .map_err(|_| refused("its prefix has an empty part".into()))?;
+        let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+        let is_empty = |part: &str| part.is_empty() && !prefix.is_empty();
+        let prefix = match Key::parse(prefix) {
+            Ok(key) if !prefix.split('/').any(is_empty) => key,
+            _ => return Err(refused("its prefix has an empty part".into())),
+        };
         let mut address = Self {
             bucket: bucket.to_owned(),
             prefix,

@@ -747,6 +747,7 @@ fn a_facility_leaves_when_the_others_hold_whole_copies_of_all_it_holds() {
                 .await
                 .is_whole()
         );
+        two.damage(1, &hash);
         held(&two.memories[1].contents).blobs.remove(&lacking);
         let drained = two.store.drain(ids[0]).await.unwrap();
         assert_eq!((drained.copied, drained.left, drained.has_left), (2, 0, true));
@@ -839,45 +840,44 @@ fn one_flipped_bit_anywhere_is_found_by_a_read_and_by_a_scrub_and_healed() {
                 bytes[bit / 8] ^= 1 << (bit % 8);
             });
         };
-        let (mut by_read, mut by_scrub, mut named) = (0, 0, 0);
-        for trial in 0..1_000 {
-            let (hash, bytes) = &blobs[usize::try_from(dice.roll() % 40).unwrap()];
-            let disk = usize::try_from(dice.roll() % 3).unwrap();
-            flip(&disks[disk], hash, dice.roll());
-            // A read asks the facilities in turn, so it meets the bad copy when it is the first, or those before it are gone.
-            if trial % 2 == 0 {
-                disks[..disk]
-                    .iter()
-                    .for_each(|before| before.lose(&file_of(before, hash).unwrap()));
-                assert_eq!(store.get(hash).await.unwrap(), bytes);
-                by_read += 1;
-            } else {
-                let report = store.scrub(ScrubOptions::default()).await;
-                assert_eq!(
-                    (report.counts, report.healed),
-                    (BTreeMap::from([(FindingKind::Corrupt, 1)]), 1)
-                );
-                by_scrub += 1;
+        let is_whole = |(hash, bytes): &(BlobHash, Bytes)| {
+            let durable = |disk: &FaultDisk| disk.durable_bytes(&file_of(disk, hash).unwrap());
+            disks.iter().all(|disk| durable(disk).as_deref() == Some(&bytes[..]))
+        };
+        for trial in 0..500 {
+            let one = &blobs[usize::try_from(dice.roll() % 40).unwrap()];
+            let disk = usize::try_from(dice.roll() % 2).unwrap();
+            flip(&disks[disk], &one.0, dice.roll());
+            // A read asks the facilities in turn, so it meets the bad copy when those before it have none.
+            for before in &disks[..disk] {
+                before.lose(&file_of(before, &one.0).unwrap());
             }
-            for disk in &disks {
-                let durable = disk.durable_bytes(&file_of(disk, hash).unwrap());
-                assert_eq!(durable.as_deref(), Some(&bytes[..]), "trial {trial}");
-            }
-            if trial % 100 == 99 {
-                disks.iter().for_each(|disk| flip(disk, hash, dice.roll()));
-                assert!(
-                    matches!(store.get(hash).await, Err(StoreError::Damaged { hash: told }) if told == *hash)
-                );
-                let report = store.scrub(ScrubOptions::default()).await;
-                assert_eq!(report.counts, BTreeMap::from([(FindingKind::Lost, 3)]));
-                assert!(report.findings.iter().all(|finding| finding.hash == Some(*hash)));
-                // One whole copy comes back, from a backup for example, and heals the others.
-                disks[1]
-                    .damage(&file_of(&disks[1], hash).unwrap(), |found| *found = bytes.to_vec());
-                assert_eq!(store.scrub(ScrubOptions::default()).await.healed, 2);
-                named += 1;
-            }
+            assert_eq!(store.get(&one.0).await.unwrap(), one.1, "trial {trial}");
+            assert!(is_whole(one), "trial {trial}");
         }
-        assert_eq!((by_read, by_scrub, named), (500, 500, 10));
+        for round in 0..20 {
+            // One bit each of 25 blobs, in whichever facility.
+            let first = usize::try_from(dice.roll() % 40).unwrap();
+            let flipped: Vec<_> = (0..25).map(|n| &blobs[(first + n) % 40]).collect();
+            for (hash, _) in &flipped {
+                flip(&disks[usize::try_from(dice.roll() % 3).unwrap()], hash, dice.roll());
+            }
+            let report = store.scrub(ScrubOptions::default()).await;
+            let found = (report.counts, report.healed);
+            assert_eq!(found, (BTreeMap::from([(FindingKind::Corrupt, 25)]), 25), "round {round}");
+            assert!(flipped.into_iter().all(is_whole), "round {round}");
+        }
+        for (hash, bytes) in &blobs[..10] {
+            disks.iter().for_each(|disk| flip(disk, hash, dice.roll()));
+            let refused = store.get(hash).await;
+            assert!(matches!(refused, Err(StoreError::Damaged { hash: told }) if told == *hash));
+            let report = store.scrub(ScrubOptions::default()).await;
+            assert_eq!(report.counts, BTreeMap::from([(FindingKind::Lost, 3)]));
+            assert!(report.findings.iter().all(|finding| finding.hash == Some(*hash)));
+            // One whole copy comes back, from a backup for example, and heals the others.
+            let path = file_of(&disks[1], hash).unwrap();
+            disks[1].damage(&path, |found| *found = bytes.to_vec());
+            assert_eq!(store.scrub(ScrubOptions::default()).await.healed, 2);
+        }
     });
 }
