@@ -748,4 +748,6 @@ async fn identity(
 }
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod tests;

@@ -123,6 +123,7 @@ impl Drop for Locked {
 }
 
 /// `SplitMix64`: small, and the same everywhere.
+#[derive(Debug)]
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {

@@ -30,6 +30,8 @@ struct Late {
     due_ms: u64,
     object: ObjectRef,
     bytes: Vec<u8>,
+    /// Whether its sender still waits to hear of it.
+    is_awaited: bool,
 }
 
 pub(super) struct Side {
@@ -145,9 +147,11 @@ impl Side {
             std::mem::take(&mut self.late).into_iter().partition(|late| late.due_ms <= now_ms);
         self.late = late;
         let due: Vec<Late> = due;
-        for Late { object, bytes, .. } in due {
+        for Late { object, bytes, is_awaited, .. } in due {
             if hub.put(object, bytes).await {
                 self.tell(Message::Acknowledged(object));
+            } else if is_awaited {
+                self.tell(Message::NotSent(object));
             }
         }
         let (given_up, unheard) = std::mem::take(&mut self.unheard)
@@ -264,7 +268,7 @@ impl Side {
         // Of a life before: the machine never asks for it again.
         let Some(bytes) = self.sealed.get(&object).cloned() else { return };
         let sealed = salted(object, &bytes);
-        let late = |due_ms| Late { due_ms, object, bytes: sealed.clone() };
+        let late = |due_ms, is_awaited| Late { due_ms, object, bytes: sealed.clone(), is_awaited };
         match self.next_send.take() {
             Some(Fault::Cut) => self.tell(Message::NotSent(object)),
             Some(Fault::AnswerLost) => {
@@ -273,11 +277,11 @@ impl Side {
             }
             // Given up by the sender, and still on its way: the one that is sent again may come first.
             Some(Fault::Delayed) => {
-                self.late.push(late(self.now_ms + 2_500));
+                self.late.push(late(self.now_ms + 2_500, false));
                 self.tell(Message::NotSent(object));
             }
             // Comes behind those that are sent after it.
-            Some(Fault::Reordered) => self.late.push(late(self.now_ms + 100)),
+            Some(Fault::Reordered) => self.late.push(late(self.now_ms + 100, true)),
             Some(Fault::HalfOpen) => {
                 if self.now_ms % 120 == 0 {
                     hub.put(object, sealed).await;
@@ -286,7 +290,7 @@ impl Side {
             }
             fault => {
                 if fault == Some(Fault::Doubled) {
-                    self.late.push(late(self.now_ms + 60));
+                    self.late.push(late(self.now_ms + 60, false));
                 }
                 if hub.put(object, sealed).await {
                     self.tell(Message::Acknowledged(object));
