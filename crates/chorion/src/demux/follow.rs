@@ -19,7 +19,7 @@ use crate::report::{CliError, CliResult, Ui};
 pub(super) fn run(args: &DemuxArgs, ui: &Ui) -> CliResult {
     let source = open_run(&args.run)?;
     let plan = begin(args, &source, ui)?;
-    let written = |cause| {
+    let written = |cause: std::io::Error| {
         CliError::new(format!("output folder {} cannot be written to", args.output.display()))
             .caused_by(cause)
     };
@@ -58,7 +58,7 @@ pub(super) fn run(args: &DemuxArgs, ui: &Ui) -> CliResult {
         if all && !judged && !args.accept_undetermined {
             judged = true;
             if let Err(error) = verdict(work.plan(), &assigned) {
-                // What was made so far is of no use with a sheet that is wrong.
+                // The work so far is of no use with a sheet that is wrong.
                 journal.finish().map_err(written)?;
                 return Err(error);
             }

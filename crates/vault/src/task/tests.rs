@@ -522,7 +522,7 @@ fn a_query_without_an_answer_says_why_to_the_asker_and_only_the_class_to_the_hub
 #[test]
 fn an_input_reads_alike_whole_and_piece_by_piece_and_a_broken_segment_is_told() {
     let noise: Vec<u8> =
-        (0..20_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+        (0..20_000_000u32).map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect();
     let files = [("long".to_owned(), noise.clone()), ("short".to_owned(), noise[..700].to_vec())];
     let (lab, id) = (ProjectId::generate(), DatasetId::generate());
     let hub = Arc::new(MemoryHub::new(&[lab], TaskKind::Demultiplex, id));
