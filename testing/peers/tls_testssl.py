@@ -10,6 +10,7 @@ GOOD = {"OK", "INFO"}
 # What it finds wanting and is so on purpose, or says something of this machine and not of the hub.
 KNOWN = {
     "engine_problem": "Debian's OpenSSL has no GOST, of which nothing is asked",
+    "sessionresumption_ticket": "a WARN is of its own client, which got no session in time; a resumed session exchanges keys anew all the same",
     "cert_revocation": "the hub's own authority signs one certificate for 90 days and revokes none: a new one takes its place",
     "DNS_CAArecord": "localhost has no record in the DNS",
     "HSTS": "not for localhost, where it would bind every other program of the machine (crates/hub/src/site/visit.rs)",
