@@ -837,8 +837,8 @@ proptest! {
         }
         let file = changed.0[0].0.clone();
         let contig = if file.contains("bcbio") { "chrM" } else { "20" };
-        let _ = ask(&changed, &region(&file, contig, start, start + 5000));
-        let _ = ask(&changed, &Query::Qc(QcQuery { file: file.clone(), samples: vec![] }));
-        let _ = ask(&changed, &Query::Rsid(RsidQuery { file, samples: vec![], rsid: "rs1".into() }));
+        drop(ask(&changed, &region(&file, contig, start, start + 5000)));
+        drop(ask(&changed, &Query::Qc(QcQuery { file: file.clone(), samples: vec![] })));
+        drop(ask(&changed, &Query::Rsid(RsidQuery { file, samples: vec![], rsid: "rs1".into() })));
     }
 }

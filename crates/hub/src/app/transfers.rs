@@ -144,7 +144,7 @@ async fn end(hub: &Hub, caller: &Caller, id: TransferId, end: End) -> Result<Tra
     let project = transfer.project;
     if whose != caller.account() {
         return Err(HubError::new(
-            api::ErrorCode::Forbidden,
+            ErrorCode::Forbidden,
             match end {
                 End::Withdraw => "only who made the offer takes it back",
                 End::Accept | End::Refuse => "only who got the offer accepts or refuses it",

@@ -10,7 +10,7 @@ mod apps;
 mod audit;
 pub(crate) mod auth;
 mod blocks;
-mod datasets;
+pub(crate) mod datasets;
 mod device;
 pub(crate) mod extract;
 pub(crate) mod finish;

@@ -1,6 +1,6 @@
 //! Runs, samples and results: lists of them, one of them, and its deletion.
 
-use api::{Dataset, DatasetId, DatasetKind, ErrorCode, ListOrder, Right, Task};
+use api::{ConfirmDeletion, Dataset, DatasetId, DatasetKind, ErrorCode, ListOrder, Right, Task};
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -315,6 +315,7 @@ pub(super) async fn delete(
         let page = DeletePage::new(&person, Some(Refusal::of(&error)), &dataset);
         return again(&person.visit, error, &page);
     }
-    app::datasets::delete(&hub, &person.caller, id, &id.to_string()).await?;
+    let body = ConfirmDeletion { confirm: id.to_string(), approval: None };
+    app::datasets::delete(&hub, &person.caller, id, &body).await?;
     Ok(Redirect::to(section(dataset.kind)).into_response())
 }

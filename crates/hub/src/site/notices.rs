@@ -28,6 +28,15 @@ const fn sentence(kind: NoticeKind) -> &'static str {
         NoticeKind::SessionFinished => "An app session is complete",
         NoticeKind::SessionFailed => "An app session has failed",
         NoticeKind::KeyAdded => "A key was added to your account. If it was not you, revoke it",
+        NoticeKind::PasskeyAdded => {
+            "A passkey was added to your account. If it was not you, remove it and change your password"
+        }
+        NoticeKind::PasswordChanged => {
+            "The password of your account was changed. If it was not you, set it anew and end the other browsers"
+        }
+        NoticeKind::SignedOn => {
+            "You are signed on at an instrument: its runs are yours for a shift. If it was not you, end it"
+        }
         NoticeKind::KeyExpiring => "A key of your account will not count for long",
         NoticeKind::CertificateExpiring => "This hub’s certificate authority will not count for long",
     }
@@ -41,7 +50,7 @@ fn link(subject: &str) -> Option<String> {
         "session" => Some(format!("/sessions/{id}")),
         "project" => Some(format!("/projects/{id}")),
         "transfer" => Some("/projects".to_owned()),
-        "key" => Some("/account".to_owned()),
+        "account" | "instrument" | "key" => Some("/account".to_owned()),
         _ => None,
     }
 }

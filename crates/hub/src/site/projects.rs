@@ -7,7 +7,7 @@ use api::{
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
-use proof::Card;
+use proof::ProjectCard;
 
 use super::datasets::{Confirmed, DeletePage, ROWS, not_confirmed};
 use super::guard::{Form, FreshSession, SignedIn};
@@ -132,7 +132,7 @@ pub(super) async fn page(
     let caller = &person.caller;
     let project = app::projects::show(&hub, caller, id).await?;
     let card = app::projects::card(&hub, caller, id).await?;
-    let (digest, phrase) = Card::fingerprint(&card);
+    let (digest, phrase) = ProjectCard::fingerprint(&card);
     let members = match app::projects::members(&hub, caller, id, "", PARTS).await {
         Ok(members) => Some(members.into_iter().map(MemberRow::from).collect()),
         Err(error) if error.code() == ErrorCode::Forbidden => None,
@@ -193,8 +193,8 @@ pub(super) async fn delete(
         let page = delete_page_of(&person, Some(Refusal::of(&error)), &project);
         return again(&person.visit, error, &page);
     }
-    app::projects::delete(&hub, &person.caller, id, &ConfirmDeletion { confirm: id.to_string() })
-        .await?;
+    let body = ConfirmDeletion { confirm: id.to_string(), approval: None };
+    app::projects::delete(&hub, &person.caller, id, &body).await?;
     Ok(Redirect::to(SECTION).into_response())
 }
 

@@ -150,7 +150,7 @@ impl Approved {
 
     /// Refuses settings that are not those which the owners saw.
     pub(super) fn settings(&self, clear: Option<&[u8]>) -> Result<(), TaskError> {
-        let digest = clear.map(proof::sha256);
+        let digest = clear.map(sha256);
         self.all(|run| run.settings == digest, "settings")
     }
 
