@@ -1,7 +1,7 @@
 //! The audit log under attack, as the operator who holds the database and the log's key can play it: what a reader remembers, and
 //! a witness, tell on every one.
 //!
-//! The tampering goes through SQLite itself, from outside the program, as it would.
+//! The tampering goes through `SQLite` itself, from outside the program, as it would.
 
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Texts of genotypes as 23andMe gives them to its customers: a name, a chromosome, a position and two letters to a line.
 //!
 //! They do not say which allele is the reference, so what needs that (transitions, transversions, alternate alleles) cannot be
-//! told from them; a copy of a named allele can. Letters are on the plus strand of GRCh37, as the file itself says.
+//! told from them; a copy of a named allele can. Letters are on the plus strand of `GRCh37`, as the file itself says.
 
 use std::io::Read;
 

@@ -201,7 +201,7 @@ impl Reference {
     fn first(&self, from: u64, min_shift: u32, depth: u32) -> u64 {
         if !self.linear.is_empty() {
             let stretch = usize::try_from(from >> 14).unwrap_or(usize::MAX);
-            return self.linear.get(stretch).or(self.linear.last()).copied().unwrap_or(0);
+            return self.linear.get(stretch).or_else(|| self.linear.last()).copied().unwrap_or(0);
         }
         // The smallest bin that holds `from` and is there; where none is, nothing is known.
         let mut level_at: u64 = (0..depth).map(|level| 1 << (3 * level)).sum();

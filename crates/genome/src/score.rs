@@ -88,9 +88,8 @@ impl Scoring {
         };
         let titles: Vec<&str> = titles.split('\t').map(str::trim).collect();
         let at = |title: &str| titles.iter().position(|t| *t == title);
-        let (effect, weight) = match (at("effect_allele"), at("effect_weight")) {
-            (Some(effect), Some(weight)) => (effect, weight),
-            _ => return Err(unusable("it has no columns effect_allele and effect_weight")),
+        let (Some(effect), Some(weight)) = (at("effect_allele"), at("effect_weight")) else {
+            return Err(unusable("it has no columns effect_allele and effect_weight"));
         };
         for title in [
             "dosage_0_weight",

@@ -324,7 +324,7 @@ pub(crate) fn same_contig(a: &str, b: &str) -> bool {
     plain_contig(a) == plain_contig(b)
 }
 
-/// Lengths by which a build is known (Genome Reference Consortium, GRCh37 and GRCh38 primary assemblies).
+/// Lengths by which a build is known (Genome Reference Consortium, `GRCh37` and `GRCh38` primary assemblies).
 const LENGTHS: [(&str, u64, u64); 23] = [
     ("1", 249_250_621, 248_956_422),
     ("2", 243_199_373, 242_193_529),

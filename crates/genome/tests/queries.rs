@@ -1,5 +1,8 @@
 //! Queries on real files, judged by samtools, bcftools and plink2 where they are installed.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets something unexpected ends there")]
+#![expect(clippy::print_stdout, reason = "a test that is left out says so")]
+
 use std::fmt::Write as _;
 use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
@@ -68,7 +71,7 @@ fn text(path: &Path) -> String {
     path.to_str().expect("paths of tests are UTF-8").to_owned()
 }
 
-/// Numbers that are the same in every run (SplitMix64).
+/// Numbers that are the same in every run (`SplitMix64`).
 struct Numbers(u64);
 
 impl Numbers {

@@ -1,4 +1,4 @@
-//! The institution whose people may sign in here: a client of OpenID Connect (authorization code with PKCE, RFC 7636).
+//! The institution whose people may sign in here: a client of `OpenID` Connect (authorization code with PKCE, RFC 7636).
 //!
 //! Its description and keys are fetched when they are first needed, again after an hour, and at once when a token names a key
 //! that is not among them, but for that at most every minute. Connections are TLS with the system's authorities, or with the one that the

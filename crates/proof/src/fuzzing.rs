@@ -31,7 +31,7 @@ pub fn approval(data: &[u8]) {
         project: read.project,
         number: 1,
         previous: None,
-        owner: read.owner.clone(),
+        owner: read.owner,
         recipient: Bytes(vec![1; 1216]),
         test: false,
         devices: Vec::new(),

@@ -27,8 +27,9 @@ pub struct ReceiptOutput {
     pub manifest: Digest,
 }
 
-/// What the audit log said of every release to a vault, for its receipt: those of the claim, and those that came with owners'
-/// approvals (`spec/audit-log.md` section 6). `None` if a checkpoint is none, is another hub's, or ends before a leaf that it
+/// What the audit log said of every release to a vault, for its receipt (`spec/audit-log.md` section 6).
+///
+/// Those of the claim, and those that came with owners' approvals. `None` if a checkpoint is none, is another hub's, or ends before a leaf that it
 /// must have. The log's key is not known here: whoever has the receipt verifies the rest.
 pub fn receipt_log(claimed: &ClaimedTask, approved: &[&ReleaseLog]) -> Option<ReleaseLog> {
     let keys = claimed.inputs.iter().map(|input| &input.key);

@@ -92,6 +92,9 @@ fn as_a_task(hub: &Arc<MemoryHub>, threads: NonZeroUsize) -> Result<(), Box<dyn 
     Ok(())
 }
 
+/// The sealed objects of each dataset.
+type Objects = HashMap<DatasetId, BTreeMap<ObjectRef, (SealedObject, Vec<u8>)>>;
+
 /// A hub that holds one run and what is made of it.
 struct MemoryHub {
     platform: RecipientSecret,
@@ -102,7 +105,7 @@ struct MemoryHub {
     manifest: SignedStatement,
     settings: Sealed,
     label: Sealed,
-    state: Mutex<HashMap<DatasetId, BTreeMap<ObjectRef, (SealedObject, Vec<u8>)>>>,
+    state: Mutex<Objects>,
 }
 
 impl MemoryHub {
@@ -172,9 +175,7 @@ impl MemoryHub {
         })
     }
 
-    fn state(
-        &self,
-    ) -> MutexGuard<'_, HashMap<DatasetId, BTreeMap<ObjectRef, (SealedObject, Vec<u8>)>>> {
+    fn state(&self) -> MutexGuard<'_, Objects> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

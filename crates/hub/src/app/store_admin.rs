@@ -189,7 +189,7 @@ pub(crate) async fn go_on_draining(hub: &Hub) -> Result<(), HubError> {
                 forget(hub, &location, &id.to_string()).await?;
             }
             Ok(drained) => {
-                tracing::warn!(facility = %id, ?drained, "a facility is not drained yet")
+                tracing::warn!(facility = %id, ?drained, "a facility is not drained yet");
             }
             Err(error) => tracing::warn!(facility = %id, %error, "a facility is not drained yet"),
         }

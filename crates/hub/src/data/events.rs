@@ -149,8 +149,8 @@ fn salt() -> Result<Digest, HubError> {
 /// Gives leaves to events of a time before there was a log, and an outcome to releases that a stop interrupted. A key leaves
 /// when its outcome is on the disk, so what has none did not leave.
 pub(crate) async fn repair(db: &Db, now: Time) -> Result<(), HubError> {
-    let begun = super::meta::find(&mut *db.read().await?, BEGUN).await?.is_some();
-    while !begun {
+    let mut has_begun = super::meta::find(&mut *db.read().await?, BEGUN).await?.is_some();
+    while !has_begun {
         let mut tx = db.write().await?;
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT id, at, actor, act, object, project, purpose, outcome, reason, request_id FROM events
@@ -159,18 +159,15 @@ pub(crate) async fn repair(db: &Db, now: Time) -> Result<(), HubError> {
         .bind(BACKFILL)
         .fetch_all(&mut *tx)
         .await?;
-        let done = rows.is_empty();
+        has_begun = rows.is_empty();
         for row in rows {
             let project = parsed_or_none(row.project.clone())?;
             append(&mut tx, row.event()?, project, &Bound::default()).await?;
         }
-        if done {
+        if has_begun {
             super::meta::insert(&mut tx, BEGUN, "every event has a leaf").await?;
         }
         tx.commit().await?;
-        if done {
-            break;
-        }
     }
     let mut tx = db.write().await?;
     for id in audit::open_intents(&mut tx).await? {

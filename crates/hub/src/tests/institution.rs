@@ -126,7 +126,7 @@ async fn a_description_that_is_not_the_institutions_own_is_not_believed() {
                     DESCRIBED,
                     get(async || Redirect::to("/there/.well-known/openid-configuration")),
                 )
-                .nest("/there", right.clone())
+                .nest("/there", right)
                 .route("/keys", get(async || NO_KEYS))
         })
         .await,

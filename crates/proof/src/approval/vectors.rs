@@ -121,7 +121,7 @@ fn cases() -> Vec<(String, Vector)> {
             vector("another card", by(&other.text(), 2))
         }),
         ("two-days", {
-            let long = Approval { expires: at(200_000), ..app.clone() };
+            let long = Approval { expires: at(200_000), ..app };
             vector("counts for longer than a day", by(&long.text(), 2))
         }),
         (

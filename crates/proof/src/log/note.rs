@@ -398,7 +398,7 @@ mod tests {
             VerifierKey::new("chorion/audit/two", SignatureKind::Log, log_key().public());
         assert!(matches!(note.checkpoint(&elsewhere.unwrap()), Err(NoteError::Unsigned(_))));
         // The right signature over another text.
-        let mut changed = note.clone();
+        let mut changed = note;
         changed.text = Checkpoint { size: 1, ..checkpoint() }.text();
         assert!(matches!(changed.checkpoint(&log()), Err(NoteError::Signature(_))));
         // A key that signs for another origin than its name.

@@ -91,7 +91,7 @@ mod tests {
         };
         let proof = |from, to| consistency_proof(from, to, &tree).unwrap();
 
-        let mut witness = Witness::new(log.clone());
+        let mut witness = Witness::new(log);
         for (from, to) in [(0, 7), (7, 7), (7, 20)] {
             let cosigned =
                 witness.cosign(&note(&tree, to), &proof(from, to), name, &key, now).unwrap();

@@ -822,7 +822,7 @@ fn a_blob_that_nobody_was_told_of_goes_and_can_be_put_again() {
 #[test]
 fn one_flipped_bit_anywhere_is_found_by_a_read_and_by_a_scrub_and_healed() {
     let seed = std::env::var("CHORION_FAULTS_SEED").ok().and_then(|text| text.parse().ok());
-    let mut dice = crate::testing::disk::Dice(seed.unwrap_or(0xb17_0f_07));
+    let mut dice = crate::testing::disk::Dice(seed.unwrap_or(0x0b17_0f07));
     run(async {
         let disks = [FaultDisk::default(), FaultDisk::default(), FaultDisk::default()];
         let store = open_on(&disks, false).await;

@@ -77,7 +77,7 @@ fn what_is_there_and_fails_is_an_error() {
     // What is there is found, so that its failure is seen; only where nothing is, is there none.
     let none = folder.path().join("none");
     assert!(find_in(none.clone(), none.clone()).is_none());
-    let found = find_in(none.clone(), file.clone()).unwrap();
+    let found = find_in(none, file.clone()).unwrap();
     assert_eq!(found.name(), file.display().to_string());
     assert!(found.report(&data).is_err());
     let both = find_in(folder.path().to_owned(), file).unwrap();

@@ -250,7 +250,8 @@ impl Input {
 
     fn listed(&self, object: ObjectRef) -> Result<&SealedObject, TaskError> {
         let what = "the index and the list of objects";
-        self.objects.get(&object).ok_or(TaskError::Mismatch { dataset: self.dataset(), what })
+        let mismatch = || TaskError::Mismatch { dataset: self.dataset(), what };
+        self.objects.get(&object).ok_or_else(mismatch)
     }
 
     /// A part of an object that is kept, or made now; whoever asks for the same meanwhile waits.

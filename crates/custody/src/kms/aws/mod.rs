@@ -1,6 +1,6 @@
 //! AWS Key Management Service: `Encrypt`, `Decrypt` and `DescribeKey` over its JSON protocol, signed by our own hand.
 //!
-//! The encryption context is [`KeyContext::pairs`]: AWS binds it to the ciphertext, writes it into the customer's CloudTrail, and lets
+//! The encryption context is [`KeyContext::pairs`]: AWS binds it to the ciphertext, writes it into the customer's `CloudTrail`, and lets
 //! the customer's policy ask for it. Credentials are static, or what a role gives: assumed with an external id per organization, or with
 //! the web identity token of this machine. What a role gave is kept until a minute before it expires, and dropped at once when the
 //! service says that it does not count.

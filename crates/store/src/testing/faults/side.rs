@@ -283,7 +283,7 @@ impl Side {
             // Comes behind those that are sent after it.
             Some(Fault::Reordered) => self.late.push(late(self.now_ms + 100, true)),
             Some(Fault::HalfOpen) => {
-                if self.now_ms % 120 == 0 {
+                if self.now_ms.is_multiple_of(120) {
                     hub.put(object, sealed).await;
                 }
                 self.unheard.push((self.now_ms + 5_000, object));
