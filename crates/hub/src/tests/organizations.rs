@@ -171,8 +171,9 @@ async fn bring_your_own_key_needs_the_plan_and_is_not_offered_yet() {
     assert_eq!(own.code(), ErrorCode::Forbidden);
     let set: Organization = hub.call(&operator.key, "PUT", &plan, &enterprise).await.ok();
     assert_eq!(set.plan, Plan::Enterprise);
-    let refused = hub.call(&lab.key, "POST", "/api/v1/projects", &body).await;
-    assert_eq!(refused.code(), ErrorCode::NotOffered);
+    let refused = hub.call(&lab.key, "POST", "/api/v1/projects", &body).await.problem();
+    assert_eq!(refused.code, ErrorCode::NotOffered);
+    assert!(refused.title.contains("organization"), "{}", refused.title);
     let state: OrganizationCustody = hub.get(&admin.key, &custody).await.ok();
     assert_eq!(state.own_key, OwnKey::NotOffered);
     assert!(state.sentence.contains("does not offer"), "{}", state.sentence);

@@ -2,8 +2,10 @@
 //!
 //! Nobody gets an account by being known elsewhere: an institution's subject is linked to an account by the one-time code of an
 //! invitation, and by nothing else. The hub keeps nothing of a sign-in while the browser is away: the state is a challenge of
-//! `halfway` and, sealed under the browser's cookie, what the sign-in was begun for; nonce and verifier follow from both. Being signed in at the institution is not being there: what counts as the proof is the moment at which
-//! the institution says that the person showed who they are, and before acts that ask for a fresh proof it must ask anew.
+//! `halfway` and, sealed under the browser's cookie, what the sign-in was begun for; nonce and verifier follow from both.
+//!
+//! Being signed in at the institution is not being there: what counts as the proof is the moment at which the institution says
+//! that the person showed who they are, and before acts that ask for a fresh proof it must ask anew.
 
 use api::{AccountId, ErrorCode, Time};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
