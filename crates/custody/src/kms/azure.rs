@@ -1,6 +1,7 @@
-//! Azure Key Vault, with a token that an application of the customer's tenant gets for its secret.
+//! Azure Key Vault.
 //!
-//! `wrapKey` and `unwrapKey` by RSA-OAEP-256, or `encrypt` and `decrypt` where the customer's policy grants only those.
+//! `wrapKey` and `unwrapKey`, or `encrypt` and `decrypt` where the customer's policy grants only those, by RSA-OAEP-256, with a
+//! token that an application of the customer's tenant gets for its secret.
 //!
 //! RSA binds nothing to a ciphertext, so what is wrapped is the key and the SHA-256 of its context, compared after unwrapping. The answer
 //! names the version of the key that wrapped, and that one is asked to unwrap. Wrapping asks the vault each time, though a public key would

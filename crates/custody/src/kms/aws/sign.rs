@@ -75,23 +75,23 @@ mod tests {
         let date = "20150830T123600Z";
         let base = [("host", "example.amazonaws.com"), ("x-amz-date", date)];
         let form = ("content-type", "application/x-www-form-urlencoded");
-        let cases: [(&str, Vec<(&str, &str)>, &[u8], &str); 3] = [
+        let cases = [
             (
                 "post-vanilla",
                 base.to_vec(),
-                b"",
+                &b""[..],
                 "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b",
             ),
             (
                 "post-header-key-sort",
                 [&[("my-header1", "value1")], &base[..]].concat(),
-                b"",
+                &b""[..],
                 "c5410059b04c1ee005303aed430f6e6645f61f4dc9e1461ec8f8916fdf18852c",
             ),
             (
                 "post-x-www-form-urlencoded",
                 [&[form], &base[..]].concat(),
-                b"Param1=value1",
+                &b"Param1=value1"[..],
                 "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
             ),
         ];
