@@ -546,7 +546,7 @@ async fn a_false_vault_gets_neither_the_token_nor_the_secret() {
     let Some(vault) = Vault::start() else { return };
     for fault in [
         json!({"resource": "https://vault.azure.net"}),
-        json!({"resource": "https://tand-in.test"}),
+        json!({"resource": "https://in.test"}),
         json!({"resource": "http://vault.stand-in.test"}),
         json!({"login": "https://evil.example/a-tenant"}),
         json!({"login": format!("https://{LOGIN}:{}/another", vault.port)}),
