@@ -188,6 +188,11 @@ impl Hub {
             self.erase_other(number).await;
             return;
         }
+        if self.copy.is_none() && matches!(self.impaired, Impaired::No) {
+            let index = usize::try_from(dice.below(COUNT as u64)).unwrap();
+            self.store().settle().await;
+            self.copy = Some((index, self.ids[index], self.disks[index].copy_of(Path::new(ROOT))));
+        }
         self.number += 1;
         let bytes = Bytes::from(format!("number {} of life {}", self.number, self.seed));
         let outcome = self.store().put(bytes.clone()).await;
@@ -223,14 +228,12 @@ impl Hub {
         })
     }
 
-    /// Whether the store can do without a facility: all blobs and all erasures are known elsewhere.
-    async fn can_do_without(&self, index: usize) -> bool {
-        let store = self.store();
-        store.settle().await;
-        self.disks.iter().for_each(FaultDisk::heal);
-        store.catch_up().await;
-        matches!(self.impaired, Impaired::No)
-            && self.kept().iter().all(|(hash, bytes)| self.is_elsewhere(hash, bytes, index))
+    /// Whether the store can do without a facility: all blobs and all erasures are known elsewhere. Whoever has two things
+    /// to mend mends the first one first.
+    async fn can_do_without(&mut self, index: usize) -> bool {
+        self.store().settle().await;
+        self.recover().await;
+        self.kept().iter().all(|(hash, bytes)| self.is_elsewhere(hash, bytes, index))
     }
 
     /// A kept blob that has a copy in this facility and a good one elsewhere.
@@ -346,7 +349,7 @@ impl Hub {
                 let tree = self.disks[index].unmount(Path::new(ROOT));
                 self.impaired = Impaired::Vanished(index, tree);
             }
-            Fault::Stale => return self.stale(index).await,
+            Fault::Stale => return self.stale().await,
             Fault::ReplacedByAnEmptyOne => {
                 if !self.can_do_without(index).await {
                     return false;
@@ -380,7 +383,7 @@ impl Hub {
     }
 
     /// A facility comes back as it was some time ago: it lacks blobs, and holds some that are erased.
-    async fn stale(&mut self, index: usize) -> bool {
+    async fn stale(&mut self) -> bool {
         self.store().settle().await;
         match self.copy.take() {
             Some((index, id, tree)) if id == self.ids[index] => {
@@ -393,13 +396,8 @@ impl Hub {
                 self.restart(Loss::Nothing).await;
                 true
             }
-            _ => {
-                if matches!(self.impaired, Impaired::No) {
-                    let tree = self.disks[index].copy_of(Path::new(ROOT));
-                    self.copy = Some((index, self.ids[index], tree));
-                }
-                false
-            }
+            // Of a facility that was replaced since.
+            _ => false,
         }
     }
 
