@@ -22,6 +22,9 @@ use crate::testing::{Answer, Person, TestHub, signing_key};
 
 const READS: &[u8] = b"@r1\nGATTACAGATTACAGATTACA\n+\nFFFFFFFFFFFFFFFFFFFFF\n";
 
+/// What is wrong with a card.
+type Change = fn(&mut OwnerCard);
+
 /// Somebody with words: a card key, a sealing key, one device.
 struct Owner {
     words: SigningKey,
@@ -270,7 +273,7 @@ async fn the_hub_keeps_what_is_an_owners_and_opens_none_of_it() {
 async fn a_hub_takes_only_a_first_card_that_its_owner_signed_and_later_ones_that_follow() {
     let owned = Owned::begin().await;
     let (hub, ada, owner) = (owned.hub(), owned.ada(), &owned.owner);
-    let cases: [(&str, fn(&mut OwnerCard)); 4] = [
+    let cases: [(&str, Change); 4] = [
         ("another hub", |c| c.hub = "other".into()),
         ("a second card", |c| (c.number, c.previous) = (2, Some(Digest([1; 32])))),
         ("no recipient", |c| c.recipient = Bytes(vec![0xff; 1216])),
@@ -291,7 +294,7 @@ async fn a_hub_takes_only_a_first_card_that_its_owner_signed_and_later_ones_that
     assert_eq!(refused.code(), ErrorCode::BadRequest);
 
     // A later card: the test mark stays as it was, the owner and the key too, and the number is the next.
-    let cases: [(&str, fn(&mut OwnerCard)); 4] = [
+    let cases: [(&str, Change); 4] = [
         ("the test mark", |c| c.test = false),
         ("the recipient", |c| c.recipient = Bytes(vec![1; 1216])),
         ("another card before", |c| c.previous = Some(Digest([1; 32]))),

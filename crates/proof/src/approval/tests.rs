@@ -8,6 +8,9 @@ use super::*;
 use crate::card::owner::tests::{card, key};
 use crate::{digest_of, fuzzing};
 
+/// What is wrong with an approval.
+type Change = fn(&mut Approval);
+
 fn signed(approval: &Approval) -> SignedApproval {
     approval.sign(&key(2), None)
 }
@@ -99,7 +102,7 @@ fn only_a_device_of_the_card_approves() {
 
 #[test]
 fn an_approval_for_another_hub_project_owner_or_card_does_not_count() {
-    let cases: [(&str, fn(&mut Approval)); 4] = [
+    let cases: [(&str, Change); 4] = [
         ("hub", |a| a.hub = "other".into()),
         ("project", |a| a.project = ProjectId::generate()),
         ("owner", |a| a.owner = Bytes(key(9).public().to_bytes().to_vec())),

@@ -172,6 +172,9 @@ pub(crate) mod tests {
         SigningKey::from_seed(&[seed; 32])
     }
 
+    /// What is wrong with a card.
+    type Change = fn(&mut OwnerCard);
+
     fn public(seed: u8) -> Bytes {
         Bytes(key(seed).public().to_bytes().to_vec())
     }
@@ -213,7 +216,7 @@ pub(crate) mod tests {
 
     #[test]
     fn one_key_has_one_role_and_every_list_is_sound() {
-        let cases: [(&str, fn(&mut OwnerCard)); 10] = [
+        let cases: [(&str, Change); 10] = [
             ("owner as device", |c| c.devices[0].key = public(1)),
             ("writer as device", |c| c.devices[0].key = public(3)),
             ("owner as writer", |c| c.writers.push(public(1))),
@@ -244,7 +247,7 @@ pub(crate) mod tests {
         second.devices.clear();
         assert!(second.may_follow(&first).is_ok(), "a device was revoked");
         assert!(matches!(first.may_follow(&second), Err(CardError::Older { .. })));
-        let cases: [(&str, fn(&mut OwnerCard)); 6] = [
+        let cases: [(&str, Change); 6] = [
             ("hub", |c| c.hub = "other".into()),
             ("owner", |c| c.owner = public(7)),
             ("key", |c| c.recipient.0[0] = 9),
