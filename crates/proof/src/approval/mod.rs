@@ -11,8 +11,6 @@ pub(crate) mod example;
 mod sentence;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod vectors;
 
 use api::{AccountId, Digest, KeyId, ProjectId, Purpose, SignedApproval, Time};
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,7 @@
 //! What no approval may do, kind by kind.
 
+mod vectors;
+
 use api::{Bytes, SignedStatement};
 use proptest::prelude::*;
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use api::{Bytes, SignedApproval, SignedStatement, Time};
 use serde::{Deserialize, Serialize};
 
-use super::example::{all, approval, at, run};
-use super::*;
+use super::super::example::{all, approval, at, run};
+use super::super::*;
 use crate::ProjectCard;
 use crate::card::owner::tests::{card, key};
 
@@ -162,7 +162,8 @@ fn every_vector_reads_as_it_says() {
         if path.extension().is_none_or(|ending| ending != "json") {
             continue;
         }
-        let vector: Vector = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let vector: Vector =
+            serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let expected = match (&vector.error, &vector.phrase) {
             (Some(error), None) => Err(error.clone()),
             (None, Some(phrase)) => Ok(phrase.clone()),

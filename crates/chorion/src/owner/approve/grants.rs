@@ -1,0 +1,195 @@
+//! Standing grants: what this device approves by itself, as often and as long as a person said (`spec/approval.md` section 8).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use api::{
+    ApprovalRequest, ApprovalState, Bytes, Custodian, Digest, Purpose, SignedApproval, Time,
+};
+use proof::{
+    APPROVAL_SECONDS, Act, Approval, Mode, Output, Private, StandingGrant, commitment,
+    open_statement,
+};
+use serde::{Deserialize, Serialize};
+
+use super::super::device::whole;
+use super::{Judged, give, judge, later, random, sign};
+use crate::config::{self, ClientContext};
+use crate::report::{CliError, CliResult, Ui};
+
+/// How often `--watch` asks.
+const ASK: Duration = Duration::from_secs(1);
+
+/// A standing grant as this device keeps it: signed, with how often it was used.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptGrant {
+    approval: SignedApproval,
+    used: u32,
+}
+
+pub(super) struct NewGrant {
+    pub(super) project: api::ProjectId,
+    pub(super) app: Digest,
+    pub(super) uses: u32,
+    pub(super) days: i64,
+    pub(super) purpose: String,
+    pub(super) yes: bool,
+}
+
+fn grants_folder(ctx: &ClientContext) -> CliResult<PathBuf> {
+    Ok(config::home()?.join("grants").join(&ctx.hub_id))
+}
+
+pub(super) async fn grant(ctx: &ClientContext, ui: Ui, new: &NewGrant) -> CliResult {
+    let owner = ctx.owner()?;
+    let signed = ctx.client.card(new.project).await?;
+    let card = owner.card(ctx, new.project, &signed)?;
+    let device = owner.approval_key()?.public();
+    let now = whole(Time::now());
+    let purpose = Purpose { salt: random()?, text: new.purpose.clone() };
+    if !card.test {
+        return Err(CliError::new(
+            "there is no attested vault that a grant could name in this version",
+        )
+        .hint("standing grants work in projects with the test mark"));
+    }
+    let approval = Approval {
+        hub: ctx.hub_id.clone(),
+        project: new.project,
+        owner: card.owner.clone(),
+        card: card.digest(),
+        purpose: commitment(&purpose),
+        requester: ctx.client.whoami().await?.account.id,
+        nonce: random()?,
+        not_before: now,
+        expires: later(now, APPROVAL_SECONDS)?,
+        checkpoint: crate::audit::seen(ctx)?,
+        act: Act::StandingGrant(StandingGrant {
+            device: Bytes(device.to_bytes().to_vec()),
+            app: new.app,
+            measurements: Vec::new(),
+            into: Output {
+                project: new.project,
+                card: card.digest(),
+                custodian: Custodian::Owner,
+                dataset: None,
+            },
+            uses: new.uses,
+            until: later(now, new.days * 24 * 60 * 60)?,
+        }),
+    };
+    approval.check().map_err(|e| CliError::new("the grant cannot be made").caused_by(e))?;
+    let private = Private { purpose: Some(&purpose), ..Private::default() };
+    let sentences = approval
+        .sentences(&private)
+        .map_err(|e| CliError::new("the grant cannot be drawn").caused_by(e))?;
+    sentences.iter().for_each(|sentence| ui.note(sentence));
+    if !new.yes && !crate::people::confirm("Is this right? Type yes: ", "yes")? {
+        return Err(CliError::new("the grant was not made"));
+    }
+    let kept = KeptGrant { approval: sign(owner, &card, &approval)?, used: 0 };
+    let path = grants_folder(ctx)?.join(format!("{}.json", approval.digest()));
+    keep(&path, &kept)?;
+    ui.line(format!(
+        "grant {} is made: `chorion approve --watch` carries it out",
+        approval.digest()
+    ));
+    ui.value(&serde_json::json!({ "grant": approval.digest(), "sentences": sentences }));
+    Ok(())
+}
+
+fn keep(path: &std::path::Path, grant: &KeptGrant) -> CliResult {
+    let text = serde_json::to_vec(grant).expect("a grant serializes because it holds texts");
+    config::write_private(path, &text)
+}
+
+/// The grants of this device, each with the file that counts its uses.
+fn grants(ctx: &ClientContext) -> CliResult<Vec<(PathBuf, KeptGrant)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(grants_folder(ctx)?).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let read = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if let Some(grant) = read {
+            found.push((path, grant));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a grant covers a request: the app, the one project, the window and the count. It never exports.
+fn covers(grant: &StandingGrant, digest: Digest, judged: &Judged, used: u32, now: Time) -> bool {
+    let Act::App(run) = &judged.approval.act else { return false };
+    let into = |output: &Output| {
+        output.project == grant.into.project && output.custodian == Custodian::Owner
+    };
+    run.grant == Some(digest)
+        && judged.app == Some(grant.app)
+        && judged.approval.project == grant.into.project
+        && run.outputs.iter().all(into)
+        && grant.measurements.is_empty() == matches!(run.vault.mode, Mode::Unattested { .. })
+        && used < grant.uses
+        && now < grant.until
+}
+
+/// Carries out standing grants, and says once what else waits.
+pub(super) async fn watch(ctx: &ClientContext, ui: Ui, idle: Option<u64>) -> CliResult {
+    let mut said = std::collections::HashSet::new();
+    let mut carried = 0_u32;
+    let mut since = std::time::Instant::now();
+    loop {
+        for request in ctx.client.approvals().all().await? {
+            if request.state != ApprovalState::Pending || said.contains(&request.id) {
+                continue;
+            }
+            since = std::time::Instant::now();
+            match carry_out(ctx, &request).await {
+                Ok(true) => {
+                    carried += 1;
+                    ui.note(format!("request {} is approved under a standing grant", request.id));
+                }
+                Ok(false) => {
+                    ui.note(format!(
+                        "request {} waits for you: chorion approve show {}",
+                        request.id, request.id
+                    ));
+                }
+                Err(error) => ui.note(format!("request {} is not approved: {error}", request.id)),
+            }
+            said.insert(request.id);
+        }
+        if idle.is_some_and(|seconds| since.elapsed().as_secs() >= seconds) {
+            ui.value(&serde_json::json!({ "carried_out": carried }));
+            return Ok(());
+        }
+        tokio::time::sleep(ASK).await;
+    }
+}
+
+async fn carry_out(ctx: &ClientContext, request: &ApprovalRequest) -> CliResult<bool> {
+    let owner = ctx.owner()?;
+    let own = owner.approval_key()?.public();
+    for (path, mut kept) in grants(ctx)? {
+        let Ok((grant, signer)) = open_statement::<Approval>(&kept.approval.approval) else {
+            continue;
+        };
+        let Act::StandingGrant(terms) = &grant.act else { continue };
+        let digest = grant.digest();
+        if grant.project != request.project || signer != own || terms.device.0 != own.to_bytes() {
+            continue;
+        }
+        let judged = judge(ctx, request.id, APPROVAL_SECONDS, Some(digest)).await?;
+        // A card that changed since ends what was granted under it.
+        if grant.card != judged.card.digest()
+            || !covers(terms, digest, &judged, kept.used, Time::now())
+        {
+            continue;
+        }
+        // Counted before it is given: a crash in between costs a use and never adds one.
+        kept.used += 1;
+        keep(&path, &kept)?;
+        give(ctx, &judged).await?;
+        return Ok(true);
+    }
+    Ok(false)
+}
