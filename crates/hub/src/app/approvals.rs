@@ -264,14 +264,15 @@ pub(crate) async fn project_key(
     Ok(OwnerKey { release, card, written_under: None })
 }
 
-/// Takes an approval that a call needs, once: a device of the card in force signed it, now, for what `fits`.
+/// Takes an approval that a call needs, once: a device of the card in force signed it, now, for what `fits`. Gives its digest,
+/// for the leaf of what it allows.
 pub(super) async fn spend(
     at: &mut Connection,
     caller: &Caller,
     project: ProjectId,
     given: Option<&SignedApproval>,
     fits: impl Fn(&Act) -> bool,
-) -> Result<(), HubError> {
+) -> Result<api::Digest, HubError> {
     let refuse = |why: String| {
         HubError::new(ErrorCode::KeyRefused, why)
             .hint("approve it on the owner's device: the command line asks for the identity file")
@@ -288,7 +289,7 @@ pub(super) async fn spend(
     if !data::approvals::use_nonce(at, project, approval.nonce).await? {
         return Err(refuse("the approval was used before".into()));
     }
-    Ok(())
+    Ok(verified.digest())
 }
 
 /// Remembers that the owner takes what a vault wrote as their own.
@@ -313,10 +314,11 @@ pub(crate) async fn set_writer(
             && writer.manifest == manifest.digest
             && writer.key == manifest.signed.signer)
     };
-    spend(&mut tx, caller, project, Some(&given), names).await?;
+    let digest = spend(&mut tx, caller, project, Some(&given), names).await?;
     data::approvals::set_writer(&mut tx, id, manifest.digest, (&given, &card)).await?;
     let event = caller.event("approval.writer", object("dataset", id), Some(project));
-    data::events::record(&mut tx, &event).await?;
+    let bound = Bound { approval: Some(digest), ..Bound::default() };
+    data::events::record_bound(&mut tx, &event, &bound).await?;
     tx.commit().await?;
     dataset_key(hub, caller, id).await
 }
@@ -357,10 +359,11 @@ pub(crate) async fn share(
         .ok_or_else(|| HubError::not_found("account", share.account))?;
     let account = share.account;
     let names = |act: &Act| matches!(act, Act::Share(named) if *named == share);
-    spend(&mut tx, caller, project, Some(&body.approval), names).await?;
+    let digest = spend(&mut tx, caller, project, Some(&body.approval), names).await?;
     data::approvals::share(&mut tx, id, account, &body.key, &body.approval, caller.at).await?;
     let event = caller.event("approval.share", object("dataset", id), Some(project));
-    data::events::record(&mut tx, &event).await?;
+    let bound = Bound { approval: Some(digest), ..Bound::default() };
+    data::events::record_bound(&mut tx, &event, &bound).await?;
     tx.commit().await?;
     super::datasets::show(hub, caller, id).await
 }
