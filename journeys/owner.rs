@@ -233,6 +233,7 @@ fn an_app_runs_when_the_owners_device_approves_and_not_otherwise() {
     let phrase = fourth["request_phrase"].as_str().unwrap();
     let said = refused(&stage, "ada", &["approve", "yes", &request, "--phrase", phrase]);
     assert!(said.contains("not certified"), "{said}");
+    stage.call("ada", &["session", "cancel", fourth["id"].as_str().unwrap()]);
     drop(hub);
 }
 
