@@ -287,6 +287,14 @@ fn a_hub_that_lies_is_noticed_on_the_owners_machine() {
     assert!(said.contains("speaks of something else"), "{said}");
     hub.kill();
 
+    // A project that is said to be the platform's: what is sealed goes by the card all the same, and the hub cannot adopt it.
+    tamper(&stage, "UPDATE projects SET custodian = 'platform'");
+    let hub = stage.hub(&listen);
+    let again = [&import[..], &["--name", "third", "--single", "--again"]].concat();
+    assert!(!stage.run("ada", &again).status.success());
+    hub.kill();
+    tamper(&stage, "UPDATE projects SET custodian = 'owner'");
+
     // An older card.
     tamper(&stage, &format!("DELETE FROM cards WHERE project = '{project}' AND number = 2"));
     let hub = stage.hub(&listen);
@@ -294,14 +302,7 @@ fn a_hub_that_lies_is_noticed_on_the_owners_machine() {
     assert!(said.contains("has number 1, and number 2 was seen before"), "{said}");
     let said = refused(&stage, "ada", &["device", "list"]);
     assert!(said.contains("has number 1, and number 2 was seen before"), "{said}");
-    let again = [&import[..], &["--name", "third", "--single", "--again"]].concat();
     let said = refused(&stage, "ada", &again);
     assert!(said.contains("has number 1, and number 2 was seen before"), "{said}");
-    hub.kill();
-
-    // A project that is said to be the platform's: what is sealed goes by the card all the same.
-    tamper(&stage, "UPDATE projects SET custodian = 'platform'");
-    let hub = stage.hub(&listen);
-    assert!(!stage.run("ada", &again).status.success());
     drop(hub);
 }
