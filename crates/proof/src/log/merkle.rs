@@ -165,8 +165,8 @@ pub fn consistency_proof(old: u64, new: u64, nodes: &impl Nodes) -> Option<Vec<D
 
 /// The subtrees that leaf `index` completes, itself first.
 ///
-/// `left` has the hash of the complete subtree to the left on each
-/// level that is one of them, lowest first: one for every trailing one bit of `index`.
+/// `left` has the hash of the complete subtree to the left on each level that is one of them, lowest first: one for every
+/// trailing one bit of `index`.
 pub fn completed_by(index: u64, leaf: Digest, left: &[Digest]) -> Vec<(Node, Digest)> {
     let mut completed = vec![(Node { level: 0, index }, leaf)];
     let mut hash = leaf;
