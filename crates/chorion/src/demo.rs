@@ -38,7 +38,7 @@ pub(crate) struct DemoArgs {
 }
 
 /// What this version lacks, said at the end of every demo.
-const MISSING: [&str; 4] = [
+const MISSING: [&str; 3] = [
     "organization custody (bring your own key) and owner custody (twelve words, approvals)",
     "attested vaults: every vault here is unattested, NOT CONFIDENTIAL",
     "the website beyond signing in, and the authenticator",

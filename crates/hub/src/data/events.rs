@@ -146,11 +146,9 @@ fn salt() -> Result<Digest, HubError> {
     Ok(Digest(salt))
 }
 
-/// Gives leaves to events of a time before there was a log, and an outcome to releases that a stop interrupted. A key leaves
-/// when its outcome is on the disk, so what has none did not leave.
-pub(crate) async fn repair(db: &Db, now: Time) -> Result<(), HubError> {
-    let mut has_begun = super::meta::find(&mut *db.read().await?, BEGUN).await?.is_some();
-    while !has_begun {
+/// Gives leaves to events of a time before there was a log.
+async fn begin(db: &Db) -> Result<(), HubError> {
+    loop {
         let mut tx = db.write().await?;
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT id, at, actor, act, object, project, purpose, outcome, reason, request_id FROM events
@@ -168,6 +166,17 @@ pub(crate) async fn repair(db: &Db, now: Time) -> Result<(), HubError> {
             super::meta::insert(&mut tx, BEGUN, "every event has a leaf").await?;
         }
         tx.commit().await?;
+        if done {
+            return Ok(());
+        }
+    }
+}
+
+/// Begins the log where there is none yet, and gives an outcome to releases that a stop interrupted. A key leaves when its
+/// outcome is on the disk, so what has none did not leave.
+pub(crate) async fn repair(db: &Db, now: Time) -> Result<(), HubError> {
+    if super::meta::find(&mut *db.read().await?, BEGUN).await?.is_none() {
+        begin(db).await?;
     }
     let mut tx = db.write().await?;
     for id in audit::open_intents(&mut tx).await? {
