@@ -41,6 +41,10 @@ struct Open {
 }
 
 impl Open {
+    fn intent(self, waiting: mpsc::Sender<Entry>) -> Intent {
+        Intent { leaf: self.leaf, open: Some(self), waiting }
+    }
+
     /// What ends it where nobody else does.
     fn interrupted(mut self) -> Entry {
         self.event.outcome = Outcome::Failed;
@@ -90,7 +94,7 @@ pub(crate) async fn announce(
 
 #[derive(Debug)]
 enum Entry {
-    Announce { event: NewEvent, bound: Bound, answer: oneshot::Sender<Result<Open, HubError>> },
+    Announce { event: NewEvent, bound: Bound, answer: oneshot::Sender<Result<Intent, HubError>> },
     Close { open: Open, answer: oneshot::Sender<Result<(), HubError>> },
 }
 
@@ -106,7 +110,7 @@ impl Releases {
     pub(crate) fn start(db: Db) -> Self {
         let (waiting, entries) = mpsc::channel(BATCH);
         let groups = Arc::new(AtomicU64::new(0));
-        tokio::spawn(write(db, entries, Arc::clone(&groups)));
+        tokio::spawn(write(db, entries, waiting.downgrade(), Arc::clone(&groups)));
         Self { waiting, groups }
     }
 
@@ -119,8 +123,7 @@ impl Releases {
     pub(crate) async fn intend(&self, event: NewEvent, bound: Bound) -> Result<Intent, HubError> {
         let (answer, answered) = oneshot::channel();
         self.send(Entry::Announce { event, bound, answer }).await?;
-        let open = answered.await.map_err(|e| closed(e.to_string()))??;
-        Ok(self.intent(open))
+        answered.await.map_err(|e| closed(e.to_string()))?
     }
 
     /// Puts the transaction on the disk, and with it what it announced.
@@ -130,11 +133,8 @@ impl Releases {
         announced: Vec<Announced>,
     ) -> Result<Vec<Intent>, HubError> {
         tx.commit().await?;
-        Ok(announced.into_iter().map(|announced| self.intent(announced.0)).collect())
-    }
-
-    fn intent(&self, open: Open) -> Intent {
-        Intent { leaf: open.leaf, open: Some(open), waiting: self.waiting.clone() }
+        let intent = |Announced(open)| open.intent(self.waiting.clone());
+        Ok(announced.into_iter().map(intent).collect())
     }
 
     /// Says how an announced release ended. On the disk when this returns; where it fails the key must not leave.
@@ -166,7 +166,12 @@ fn closed(cause: String) -> HubError {
     HubError::internal("the hub is stopping", format!("the log of releases is closed: {cause}"))
 }
 
-async fn write(db: Db, mut entries: mpsc::Receiver<Entry>, groups: Arc<AtomicU64>) {
+async fn write(
+    db: Db,
+    mut entries: mpsc::Receiver<Entry>,
+    waiting: mpsc::WeakSender<Entry>,
+    groups: Arc<AtomicU64>,
+) {
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         if batch.is_empty() && entries.recv_many(&mut batch, BATCH).await == 0 {
@@ -181,9 +186,10 @@ async fn write(db: Db, mut entries: mpsc::Receiver<Entry>, groups: Arc<AtomicU64
                     match entry {
                         Entry::Announce { event, bound, answer } => {
                             let open = Open { id, leaf, event, bound };
-                            // Nobody waits for it any more, so nobody will end it.
-                            if let Err(Ok(open)) = answer.send(Ok(open)) {
-                                unheard.push(open.interrupted());
+                            // Whoever hears of it ends it, or drops it; where nobody waits any more, nobody would.
+                            let Some(waiting) = waiting.upgrade() else { continue };
+                            if let Err(Ok(mut intent)) = answer.send(Ok(open.intent(waiting))) {
+                                unheard.extend(intent.open.take().map(Open::interrupted));
                             }
                         }
                         Entry::Close { answer, .. } => {
