@@ -74,7 +74,8 @@ impl Throttle {
         loop {
             let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
             let now = jiff::Zoned::now();
-            let minute = 60 * u16::from(now.hour().unsigned_abs()) + u16::from(now.minute().unsigned_abs());
+            let minute =
+                60 * u16::from(now.hour().unsigned_abs()) + u16::from(now.minute().unsigned_abs());
             // Whoever panicked while holding it left it whole.
             let taken = match self.pace.lock() {
                 Ok(mut pace) => pace.take(now_ms, minute, bytes),

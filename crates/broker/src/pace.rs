@@ -34,7 +34,9 @@ impl Limit {
 
 /// The text is no limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no limit: write MiB a second, as `20`, or with hours, as `08:00-18:00=5` or `07:30-09:00=0`")]
+#[error(
+    "`{text}` is no limit: write MiB a second, as `20`, or with hours, as `08:00-18:00=5` or `07:30-09:00=0`"
+)]
 pub struct LimitError {
     text: String,
 }
@@ -63,7 +65,10 @@ impl FromStr for Limit {
             None => (0, 0),
             Some(hours) => {
                 let (from, until) = hours.split_once('-').ok_or_else(refused)?;
-                (minute(from).ok_or_else(refused)?, minute(until).ok_or_else(refused)? % DAY_MINUTES)
+                (
+                    minute(from).ok_or_else(refused)?,
+                    minute(until).ok_or_else(refused)? % DAY_MINUTES,
+                )
             }
         };
         Ok(Self { from, until, bytes_per_second })
@@ -139,7 +144,8 @@ impl Pace {
             let owed = self.credit_bytes.unsigned_abs().saturating_mul(1000);
             return Err((owed / rate.unsigned_abs()).clamp(1, LOOK_AGAIN_MS));
         }
-        self.credit_bytes = self.credit_bytes.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.credit_bytes =
+            self.credit_bytes.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
         Ok(())
     }
 }
@@ -158,12 +164,19 @@ mod tests {
         assert!(!office.holds_at(479) && office.holds_at(480) && office.holds_at(1079));
         assert!(!office.holds_at(1080));
         let night = limit("22:00-06:00=0.5");
-        assert!(night.holds_at(1320) && night.holds_at(0) && night.holds_at(359) && !night.holds_at(360));
+        assert!(
+            night.holds_at(1320)
+                && night.holds_at(0)
+                && night.holds_at(359)
+                && !night.holds_at(360)
+        );
         assert!((0..DAY_MINUTES).all(|minute| limit("20").holds_at(minute)));
         assert!(limit("18:00-24:00=1").holds_at(1439) && !limit("18:00-24:00=1").holds_at(0));
         assert_eq!(office.to_string(), "08:00-18:00: 5120 KiB a second");
         assert_eq!(limit("07:30-09:00=0").to_string(), "07:30-09:00: nothing is sent");
-        for text in ["", "fast", "-1", "8-18=5", "08:00-18:00", "08:60-09:00=1", "24:01-01:00=1", "nan"] {
+        for text in
+            ["", "fast", "-1", "8-18=5", "08:00-18:00", "08:60-09:00=1", "24:01-01:00=1", "nan"]
+        {
             assert!(text.parse::<Limit>().is_err(), "{text}");
         }
     }

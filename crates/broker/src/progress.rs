@@ -118,13 +118,17 @@ mod tests {
     fn what_is_written_down_is_read_and_says_how_long_it_takes() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(read(folder.path()), None);
-        let standing = Standing { files: 4, bytes: 4096, files_whole: 1, bytes_held: 1024, verifying: false };
+        let standing =
+            Standing { files: 4, bytes: 4096, files_whole: 1, bytes_held: 1024, verifying: false };
         let mut tally = Tally::new();
         tally.troubles = 3;
         tally.write(folder.path(), &standing, 2048);
         let found = read(folder.path()).unwrap();
         assert_eq!((found.files, found.files_whole, found.troubles), (4, 1, 3));
-        assert!(found.seconds_left.is_some() && found.to_string().contains("1 of 4 files whole, 3 KiB to go"));
+        assert!(
+            found.seconds_left.is_some()
+                && found.to_string().contains("1 of 4 files whole, 3 KiB to go")
+        );
         // Within the same second nothing is written.
         tally.write(folder.path(), &Standing { files: 9, ..standing }, 2048);
         assert_eq!(read(folder.path()), Some(found));

@@ -682,7 +682,8 @@ fn under(key: &Key, part: &str) -> Key {
 }
 
 fn stray(objects: &Key, location: &Key) -> Stray {
-    let path = location.as_ref().strip_prefix(objects.as_ref()).unwrap_or_else(|| location.as_ref());
+    let path =
+        location.as_ref().strip_prefix(objects.as_ref()).unwrap_or_else(|| location.as_ref());
     let path = path.trim_start_matches('/').to_owned();
     Stray { hash: location.filename().and_then(|name| name.parse().ok()), path }
 }

@@ -1,8 +1,8 @@
 //! App sessions: launched, shown, cancelled. What happens in between is a task of a vault.
 
 use api::{
-    AppSession, DatasetKind, Digest, ExecutionState, Launch, ListOrder, ProjectId, SessionId, TaskId,
-    TaskKind, TaskState,
+    AppSession, DatasetKind, Digest, ExecutionState, Launch, ListOrder, ProjectId, SessionId,
+    TaskId, TaskKind, TaskState,
 };
 
 use super::caller::object;

@@ -157,12 +157,12 @@ async fn begin(db: &Db) -> Result<(), HubError> {
         .bind(BACKFILL)
         .fetch_all(&mut *tx)
         .await?;
-        has_begun = rows.is_empty();
+        let done = rows.is_empty();
         for row in rows {
             let project = parsed_or_none(row.project.clone())?;
             append(&mut tx, row.event()?, project, &Bound::default()).await?;
         }
-        if has_begun {
+        if done {
             super::meta::insert(&mut tx, BEGUN, "every event has a leaf").await?;
         }
         tx.commit().await?;

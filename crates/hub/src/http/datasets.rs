@@ -1,8 +1,8 @@
 //! Datasets, whatever their kind.
 
 use api::{
-    ConfirmDeletion, CreateDataset, Dataset, DatasetId, DatasetKind, Deletion, DeliveryState, ListOrder, Page,
-    ProjectId, QualityState, Release, ReleaseRequest, Sealed,
+    ConfirmDeletion, CreateDataset, Dataset, DatasetId, DatasetKind, Deletion, DeliveryState,
+    ListOrder, Page, ProjectId, QualityState, Release, ReleaseRequest, Sealed,
 };
 use axum::Json;
 use axum::extract::State;

@@ -43,7 +43,8 @@ async fn list(
 ) -> Result<Json<Page<AppSession>>, HubError> {
     let Filter { project, order } = filter;
     let order = order.unwrap_or_default();
-    let rows = app::sessions::list(&hub, &caller, project, order, &paging.after, paging.rows()).await?;
+    let rows =
+        app::sessions::list(&hub, &caller, project, order, &paging.after, paging.rows()).await?;
     Ok(Json(paging.page(rows, |session| session.id.to_string())))
 }
 

@@ -39,7 +39,8 @@ fn called(dataset: &Dataset) -> String {
 
 impl From<Dataset> for Row {
     fn from(dataset: Dataset) -> Self {
-        let mut detail = format!("{}, {}", moment(dataset.created), words::size(dataset.sealed_bytes));
+        let mut detail =
+            format!("{}, {}", moment(dataset.created), words::size(dataset.sealed_bytes));
         if let Some(reads) = dataset.reads {
             detail = format!("{detail}, {} reads", words::count(reads));
         }
@@ -210,7 +211,9 @@ pub(super) async fn page(
     let (mut files, unread) = match app::manifests::files(&hub, caller, id).await {
         Ok(files) => (files, None),
         // Who only browses sees no files, and who asks what the custodian keeps from the hub is told so: the rest stands.
-        Err(error) if error.code() != ErrorCode::Internal => (Vec::new(), Some(Refusal::of(&error))),
+        Err(error) if error.code() != ErrorCode::Internal => {
+            (Vec::new(), Some(Refusal::of(&error)))
+        }
         Err(error) => return Err(error),
     };
     let more_files = files.len().saturating_sub(PARTS);

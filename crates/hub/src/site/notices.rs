@@ -38,7 +38,9 @@ const fn sentence(kind: NoticeKind) -> &'static str {
             "You are signed on at an instrument: its runs are yours for a shift. If it was not you, end it"
         }
         NoticeKind::KeyExpiring => "A key of your account will not count for long",
-        NoticeKind::CertificateExpiring => "This hub’s certificate authority will not count for long",
+        NoticeKind::CertificateExpiring => {
+            "This hub’s certificate authority will not count for long"
+        }
     }
 }
 

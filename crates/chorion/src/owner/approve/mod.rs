@@ -10,18 +10,18 @@ mod grants;
 use std::io::IsTerminal;
 
 use api::{
-    ApprovalDetail, ApprovalId, ApprovalRequest, AskedDataset, Bytes, Custodian,
-    DatasetId, DatasetKind, Digest, GiveApproval, LaunchSettings, Purpose, QueryRequest,
-    RefuseApproval, Release, RequeueSettings, RunSettings, ShareDataset, SignedApproval, TaskKind,
-    Time, WrittenUnder,
+    ApprovalDetail, ApprovalId, ApprovalRequest, AskedDataset, Bytes, Custodian, DatasetId,
+    DatasetKind, Digest, GiveApproval, LaunchSettings, Purpose, QueryRequest, RefuseApproval,
+    Release, RequeueSettings, RunSettings, ShareDataset, SignedApproval, TaskKind, Time,
+    WrittenUnder,
 };
 use clap::{Args, Subcommand};
 use dataset::OpenDataset;
 use proof::{
     APPROVAL_SECONDS, Act, AnyReceipt, Approval, Asked, AskedInput, EvidenceKind, Input, Manifest,
     Mode, Output, OwnerCard, Private, Program, ProjectCard, PublicKey, ReceiptOutput, RunApp,
-    RunQuery, Share, TypedData, UnattestedEvidence, VaultKeys, Writer, commitment,
-    digest_of, open_statement, phrase, sha256,
+    RunQuery, Share, TypedData, UnattestedEvidence, VaultKeys, Writer, commitment, digest_of,
+    open_statement, phrase, sha256,
 };
 use seal::recipient::RecipientKey;
 use serde::Serialize;
