@@ -238,7 +238,8 @@ fn an_app_reads_a_bam_that_somebody_brought_and_says_what_samtools_says_outside(
     let launch = ["app", "launch", "count-alignments", "--input", &input, "--wait", "--yes"];
     let shown = stage.call("ada", &[&launch[..], &to].concat());
     assert_eq!(shown["task"]["state"], "complete");
-    assert_eq!(shown["receipt"]["inputs"][0]["dataset"], sample.as_str());
+    let inputs = shown["receipt"]["inputs"].as_array().unwrap();
+    assert!(inputs.iter().any(|input| input["dataset"] == sample.as_str()), "{inputs:?}");
     let result = shown["session"]["result"].as_str().unwrap();
     let out = stage.path("counts");
     stage.call("ada", &["result", "download", result, "-o", out.to_str().unwrap()]);

@@ -266,7 +266,7 @@ fn a_hub_that_lies_is_noticed_on_the_owners_machine() {
     // A second card: another device is certified, and the first card is old from here on.
     let another = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
     stage.call("ada", &["device", "add", another]);
-    let listen = hub.url.trim_start_matches("https://").to_owned();
+    let listen = hub.url.trim_start_matches("https://").replace("localhost", "127.0.0.1");
     hub.kill();
 
     let download = |id: &str| {

@@ -67,8 +67,8 @@ async fn write(db: Db, mut entries: mpsc::Receiver<Entry>) {
     while entries.recv_many(&mut batch, BATCH).await > 0 {
         let now = batch.iter().map(|entry| entry.now).max().unwrap_or_default();
         let sweep = now.saturating_sub(swept) >= SWEEP_MICROS;
-        let uses = to_note(&noted, &batch);
-        match write_batch(&db, &batch, &uses, sweep.then_some(now)).await {
+        let mut uses = to_note(&noted, &batch);
+        match write_batch(&db, &batch, &mut uses, sweep.then_some(now)).await {
             Ok(outcomes) => {
                 if noted.len() + uses.len() > USES {
                     noted.clear();
@@ -98,10 +98,11 @@ fn to_note(noted: &HashMap<KeyId, i64>, batch: &[Entry]) -> HashMap<KeyId, i64> 
     batch.iter().filter(old).map(|entry| (entry.key, entry.now)).collect()
 }
 
+/// Writes nonces and uses, and takes out of `uses` the keys of no account: a key that brings itself is one with its next call.
 async fn write_batch(
     db: &Db,
     batch: &[Entry],
-    uses: &HashMap<KeyId, i64>,
+    uses: &mut HashMap<KeyId, i64>,
     sweep: Option<i64>,
 ) -> Result<Vec<bool>, HubError> {
     let mut tx = db.write().await?;
@@ -117,13 +118,18 @@ async fn write_batch(
         .await?;
         outcomes.push(done.rows_affected() == 1);
     }
-    for (key, now) in uses {
-        // A key that is no account's has no row here.
-        sqlx::query("UPDATE account_keys SET used = max(coalesce(used, 0), $2) WHERE id = $1")
-            .bind(key.to_string())
-            .bind(now)
-            .execute(&mut *tx)
-            .await?;
+    let mut strangers = Vec::new();
+    for (key, now) in &*uses {
+        let noted =
+            sqlx::query("UPDATE account_keys SET used = max(coalesce(used, 0), $2) WHERE id = $1")
+                .bind(key.to_string())
+                .bind(now)
+                .execute(&mut *tx)
+                .await?;
+        if noted.rows_affected() == 0 {
+            strangers.push(*key);
+            continue;
+        }
         sqlx::query(
             "UPDATE accounts SET used = max(coalesce(used, 0), $2)
              WHERE id = (SELECT account FROM account_keys WHERE id = $1)",
@@ -133,6 +139,7 @@ async fn write_batch(
         .execute(&mut *tx)
         .await?;
     }
+    uses.retain(|key, _| !strangers.contains(key));
     if let Some(now) = sweep {
         sqlx::query("DELETE FROM nonces WHERE expires < $1").bind(now).execute(&mut *tx).await?;
     }

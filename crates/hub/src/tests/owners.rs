@@ -71,7 +71,7 @@ impl Owner {
         CreateProject {
             id,
             custodian: Custodian::Owner,
-            wrapped_key: open.wrap_to(&card.recipient.0).unwrap(),
+            wrapped_key: open.wrap_to(&self.sealing.public().to_bytes()).unwrap(),
             label: open.seal_label("project name", b"my genome").unwrap(),
             card: Some(sign_statement(card, &self.words)),
             organization: None,

@@ -314,12 +314,14 @@ async fn every_act_and_every_refusal_is_an_event_that_its_owner_sees() {
     };
     let own = list(&grace).await;
     let acts: Vec<&str> = own.iter().map(|event| event.act.as_str()).collect();
-    assert_eq!(acts, ["project.create", "member.set", "project.delete"]);
+    assert_eq!(acts, ["account.enrol", "project.create", "member.set", "project.delete"]);
     let last = own.last().unwrap();
     assert_eq!((last.outcome, last.reason.as_deref()), (Outcome::Refused, Some("forbidden")));
     assert_eq!(last.request_id, Some(refused.request_id));
     assert_eq!(last.actor, format!("account:{}", eve.account));
-    assert_eq!(list(&eve).await, []);
+    // Eve sees what she did herself, and nothing of what others did in Grace's project.
+    let of_eve = list(&eve).await;
+    assert!(of_eve.iter().all(|event| event.actor == last.actor), "{of_eve:?}");
     let all = list(&ada).await;
     let enrolments = all.iter().filter(|event| event.act == "account.enrol").count();
     assert_eq!((enrolments, all.iter().filter(|e| e.act == "account.invite").count()), (3, 2));

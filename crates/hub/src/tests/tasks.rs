@@ -586,7 +586,7 @@ async fn a_query_is_a_session_of_the_vaults_own_app_with_one_input() {
     ];
     let several = Launch { inputs: two, ..body.clone() };
     let refused = story.hub.call(&story.ada.key, "POST", "/api/v1/appsessions", &several).await;
-    assert_eq!(refused.status.as_u16(), 400);
+    assert_eq!(refused.code(), ErrorCode::BadRequest, "it asks one dataset");
     let session: AppSession =
         story.hub.call(&story.ada.key, "POST", "/api/v1/appsessions", &body).await.ok();
     assert_eq!((session.app_name.as_str(), session.app), ("query", api::query::APP));

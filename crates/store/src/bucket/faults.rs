@@ -174,15 +174,20 @@ impl Life {
     /// Opens it again, as often as it takes.
     async fn reopen(&mut self) {
         self.facility = None;
-        for _ in 0..100 {
+        let mut last = None;
+        // Opening takes a dozen requests and more, each of which may fail.
+        for _ in 0..10_000 {
             let bucket = Arc::clone(&self.bucket) as Arc<dyn ObjectStore>;
             let opened = BucketFacility::open_in(bucket, Key::from("prefix"), "fault".into()).await;
-            if let Ok(opened) = opened {
-                self.facility = Some(opened);
-                return;
+            match opened {
+                Ok(opened) => {
+                    self.facility = Some(opened);
+                    return;
+                }
+                Err(error) => last = Some(error),
             }
         }
-        panic!("a bucket that fails now and then does not open");
+        panic!("a bucket that fails now and then does not open: {last:?}");
     }
 
     async fn step(&mut self, dice: &mut Dice) {

@@ -530,13 +530,15 @@ fn an_input_reads_alike_whole_and_piece_by_piece_and_a_broken_segment_is_told() 
     let keys = VaultKeys::generate().unwrap();
     let approved = Approved::default();
     let open = || {
+        let manifest = hub.state().manifests[&id].clone();
+        let label = hub.state().created[&id].label.clone();
         let claimed = ClaimedInput {
             name: "run".into(),
             kind: DatasetKind::Run,
             card: hub.cards[&lab].clone(),
             key: ClaimedKey::Released(hub.release(id, &keys.recipient.public().to_bytes())),
-            manifest: hub.state().manifests[&id].clone(),
-            label: hub.state().created[&id].label.clone(),
+            manifest,
+            label,
         };
         let shared: hub::SharedHub = Arc::clone(&hub) as Arc<dyn Hub>;
         let keys = DatasetKeys { recipient: &keys.recipient, approved: &approved };
@@ -563,12 +565,12 @@ fn an_input_reads_alike_whole_and_piece_by_piece_and_a_broken_segment_is_told() 
         }
     }
     // In the middle of every object a byte is another: pieces without it still open.
+    let mut input = open();
+    input.by_piece = true;
     for (_, sealed) in hub.state().objects.get_mut(&id).unwrap().values_mut() {
         let middle = sealed.len() / 2;
         sealed[middle] ^= 1;
     }
-    let mut input = open();
-    input.by_piece = true;
     let mut into = vec![0; 100_000];
     assert_eq!(input.read_at("long", 0, &mut into).unwrap(), into.len());
     assert!(into == noise[..100_000]);
