@@ -13,7 +13,7 @@ use crate::report::{CliError, CliResult};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Institution")]
 pub(crate) struct InstitutionArgs {
-    /// Its issuer, exactly as it writes it. It sends people back to https://NAME/sign-in/institution/return. Nobody gets an
+    /// Its issuer, exactly as it writes it. It sends people back to `https://NAME/sign-in/institution/return`. Nobody gets an
     /// account by being known there: the one-time code of an invitation links the two, once.
     #[arg(long, value_name = "URL", requires_all = ["oidc_client_id", "oidc_client_secret_file"])]
     oidc_issuer: Option<String>,
