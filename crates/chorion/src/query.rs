@@ -88,7 +88,7 @@ pub(crate) struct AskArgs {
     /// A sample of the file; may be given several times. Every one if absent.
     #[arg(long = "sample", value_name = "NAME")]
     samples: Vec<String>,
-    /// The build of the file's positions, where its header does not tell: GRCh37 or GRCh38.
+    /// The build of the file's positions, where its header does not tell: `GRCh37` or `GRCh38`.
     #[arg(long, value_name = "BUILD", value_parser = build)]
     build: Option<GenomeBuild>,
     /// What a missing genotype counts in a score: nothing, the mean of the file's samples, or the scoring file's frequencies.

@@ -23,8 +23,8 @@ pub(crate) struct ServeArgs {
     /// Where to listen. Port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8470")]
     listen: SocketAddr,
-    /// What keeps sealed objects, once for each: a directory, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME&credentials=FILE
-    /// with keys from that file or from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; two directories inside the data directory
+    /// What keeps sealed objects, once for each: a directory, or <s3://BUCKET/PREFIX?endpoint=URL&region=NAME&credentials=FILE>
+    /// with keys from that file or from `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; two directories inside the data directory
     /// if absent.
     #[arg(long = "facility", value_name = "DIR|URL")]
     facilities: Vec<hub::FacilityAddress>,

@@ -15,7 +15,7 @@ pub(crate) enum StoreCommand {
     Scrub,
     /// Compare what the facilities list, and fill gaps from one another; quick, and finds no flipped byte.
     Repair,
-    /// Make a facility part of the store: a directory of the hub's machine, or s3://BUCKET/PREFIX. It is filled while the hub goes on.
+    /// Make a facility part of the store: a directory of the hub's machine, or <s3://BUCKET/PREFIX>. It is filled while the hub goes on.
     Add {
         /// Where: an absolute path, or an address without secrets, as `chorion serve --facility` takes it.
         address: String,

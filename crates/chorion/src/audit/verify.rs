@@ -156,7 +156,7 @@ fn told(found: &Verified, evidence: Option<String>, ui: Ui) -> CliResult {
     match found.continues {
         Some(then) => ui.line(format!("continues the {then} leaves that were verified before")),
         None => {
-            ui.line("verified for the first time: from now on this machine knows if it is changed")
+            ui.line("verified for the first time: from now on this machine knows if it is changed");
         }
     }
     ui.line(format!(
