@@ -2,7 +2,7 @@
 # Sets a machine up for one or more profiles, and says beforehand what that costs:
 #
 #   testing/setup.sh demo     what the demo runs beside Chorion: the sandbox, and programs that judge its results
-#   testing/setup.sh test     what the tests need: the same, and an Ethereum library in a Python environment under target/
+#   testing/setup.sh test     what the tests need: the same, and judges in a Python environment under target/: of signatures, stores and key services
 #   testing/setup.sh browser  what tests in a real browser need: Chromium, and npm packages under target/browser
 #   testing/setup.sh bench    the peers Chorion is measured against, some of them in a Python environment under target/
 #   testing/setup.sh guest    what builds the image of a confidential guest and boots it: deploy/guest
@@ -48,7 +48,7 @@ for profile in "$@"; do
                 "plink2|plink2" # judges polygenic scores, on 379 people that another package brings
                 "/usr/share/doc/bio-eagle/examples/EUR_test.vcf.gz|bio-eagle-examples"
             )
-            python_tools+=(test s3) # an Ethereum library that judges signatures, and an S3 server
+            python_tools+=(test s3 kms) # an Ethereum library that judges signatures, an S3 server, and judges of key services
         fi
         ;;
     browser)

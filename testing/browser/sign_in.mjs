@@ -193,6 +193,19 @@ const phone = await open("phone", {
   await look(phone, "device-approved");
 }
 
+// Lists, empty as they are at first: each says what to do next.
+for (const seat of [phone, desktop]) {
+  for (const [path, title] of [
+    ["runs", "Runs"], ["samples", "Samples"], ["sessions", "App sessions"], ["results", "Results"],
+    ["projects", "Projects"], ["apps", "Apps"], ["notices", "Notices"],
+  ]) {
+    await seat.page.goto(`${url}/${path}`);
+    assert.equal(await heading(seat.page), title);
+    assert.equal(await seat.page.locator("[aria-current=page]").getAttribute("href"), `/${path}`);
+    await look(seat, path);
+  }
+}
+
 // A code that nobody was given, then an app that nobody wants.
 {
   const { page } = desktop;

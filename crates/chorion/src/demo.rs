@@ -38,10 +38,11 @@ pub(crate) struct DemoArgs {
 }
 
 /// What this version lacks, said at the end of every demo.
-const MISSING: [&str; 3] = [
-    "organization custody (bring your own key) and owner custody (twelve words, approvals)",
+const MISSING: [&str; 4] = [
+    "organization custody (bring your own key)",
+    "an owner's story in this demo: `chorion project create --custodian owner` begins one",
     "attested vaults: every vault here is unattested, NOT CONFIDENTIAL",
-    "the website beyond signing in, and the authenticator",
+    "launching, sharing and viewing on the website, and the authenticator on the phone",
 ];
 
 /// The demo as one JSON document.
