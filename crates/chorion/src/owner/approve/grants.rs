@@ -3,17 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use api::{
-    ApprovalRequest, ApprovalState, Bytes, Custodian, Digest, Purpose, SignedApproval, Time,
-};
-use proof::{
-    APPROVAL_SECONDS, Act, Approval, Mode, Output, Private, StandingGrant, commitment,
-    open_statement,
-};
+use api::{ApprovalRequest, ApprovalState, Bytes, Custodian, Digest, SignedApproval, Time};
+use proof::{APPROVAL_SECONDS, Act, Approval, Mode, Output, StandingGrant, open_statement};
 use serde::{Deserialize, Serialize};
 
 use super::super::device::whole;
-use super::{Judged, give, judge, later, random, sign};
+use super::{Judged, draw, give, judge, later, sign};
 use crate::config::{self, ClientContext};
 use crate::report::{CliError, CliResult, Ui};
 
@@ -46,45 +41,26 @@ pub(super) async fn grant(ctx: &ClientContext, ui: Ui, new: &NewGrant) -> CliRes
     let signed = ctx.client.card(new.project).await?;
     let card = owner.card(ctx, new.project, &signed)?;
     let device = owner.approval_key()?.public();
-    let now = whole(Time::now());
-    let purpose = Purpose { salt: random()?, text: new.purpose.clone() };
     if !card.test {
         return Err(CliError::new(
             "there is no attested vault that a grant could name in this version",
         )
         .hint("standing grants work in projects with the test mark"));
     }
-    let approval = Approval {
-        hub: ctx.hub_id.clone(),
-        project: new.project,
-        owner: card.owner.clone(),
-        card: card.digest(),
-        purpose: commitment(&purpose),
-        requester: ctx.client.whoami().await?.account.id,
-        nonce: random()?,
-        not_before: now,
-        expires: later(now, APPROVAL_SECONDS)?,
-        checkpoint: crate::audit::seen(ctx)?,
-        act: Act::StandingGrant(StandingGrant {
-            device: Bytes(device.to_bytes().to_vec()),
-            app: new.app,
-            measurements: Vec::new(),
-            into: Output {
-                project: new.project,
-                card: card.digest(),
-                custodian: Custodian::Owner,
-                dataset: None,
-            },
-            uses: new.uses,
-            until: later(now, new.days * 24 * 60 * 60)?,
-        }),
-    };
-    approval.check().map_err(|e| CliError::new("the grant cannot be made").caused_by(e))?;
-    let private = Private { purpose: Some(&purpose), ..Private::default() };
-    let sentences = approval
-        .sentences(&private)
-        .map_err(|e| CliError::new("the grant cannot be drawn").caused_by(e))?;
-    sentences.iter().for_each(|sentence| ui.note(sentence));
+    let act = Act::StandingGrant(StandingGrant {
+        device: Bytes(device.to_bytes().to_vec()),
+        app: new.app,
+        measurements: Vec::new(),
+        into: Output {
+            project: new.project,
+            card: card.digest(),
+            custodian: Custodian::Owner,
+            dataset: None,
+        },
+        uses: new.uses,
+        until: later(whole(Time::now()), new.days * 24 * 60 * 60)?,
+    });
+    let (approval, sentences) = draw(ctx, ui, &card, act, &new.purpose).await?;
     if !new.yes && !crate::people::confirm("Is this right? Type yes: ", "yes")? {
         return Err(CliError::new("the grant was not made"));
     }

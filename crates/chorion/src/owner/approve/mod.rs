@@ -674,11 +674,23 @@ pub(crate) async fn sign_act(
     let owner = ctx.owner()?;
     let signed = ctx.client.card(project).await?;
     let card = owner.card(ctx, project, &signed)?;
+    let (approval, _) = draw(ctx, ui, &card, act, purpose).await?;
+    sign(owner, &card, &approval)
+}
+
+/// An approval that the owner's device could sign now, checked, and what a person reads of it, shown.
+async fn draw(
+    ctx: &ClientContext,
+    ui: Ui,
+    card: &OwnerCard,
+    act: Act,
+    purpose: &str,
+) -> CliResult<(Approval, Vec<String>)> {
     let now = whole(Time::now());
     let purpose = Purpose { salt: random()?, text: purpose.to_owned() };
     let approval = Approval {
         hub: ctx.hub_id.clone(),
-        project,
+        project: card.project,
         owner: card.owner.clone(),
         card: card.digest(),
         purpose: commitment(&purpose),
@@ -695,7 +707,7 @@ pub(crate) async fn sign_act(
         .sentences(&private)
         .map_err(|e| CliError::new("the approval cannot be drawn").caused_by(e))?;
     sentences.iter().for_each(|sentence| ui.note(sentence));
-    sign(owner, &card, &approval)
+    Ok((approval, sentences))
 }
 
 /// The owner takes what a vault wrote: its manifest must be of that dataset, sealed under a key that the words open, and the
