@@ -113,6 +113,10 @@ const { authenticatorId } = await cdp.send("WebAuthn.addVirtualAuthenticator", {
   await page.waitForURL(`${url}/account`);
   assert.ok(await page.locator("text=this test").count());
   await look(desktop, "account");
+  // Whose account it is hears of it, in case it was somebody else.
+  await page.goto(`${url}/notices`);
+  await page.locator("text=A passkey was added to your account").waitFor();
+  await page.goto(`${url}/account`);
   const { credentials } = await cdp.send("WebAuthn.getCredentials", { authenticatorId });
   assert.equal(credentials.length, 1);
   assert.equal(credentials[0].rpId, "localhost");

@@ -82,12 +82,13 @@ struct Sheet {
 }
 
 impl Sheet {
-    /// The fields of records, in the order of the type.
+    /// The fields of records, in the order of the type; `leaf.index` is a field of a field.
     fn of<T: Serialize>(columns: &[&str], records: &[T]) -> CliResult<Self> {
         let row = |record: &T| {
             let value = serde_json::to_value(record)
                 .map_err(|e| CliError::new("a record does not serialize").caused_by(e))?;
-            Ok(columns.iter().map(|name| value[*name].clone()).collect())
+            let field = |name: &&str| name.split('.').fold(&value, |at, part| &at[part]).clone();
+            Ok(columns.iter().map(field).collect())
         };
         let rows = records.iter().map(row).collect::<CliResult<_>>()?;
         Ok(Self { columns: columns.iter().map(|name| (*name).to_owned()).collect(), rows })
@@ -158,7 +159,18 @@ async fn sheet(client: &Client, args: &ExportArgs) -> CliResult<Sheet> {
     match args.what {
         What::Events => {
             let events = client.organization_events(id, args.from, args.to).all().await?;
-            let columns = ["id", "at", "actor", "act", "object", "outcome", "reason", "request_id"];
+            let columns = [
+                "id",
+                "at",
+                "actor",
+                "act",
+                "object",
+                "outcome",
+                "reason",
+                "request_id",
+                "leaf.index",
+                "leaf.salt",
+            ];
             Sheet::of(&columns, &events)
         }
         What::Accounts => {

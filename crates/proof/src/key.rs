@@ -63,10 +63,15 @@ impl PublicKey {
     }
 
     /// Whether `signature` is this key's over `message`, by the strict rules (no malleable signature passes).
+    ///
+    /// `verify` compares R as bytes, so that it is the canonical form of the very point; what the strict rules refuse beyond that
+    /// is an R of small order. The key is of none, see [`from_bytes`](Self::from_bytes). A second verification, as
+    /// `verify_strict` would be, costs as much again and says no more.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let Ok(signature) = ed25519_dalek::Signature::from_slice(signature) else { return false };
-        self.0.verify(message, &signature).is_ok()
-            && self.0.verify_strict(message, &signature).is_ok()
+        // A point is read as a key's would be.
+        ed25519_dalek::VerifyingKey::from_bytes(signature.r_bytes()).is_ok_and(|r| !r.is_weak())
+            && self.0.verify(message, &signature).is_ok()
     }
 }
 
@@ -98,3 +103,68 @@ impl fmt::Debug for Signature {
 #[derive(Debug, thiserror::Error)]
 #[error("the public key is not a valid Ed25519 point of 32 bytes")]
 pub struct BadKey;
+
+#[cfg(test)]
+mod tests {
+    use curve25519_dalek::constants::EIGHT_TORSION;
+    use curve25519_dalek::edwards::CompressedEdwardsY;
+    use curve25519_dalek::scalar::Scalar;
+    use proptest::prelude::*;
+    use sha2::{Digest, Sha512};
+
+    use super::*;
+
+    /// Both rules of the library, one after the other.
+    fn by_both_rules(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+        let Ok(signature) = ed25519_dalek::Signature::from_slice(signature) else { return false };
+        key.0.verify(message, &signature).is_ok()
+            && key.0.verify_strict(message, &signature).is_ok()
+    }
+
+    /// A signature that only its own signer can make: R is the neutral element, so that S is the challenge times the secret.
+    fn of_no_order(key: &SigningKey, message: &[u8]) -> [u8; 64] {
+        let r = CompressedEdwardsY::default().0;
+        let mut hash = Sha512::new();
+        hash.update(r);
+        hash.update(key.public().to_bytes());
+        hash.update(message);
+        let challenge = Scalar::from_bytes_mod_order_wide(&hash.finalize().into());
+        let s = challenge * key.0.to_scalar();
+        let mut signature = [0; 64];
+        signature[..32].copy_from_slice(&r);
+        signature[32..].copy_from_slice(s.as_bytes());
+        signature
+    }
+
+    #[test]
+    fn a_signature_whose_point_is_of_small_order_is_refused() {
+        let key = SigningKey::from_seed(&[3; 32]);
+        let signature = of_no_order(&key, b"pay");
+        // By the loose rule it would be one, which is why there is a strict one.
+        let loose = ed25519_dalek::Signature::from_bytes(&signature);
+        assert!(key.public().0.verify(b"pay", &loose).is_ok());
+        assert!(!by_both_rules(&key.public(), b"pay", &signature));
+        assert!(!key.public().verifies(b"pay", &signature));
+        for point in EIGHT_TORSION {
+            let mut signature = key.sign(b"pay").0;
+            signature[..32].copy_from_slice(point.compress().as_bytes());
+            assert!(!key.public().verifies(b"pay", &signature));
+            assert!(PublicKey::from_bytes(point.compress().as_bytes()).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn one_verification_says_what_both_rules_say(
+            seed: [u8; 32], message: [u8; 16], place in 0..64_usize, bits: u8,
+        ) {
+            let key = SigningKey::from_seed(&seed);
+            let mut signature = key.sign(&message).0;
+            prop_assert!(key.public().verifies(&message, &signature));
+            signature[place] ^= bits;
+            let both = by_both_rules(&key.public(), &message, &signature);
+            prop_assert_eq!(key.public().verifies(&message, &signature), both);
+            prop_assert_eq!(both, bits == 0);
+        }
+    }
+}

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::HubError;
 use crate::data::events::NewEvent;
 use crate::data::members::Viewer;
+use crate::data::seen::Seen;
 use crate::policy::{Action, Actor, Standing, Verdict, allow};
 
 /// Who signed the call.
@@ -62,6 +63,8 @@ pub(crate) struct Caller {
     pub(crate) request: RequestId,
     /// When the call arrived, by the hub's clock.
     pub(crate) at: Time,
+    /// What was read before and is still so.
+    pub(crate) seen: Seen,
 }
 
 /// The thing an act is about, as events write it: `kind:id`.

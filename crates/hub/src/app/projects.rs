@@ -56,7 +56,17 @@ pub(super) async fn member(
     if !caller.reaches(project) {
         return Ok(Standing::Stranger);
     }
-    let right = data::members::right_of(at, project, caller.account()).await?;
+    let (state, account) = (caller.seen.calm(), caller.account());
+    let right = match state.and_then(|state| caller.seen.right(state, project, account)) {
+        Some(right) => right,
+        None => {
+            let right = data::members::right_of(at, project, account).await?;
+            if let Some(state) = state {
+                caller.seen.has_right(state, project, account, right);
+            }
+            right
+        }
+    };
     Ok(right.map_or(Standing::Stranger, |right| Standing::Member { right, maker }))
 }
 

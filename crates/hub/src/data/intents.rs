@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::{EventId, Outcome, Time};
-use sqlx::{Sqlite, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
 use super::audit::{self, Bound};
@@ -129,7 +128,7 @@ impl Releases {
     /// Puts the transaction on the disk, and with it what it announced.
     pub(crate) async fn commit(
         &self,
-        tx: Transaction<'static, Sqlite>,
+        tx: super::Write,
         announced: Vec<Announced>,
     ) -> Result<Vec<Intent>, HubError> {
         tx.commit().await?;

@@ -3,7 +3,7 @@
 use api::{AccountId, Bytes, Key, KeyApp, KeyId, KeyLimit, ProjectId, TaskId, Time};
 use sqlx::FromRow;
 
-use super::{Connection, from_word, micros, parsed, parsed_or_none, time, time_or_none, word};
+use super::{Connection, Db, from_word, micros, parsed, parsed_or_none, time, time_or_none, word};
 use crate::HubError;
 
 /// A key that may sign calls now, and for whom.
@@ -34,6 +34,33 @@ pub(crate) enum Signer {
         /// On whose behalf the task runs.
         owner: AccountId,
     },
+}
+
+impl Signer {
+    /// Whether a key that is limited in time is still in it.
+    fn is_in_time(&self, now: Time) -> bool {
+        match self {
+            Self::Account { key, .. } | Self::Instrument { key, .. } => {
+                let expires = key.limit.as_ref().and_then(|limit| limit.expires);
+                expires.is_none_or(|expires| expires > now)
+            }
+            Self::Vault { .. } => true,
+        }
+    }
+}
+
+/// As [`signer`], and remembered as long as nobody writes.
+pub(crate) async fn signer_seen(db: &Db, id: KeyId, now: Time) -> Result<Option<Signer>, HubError> {
+    let state = db.seen().calm();
+    if let Some(signer) = state.and_then(|state| db.seen().signer(state, id)) {
+        // What nobody writes down is that its time is over.
+        return Ok(Some(signer).filter(|signer| signer.is_in_time(now)));
+    }
+    let signer = signer(&mut *db.read().await?, id, now).await?;
+    if let (Some(state), Some(signer)) = (state, &signer) {
+        db.seen().signs(state, id, signer);
+    }
+    Ok(signer)
 }
 
 /// Who signs with this key: a key in force of an account in force, or of a vault whose time is not over.

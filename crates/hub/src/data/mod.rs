@@ -32,11 +32,13 @@ pub(crate) mod organizations;
 pub(crate) mod passkeys;
 pub(crate) mod passwords;
 pub(crate) mod projects;
+pub(crate) mod seen;
 pub(crate) mod sessions;
 pub(crate) mod tasks;
 pub(crate) mod transfers;
 pub(crate) mod tries;
 
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -50,6 +52,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
+use self::seen::Seen;
 use crate::{HubError, StartError};
 
 /// How many readers at once.
@@ -62,6 +65,7 @@ const BUSY: Duration = Duration::from_secs(10);
 pub(crate) struct Db {
     readers: SqlitePool,
     writer: SqlitePool,
+    seen: Seen,
 }
 
 impl Db {
@@ -75,8 +79,10 @@ impl Db {
             .foreign_keys(true)
             .pragma("secure_delete", "ON")
             .pragma("trusted_schema", "OFF");
+        // A connection to a file does not go away, so nobody asks one whether it is still there.
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
+            .test_before_acquire(false)
             .connect_with(
                 options.clone().create_if_missing(true).synchronous(SqliteSynchronous::Full),
             )
@@ -88,10 +94,11 @@ impl Db {
             .map_err(|source| StartError::Migration { path: path.to_owned(), source })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
+            .test_before_acquire(false)
             .connect_with(options.pragma("query_only", "ON"))
             .await
             .map_err(database)?;
-        Ok(Self { readers, writer })
+        Ok(Self { readers, writer, seen: Seen::new() })
     }
 
     /// A connection that reads what is committed.
@@ -100,8 +107,20 @@ impl Db {
     }
 
     /// A transaction that writes; nothing of it stays unless it is committed.
-    pub(crate) async fn write(&self) -> Result<Transaction<'static, Sqlite>, HubError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    pub(crate) async fn write(&self) -> Result<Write, HubError> {
+        let tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        self.seen.begin();
+        Ok(Write { tx: Some(tx), db: self.clone(), committing: false })
+    }
+
+    /// The writing connection, for one statement about rows that nobody remembers: nonces.
+    pub(crate) async fn write_aside(&self) -> Result<PoolConnection<Sqlite>, HubError> {
+        Ok(self.writer.acquire().await?)
+    }
+
+    /// What was read and is still so.
+    pub(crate) const fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// Empties the write-ahead log into the database, so that what was deleted stands nowhere. Readers that still look at
@@ -122,6 +141,75 @@ impl Db {
     pub(crate) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+/// A transaction that writes. While it is open nothing that is read is remembered ([`Seen`]).
+#[derive(Debug)]
+pub(crate) struct Write {
+    tx: Option<Transaction<'static, Sqlite>>,
+    db: Db,
+    committing: bool,
+}
+
+impl Write {
+    /// Keeps what was written.
+    pub(crate) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        let Some(tx) = self.tx.take() else { return Ok(()) };
+        self.committing = true;
+        let done = tx.commit().await;
+        self.committing = false;
+        done
+    }
+
+    /// Takes back what was written.
+    pub(crate) async fn rollback(mut self) -> Result<(), sqlx::Error> {
+        match self.tx.take() {
+            Some(tx) => tx.rollback().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        if !self.committing {
+            // Committed, or it never will be: the connection is not given back before this.
+            return self.db.seen.end();
+        }
+        // Its caller went away half-way. Whether it is kept is known when the connection has done what it was told.
+        // Without a runtime the hub is ending, and nobody reads any more.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let db = self.db.clone();
+        runtime.spawn(async move {
+            if let Ok(mut writer) = db.writer.acquire().await
+                && sqlx::query("SELECT 1").execute(&mut *writer).await.is_ok()
+            {
+                db.seen.end();
+            }
+        });
+    }
+}
+
+impl Deref for Write {
+    type Target = SqliteConnection;
+
+    #[expect(
+        clippy::expect_used,
+        reason = "only `commit` takes it, and takes all of `self` with it"
+    )]
+    fn deref(&self) -> &SqliteConnection {
+        self.tx.as_ref().expect("a transaction lasts as long as what holds it")
+    }
+}
+
+impl DerefMut for Write {
+    #[expect(
+        clippy::expect_used,
+        reason = "only `commit` takes it, and takes all of `self` with it"
+    )]
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        self.tx.as_mut().expect("a transaction lasts as long as what holds it")
     }
 }
 

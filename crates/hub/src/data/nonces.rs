@@ -1,10 +1,10 @@
 //! Nonces of accepted calls: a call counts once, also across a restart.
 //!
-//! Every signed call waits for its nonce to be on the disk, so calls that arrive together share one transaction and one
+//! Every signed call waits for its nonce to be on the disk, so calls that arrive together share one statement and one
 //! sync: a task gathers what waits and answers all of it. A nonce is kept until its signature is too old to be accepted.
-//! The same transaction notes now and then that a key is in use, because it is the one place that every call passes.
+//! The same task notes now and then that a key is in use, because it is the one place that every call passes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use api::KeyId;
 use tokio::sync::{mpsc, oneshot};
@@ -105,19 +105,11 @@ async fn write_batch(
     uses: &mut HashMap<KeyId, i64>,
     sweep: Option<i64>,
 ) -> Result<Vec<bool>, HubError> {
-    let mut tx = db.write().await?;
-    let mut outcomes = Vec::with_capacity(batch.len());
-    for entry in batch {
-        let done = sqlx::query(
-            "INSERT INTO nonces (key, nonce, expires) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-        )
-        .bind(entry.key.to_string())
-        .bind(&entry.nonce)
-        .bind(entry.expires)
-        .execute(&mut *tx)
-        .await?;
-        outcomes.push(done.rows_affected() == 1);
+    let outcomes = keep(db, batch).await?;
+    if uses.is_empty() && sweep.is_none() {
+        return Ok(outcomes);
     }
+    let mut tx = db.write().await?;
     let mut strangers = Vec::new();
     for (key, now) in &*uses {
         let noted =
@@ -145,4 +137,24 @@ async fn write_batch(
     }
     tx.commit().await?;
     Ok(outcomes)
+}
+
+/// Keeps a batch of nonces by one statement, which is a transaction of its own, and says which of them are new.
+async fn keep(db: &Db, batch: &[Entry]) -> Result<Vec<bool>, HubError> {
+    let rows: Vec<_> =
+        batch.iter().map(|entry| (entry.key.to_string(), &entry.nonce, entry.expires)).collect();
+    let rows = serde_json::to_string(&rows)
+        .map_err(|cause| HubError::internal("nonces do not serialize", cause))?;
+    let kept: Vec<(String, String)> = sqlx::query_as(
+        "INSERT INTO nonces (key, nonce, expires)
+         SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($1) WHERE true
+         ON CONFLICT DO NOTHING RETURNING key, nonce",
+    )
+    .bind(rows)
+    .fetch_all(&mut *db.write_aside().await?)
+    .await?;
+    // The same nonce twice in a batch is new once.
+    let mut new: HashSet<(String, String)> = kept.into_iter().collect();
+    let is_new = |entry: &Entry| new.remove(&(entry.key.to_string(), entry.nonce.clone()));
+    Ok(batch.iter().map(is_new).collect())
 }

@@ -180,9 +180,7 @@ async fn verify(hub: &Hub, request: Request, most: usize) -> Result<(Request, Ro
         parts.extensions.insert(Presented { key, request: arrival.request, at: arrival.at });
         (bytes, room)
     } else {
-        let mut reader = hub.db.read().await?;
-        let signer = data::keys::signer(&mut reader, parsed.key, arrival.at).await?;
-        drop(reader);
+        let signer = data::keys::signer_seen(&hub.db, parsed.key, arrival.at).await?;
         let (public_key, who) = known(parsed.key, signer)?;
         parsed.verify(&call, &public_key).map_err(refusal)?;
         // From here on the key answers for the call.
@@ -199,7 +197,8 @@ async fn verify(hub: &Hub, request: Request, most: usize) -> Result<(Request, Ro
             Ok::<(), HubError>(())
         })
         .map_err(known)?;
-        parts.extensions.insert(Caller { who, request: arrival.request, at: arrival.at });
+        let seen = hub.db.seen().clone();
+        parts.extensions.insert(Caller { who, request: arrival.request, at: arrival.at, seen });
         (bytes, room)
     };
     parts.extensions.insert(VerifiedBody { digest });

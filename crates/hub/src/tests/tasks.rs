@@ -681,6 +681,7 @@ async fn reseal(story: &Story) {
         },
         request: api::RequestId::generate(),
         at: story.hub.hub.now(),
+        seen: story.hub.hub.db.seen().clone(),
     };
     let hub = &story.hub.hub;
     let mut tx = hub.db.write().await.unwrap();

@@ -197,7 +197,8 @@ pub(crate) async fn resume(
         tx.commit().await?;
     }
     let who = Who::Browser { account, browser: browser.id };
-    Ok(Some((Caller { who, request, at: now }, browser)))
+    let seen = hub.db.seen().clone();
+    Ok(Some((Caller { who, request, at: now, seen }, browser)))
 }
 
 /// Whether the person proved to be there just now.
