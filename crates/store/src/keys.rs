@@ -6,8 +6,10 @@
 //! files and leaves a mark, so that a place which was away cannot bring them back. The store sees opaque bytes only
 //! (`spec/store.md` section 6).
 
+mod about;
 mod place;
 mod record;
+mod snapshot;
 mod writer;
 
 use std::{
@@ -28,8 +30,10 @@ use crate::{
     disk::{Disk, RealDisk},
     held,
 };
+pub use about::{KeptKey, KeyPlace};
 use place::{KIND, Place};
-use record::{DATASET_KEY, MAX_PAYLOAD_BYTES, OBJECT_KEY, Records, Slot};
+use record::{DATASET_KEY, DESCRIPTION, MAX_PAYLOAD_BYTES, OBJECT_KEY, Records, Slot};
+pub use snapshot::{KeyNames, is_whole_key_file, key_names, read_key_file};
 use writer::{Request, Writer};
 
 /// The id of a dataset: the 16 bytes of its UUID.
@@ -337,8 +341,8 @@ impl KeyStore {
                     keys.dataset_keys.insert(u32::from_be_bytes([a, b, c, d]), payload.clone());
                 }
                 OBJECT_KEY => {
-                    if let Ok(key) = payload.as_slice().try_into() {
-                        keys.objects.insert(slot.id, key);
+                    if let Some(kept) = KeptKey::read(payload) {
+                        keys.objects.insert(slot.id, kept.wrapped);
                     }
                 }
                 _ => {}
@@ -357,10 +361,11 @@ impl KeyStore {
         object: ObjectKeyId,
     ) -> Result<[u8; WRAPPED_KEY_BYTES], KeyStoreError> {
         let payload = self.payload(dataset, Slot::object(object)).await?;
-        payload.as_slice().try_into().map_err(|_| KeyStoreError::NoKey {
+        let kept = KeptKey::read(&payload).ok_or_else(|| KeyStoreError::NoKey {
             dataset: HEXLOWER.encode(&dataset),
             of: name_of(Slot::object(object)),
-        })
+        })?;
+        Ok(kept.wrapped)
     }
 
     /// The dataset key of one epoch, as its custodian wrapped it.
@@ -521,6 +526,7 @@ fn name_of(slot: Slot) -> String {
     match (slot.kind, slot.id) {
         (DATASET_KEY, [a, b, c, d, ..]) => format!("epoch {}", u32::from_be_bytes([a, b, c, d])),
         (OBJECT_KEY, id) => format!("object {}", HEXLOWER.encode(&id)),
+        (DESCRIPTION, _) => "its description".to_owned(),
         (kind, id) => format!("kind {kind}, {}", HEXLOWER.encode(&id)),
     }
 }

@@ -30,8 +30,9 @@ pub use facility::{
     Facility, FacilityError, FacilityId, FacilityState, FacilityStatus, Listed, Listing, Stray,
 };
 pub use keys::{
-    CheckReport, DatasetId, Destroyed, KeyStore, KeyStoreError, KeyStoreStatus, ObjectKeyId,
-    PlaceStatus, WRAPPED_KEY_BYTES, WrappedKeys,
+    CheckReport, DatasetId, Destroyed, KeptKey, KeyNames, KeyPlace, KeyStore, KeyStoreError,
+    KeyStoreStatus, ObjectKeyId, PlaceStatus, WRAPPED_KEY_BYTES, WrappedKeys, is_whole_key_file,
+    key_names, read_key_file,
 };
 pub use store::{
     CaughtUp, Drained, Erasure, Finding, FindingKind, Held, OnEvent, ScrubCursor, ScrubOptions,

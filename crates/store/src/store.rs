@@ -483,6 +483,21 @@ impl Store {
         Ok(answers)
     }
 
+    /// Which of these names are known to be erased, in the order asked, by every facility that ever answered.
+    #[must_use]
+    pub fn is_erased(&self, hashes: &[BlobHash]) -> Vec<bool> {
+        let erased = held(&self.shared.erased);
+        hashes.iter().map(|hash| erased.contains(hash)).collect()
+    }
+
+    /// Makes all facilities agree on what is erased, and says whether every one of them answered.
+    pub async fn agree_on_erasures(&self) -> bool {
+        self.shared.spread_erasures().await;
+        let slots = self.shared.slots();
+        let told = join_all(slots.iter().map(|slot| slot.facility.erased_count())).await;
+        told.iter().all(Result::is_ok)
+    }
+
     /// Erases blobs for ever. Returns once every facility that answers has remembered it durably and taken them away;
     /// those that are away are named, and are told when they come back.
     ///

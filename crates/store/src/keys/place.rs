@@ -232,6 +232,6 @@ fn overwrite(file: &mut dyn crate::disk::DiskFile) -> io::Result<()> {
     file.sync()
 }
 
-fn id_in(name: &str) -> Option<DatasetId> {
+pub(super) fn id_in(name: &str) -> Option<DatasetId> {
     HEXLOWER.decode(name.as_bytes()).ok()?.try_into().ok()
 }

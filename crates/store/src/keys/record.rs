@@ -6,7 +6,7 @@
 //!         32   8  first 8 bytes of SHA-256 over the 32 before
 //!
 //! record   0   2  payload length n, big-endian
-//!          2   1  kind: 1 dataset key, 2 object key, others kept as they are
+//!          2   1  kind: 1 dataset key, 2 object key, 3 part of a description, others kept as they are
 //!          3   1  0 holds a payload, 1 says that it was destroyed
 //!          4   8  sequence, big-endian
 //!         12  16  id: the object's, or the epoch in the first four bytes
@@ -31,6 +31,7 @@ pub(super) const MAX_PAYLOAD_BYTES: usize = 4_096;
 
 pub(super) const DATASET_KEY: u8 = 1;
 pub(super) const OBJECT_KEY: u8 = 2;
+pub(super) const DESCRIPTION: u8 = 3;
 
 /// What a record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +49,13 @@ impl Slot {
 
     pub(super) const fn object(id: [u8; 16]) -> Self {
         Self { kind: OBJECT_KEY, id }
+    }
+
+    pub(super) fn description(bank: u8, part: u32) -> Self {
+        let mut id = [0; 16];
+        id[0] = bank;
+        id[1..5].copy_from_slice(&part.to_be_bytes());
+        Self { kind: DESCRIPTION, id }
     }
 }
 

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, io, path::Path};
 use futures_util::future::join_all;
 use proptest::prelude::*;
 
-use super::{DatasetId, KeyStore, KeyStoreError, ObjectKeyId};
+use data_encoding::HEXLOWER;
+
+use super::{DatasetId, KeptKey, KeyPlace, KeyStore, KeyStoreError, ObjectKeyId};
+use crate::blob::BlobHash;
 use crate::testing::{
     disk::{Act, Dice, FaultDisk, Loss},
     run,
@@ -533,4 +536,57 @@ proptest! {
             }
         });
     }
+}
+
+#[test]
+fn a_description_is_replaced_as_a_whole_and_a_torn_one_leaves_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = [dir.path().join("a"), dir.path().join("b")];
+    let text = |n: u8, bytes: usize| vec![n; bytes];
+    run(async {
+        {
+            let keys = KeyStore::create(places.clone()).await.unwrap();
+            assert!(matches!(
+                keys.description(DATASET).await,
+                Err(KeyStoreError::NoDataset { .. })
+            ));
+            keys.describe(DATASET, &text(1, 20_000)).await.unwrap();
+            keys.put_wrapped_key(DATASET, object(1), key(1)).await.unwrap();
+            keys.describe(DATASET, &text(2, 9_000)).await.unwrap();
+            keys.describe(DATASET, &text(3, 5)).await.unwrap();
+            assert_eq!(keys.description(DATASET).await.unwrap(), Some(text(3, 5)));
+            keys.describe(DATASET, &text(4, 30_000)).await.unwrap();
+        }
+        // The last bytes of the last part never reached either disk.
+        for place in &places {
+            let file = place.join("datasets").join(format!("{}.keys", HEXLOWER.encode(&DATASET)));
+            let bytes = std::fs::read(&file).unwrap();
+            std::fs::write(&file, &bytes[..bytes.len() - 3]).unwrap();
+        }
+        let keys = KeyStore::open(places).await.unwrap();
+        assert_eq!(keys.description(DATASET).await.unwrap(), Some(text(3, 5)));
+        assert_eq!(keys.wrapped_key(DATASET, object(1)).await.unwrap(), key(1));
+        keys.describe(DATASET, b"").await.unwrap();
+        assert_eq!(keys.description(DATASET).await.unwrap(), Some(Vec::new()));
+        keys.destroy(DATASET).await.unwrap();
+        assert!(is_destroyed(keys.description(DATASET).await));
+        assert!(is_destroyed(keys.describe(DATASET, b"again").await));
+    });
+}
+
+#[test]
+fn a_key_with_its_place_is_read_like_one_without() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = [dir.path().join("a"), dir.path().join("b")];
+    run(async {
+        let keys = KeyStore::create(places).await.unwrap();
+        let place = KeyPlace { epoch: 7, hash: BlobHash::of(b"sealed"), bytes: 6 };
+        keys.put_placed_key(DATASET, object(1), key(1), place).await.unwrap();
+        keys.put_wrapped_key(DATASET, object(2), key(2)).await.unwrap();
+        assert_eq!(keys.wrapped_key(DATASET, object(1)).await.unwrap(), key(1));
+        assert_eq!(keys.wrapped_keys(DATASET).await.unwrap().objects.len(), 2);
+        let kept = keys.kept_keys(DATASET).await.unwrap();
+        assert_eq!(kept[0], (object(1), KeptKey { wrapped: key(1), place: Some(place) }));
+        assert_eq!(kept[1], (object(2), KeptKey { wrapped: key(2), place: None }));
+    });
 }
