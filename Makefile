@@ -10,6 +10,7 @@ ONCE ?=
 SECONDS_EACH ?= 60
 FAULT_COUNT ?= 10000
 FAULT_SEED ?= $(shell date +%s)
+KILL_ROUNDS ?= 200
 # What is built before the demo. CI says `--workspace --all-targets`: it has that already, and the program alone would ask for
 # some dependencies with fewer features, that is, once more.
 BUILD ?= --package chorion
@@ -30,9 +31,11 @@ demo: setup-demo ## the whole story on a bundled run of real reads; ONCE=1 ends 
 test: setup-test ## all tests
 	@testing/run_tests.sh
 
-faults: setup-test ## ten thousand faults (FAULT_COUNT, FAULT_SEED), then the tests that kill programs, cut connections and flip stored bits
-	@CHORION_FAULTS=$(FAULT_COUNT) CHORION_FAULTS_SEED=$(FAULT_SEED) $(CARGO) test --locked --package store --lib -- --nocapture \
+faults: setup-test ## ten thousand faults (FAULT_COUNT, FAULT_SEED), 200 kills of real processes (KILL_ROUNDS), a disk that is really full, then the tests of faults
+	@CHORION_FAULTS=$(FAULT_COUNT) CHORION_FAULTS_SEED=$(FAULT_SEED) $(CARGO) test --locked --workspace --lib -- --nocapture \
 	    after_any_fault one_flipped_bit
+	@CHORION_KILL_ROUNDS=$(KILL_ROUNDS) $(CARGO) test --locked --workspace --test journeys -- --nocapture \
+	    whatever_is_killed a_disk_is_full
 	@testing/run_tests.sh $(FAULTS)
 
 peers: setup-test setup-bench setup-peers ## other programs as judges: picard, samtools, MultiQC, Illumina's library, sslscan, schemathesis
@@ -44,6 +47,8 @@ peers: setup-test setup-bench setup-peers ## other programs as judges: picard, s
 bench: setup-bench ## Chorion beside its peers, as ratios, in the release profile
 	@$(CARGO) build --locked --release --package chorion
 	@$(CARGO) build --locked --release --package runfolder --example member_ceiling
+	@$(CARGO) build --locked --release --package broker --example scan
+	@$(CARGO) build --locked --release --package seal --example rate
 	@testing/run_benches.sh
 
 guest: setup-guest ## the image of a confidential guest, built twice the same and booted without SEV

@@ -6,6 +6,7 @@
 
 mod audited;
 mod canary;
+mod filled;
 mod imported;
 mod instrument;
 mod killed;

@@ -52,6 +52,11 @@ impl Running {
         }
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
     /// Waits for its end and gives what it printed.
     pub(crate) fn finish(mut self) -> Output {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -83,6 +88,11 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
+    /// Where it listens, for another start at the same place.
+    pub(crate) fn listen(&self) -> String {
+        self.url.rsplit("//").next().unwrap().replace("localhost", "127.0.0.1")
+    }
+
     /// Ends it without a word.
     pub(crate) fn kill(self) {
         self.process.kill();
@@ -123,9 +133,14 @@ impl Stage {
 
     /// As [`hub`](Self::hub), with so many vaults at once.
     pub(crate) fn hub_with_vaults(&self, listen: &str, vaults: usize) -> Hub {
+        self.hub_in("hub", listen, &["--vaults", &vaults.to_string()])
+    }
+
+    /// Starts a hub whose data are in this folder of the stage, with further options.
+    pub(crate) fn hub_in(&self, data: &str, listen: &str, options: &[&str]) -> Hub {
         let mut command = self.chorion("nobody");
-        command.args(["serve", "--json", "--vaults", &vaults.to_string(), "--listen", listen]);
-        command.arg("--data").arg(self.path("hub"));
+        command.args(["serve", "--json", "--listen", listen]).args(options);
+        command.arg("--data").arg(self.path(data));
         let log = if self.is_talkative {
             fs::File::options().append(true).create(true).open(self.path("hub.log")).unwrap().into()
         } else {
@@ -220,6 +235,16 @@ pub(crate) fn files(dir: &Path) -> Vec<(PathBuf, u64)> {
         }
     }
     found
+}
+
+/// Compares every file below `source` with its copy below `copy`; there is no other file there.
+pub(crate) fn assert_same(source: &Path, copy: &Path) {
+    let sources = files(source);
+    for (file, _) in &sources {
+        let other = copy.join(file.strip_prefix(source).unwrap());
+        assert!(fs::read(file).unwrap() == fs::read(&other).unwrap(), "{}", other.display());
+    }
+    assert_eq!(files(copy).len(), sources.len());
 }
 
 /// Waits until something is so.
