@@ -13,5 +13,6 @@ mod killed;
 mod organization;
 mod owner;
 mod queried;
+mod recovered;
 mod refused;
 mod stage;

@@ -34,6 +34,9 @@ pub enum NoticeKind {
     KeyExpiring,
     /// The hub's certificate authority will not count for long (operators).
     CertificateExpiring,
+    /// The hub was brought back from a backup, or its index was made anew: look whether what you did last still stands, and
+    /// revoke once more what you had revoked.
+    HubRestored,
 }
 
 /// A notice for the caller's account.

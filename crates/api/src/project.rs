@@ -206,4 +206,9 @@ pub struct Deletion {
     pub sealed_bytes: u64,
     /// Facilities that were away and will erase when they come back.
     pub facilities_pending: Vec<String>,
+    /// Until when the wrapped keys can still be in a sealed snapshot of the key store, whose own key ends then; absent where
+    /// no snapshot has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub snapshots_until: Option<Time>,
 }

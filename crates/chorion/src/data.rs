@@ -355,8 +355,19 @@ async fn delete(ctx: &ClientContext, ui: Ui, args: DeleteArgs) -> CliResult {
     let confirm = ConfirmDeletion { confirm: dataset.id.to_string(), approval };
     let gone = ctx.client.delete_dataset(dataset.id, &confirm).await?;
     ui.line(format!("{kind} {name} is deleted: {} objects, keys first", gone.objects));
+    say_what_is_left(&gone, ui);
     ui.value(&gone);
     Ok(())
+}
+
+/// Where bytes or wrapped keys of what was deleted can still be, and until when.
+pub(crate) fn say_what_is_left(gone: &api::Deletion, ui: Ui) {
+    for facility in &gone.facilities_pending {
+        ui.line(format!("facility {facility} is away and will erase when it comes back"));
+    }
+    if let Some(until) = gone.snapshots_until {
+        ui.line(format!("gone from service now, from the last snapshot of the keys by {until:.0}"));
+    }
 }
 
 fn text(path: &std::path::Path) -> CliResult<String> {

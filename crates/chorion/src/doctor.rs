@@ -14,6 +14,12 @@ pub(crate) struct DoctorArgs {
     /// A hub's data directory on this machine: also look at its disk.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// That hub's key file, if it is not beside the data: the age of the newest backup stands there.
+    #[arg(long, value_name = "FILE", requires = "data")]
+    key_file: Option<PathBuf>,
+    /// That hub's own certificate, if it has one.
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
 }
 
 /// How one thing is.
@@ -51,12 +57,25 @@ impl Finding {
 
 /// Free space below which a disk is called short.
 const SHORT_BYTES: u64 = 10 << 30;
+/// How many days before its end the hub's authority is worth a word: every client pins it.
+const AUTHORITY_DAYS: i64 = 180;
+/// The same of a certificate of the operator's own.
+const OWN_DAYS: i64 = 21;
+/// After how many days without a backup one is missed.
+const BACKUP_DAYS: i64 = 2;
 /// A clock that differs by more is worth a word; by five minutes, calls are refused.
 const NOTABLE_SKEW_SECONDS: i64 = 30;
 
 pub(crate) async fn run(args: DoctorArgs, ui: Ui) -> CliResult {
     let mut findings = vec![sandbox(), scratch()];
     findings.extend(args.data.as_deref().map(disk));
+    if let Some(data) = args.data {
+        let authority = data.join("tls/ca.pem");
+        findings.push(certificate("authority", &authority, AUTHORITY_DAYS));
+        let config = hub::HubConfig { key_file: args.key_file, ..hub::HubConfig::new(data) };
+        findings.push(backup(&config));
+    }
+    findings.extend(args.certificate.map(|file| certificate("certificate", &file, OWN_DAYS)));
     findings.extend(hub(ui).await);
 
     for f in &findings {
@@ -127,6 +146,64 @@ fn disk(data: &std::path::Path) -> Finding {
     }
 }
 
+/// When a certificate ends.
+fn certificate(what: &'static str, file: &std::path::Path, soon_days: i64) -> Finding {
+    let hint = "replace it in time: connections fail on the day it ends";
+    let ends = match hub::certificate_ends(file) {
+        Ok(ends) => ends,
+        Err(error) => return Finding::bad(what, error.to_string(), hint),
+    };
+    let days = ends.duration_since(jiff::Timestamp::now()).as_hours() / 24;
+    let found = format!("{} counts until {ends:.0}", file.display());
+    match days {
+        ..3 => Finding::bad(what, found, hint),
+        days if days < soon_days => Finding::warning(what, found, hint),
+        _ => Finding::good(what, found),
+    }
+}
+
+/// How old the newest backup is.
+fn backup(config: &hub::HubConfig) -> Finding {
+    let hint = "`chorion backup create`, every night, carried to another machine";
+    match hub::newest_backup(config) {
+        Err(error) => Finding::bad("backup", error.to_string(), "name the hub's `--key-file`"),
+        Ok(None) => Finding::warning("backup", "there is none that opens", hint),
+        Ok(Some(made)) => {
+            let days = jiff::Timestamp::now().duration_since(made).as_hours() / 24;
+            let found = format!("the newest was made {made:.0}, {days} days ago");
+            if days > BACKUP_DAYS {
+                Finding::warning("backup", found, hint)
+            } else {
+                Finding::good("backup", found)
+            }
+        }
+    }
+}
+
+/// Each facility, where the caller may know.
+async fn facilities(ctx: &ClientContext) -> Vec<Finding> {
+    // Only an operator is told; to others the store is nothing to look after.
+    let Ok(status) = ctx.client.store_status().await else { return Vec::new() };
+    let finding = |facility: &api::FacilityStatus| {
+        let found = format!("{} at {} is {}", facility.id, facility.location, facility.state);
+        match facility.state.as_str() {
+            "healthy" => Finding::good("facility", found),
+            "behind" | "draining" => Finding::warning(
+                "facility",
+                found,
+                "it catches up by itself; `chorion store status` shows how far it is",
+            ),
+            "full" => Finding::bad("facility", found, "make room, or `chorion store add` another"),
+            _ => Finding::bad(
+                "facility",
+                found,
+                "bring its disk or service back; if it is lost: `chorion store add` another, then `chorion store drain --lost`",
+            ),
+        }
+    };
+    status.facilities.iter().map(finding).collect()
+}
+
 /// Set-up, TLS, clock and key, as far as they can be reached.
 async fn hub(ui: Ui) -> Vec<Finding> {
     let ctx = match ClientContext::load(ui) {
@@ -161,6 +238,7 @@ async fn hub(ui: Ui) -> Vec<Finding> {
             } else {
                 Finding::good("clock", "within 30 seconds of the hub's")
             });
+            findings.extend(facilities(&ctx).await);
         }
         Err(error) => {
             let hint = error.hint().unwrap_or_else(|| "start the hub, or log in again".to_owned());

@@ -5,6 +5,7 @@ mod apps;
 mod attest;
 mod audit;
 mod audit_export;
+mod backup;
 mod block;
 mod broker;
 mod config;
@@ -28,6 +29,7 @@ mod query;
 mod report;
 mod send;
 mod serve;
+mod serve_file;
 mod session;
 mod store;
 mod vault;
@@ -35,7 +37,7 @@ mod words;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::report::{CliError, CliResult, Ui};
 
@@ -108,6 +110,9 @@ enum Command {
     /// The store: how the facilities are, and a scrub.
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Backups of the hub: make one while it serves, check one, bring one back.
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
     /// Callers that were refused too often: list, add and lift blocks.
     #[command(subcommand)]
     Block(block::BlockCommand),
@@ -140,7 +145,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let words = match serve_file::expand(std::env::args_os().collect(), &Cli::command()) {
+        Ok(words) => words,
+        Err(error) => {
+            Ui { json: false }.note(error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let cli = Cli::parse_from(words);
     let ui = Ui { json: cli.json };
     match run(cli.command, ui) {
         Ok(()) => ExitCode::SUCCESS,
@@ -175,6 +187,7 @@ fn run(command: Command, ui: Ui) -> CliResult {
         Command::Session(command) => wait(session::run(command, ui)),
         Command::Notice(command) => wait(notice::run(command, ui)),
         Command::Store(command) => wait(store::run(command, ui)),
+        Command::Backup(command) => wait(backup::run(command, ui)),
         Command::Block(command) => wait(block::run(command, ui)),
         Command::Why(args) => wait(block::why(args, ui)),
         Command::Audit(command) => wait(audit::run(command, ui)),

@@ -61,6 +61,9 @@ const fn words(kind: NoticeKind) -> &'static str {
         NoticeKind::CertificateExpiring => {
             "the hub's certificate authority will not count for long"
         }
+        NoticeKind::HubRestored => {
+            "the hub was brought back from a backup: look whether what you did last still stands, and revoke again what you had revoked"
+        }
     }
 }
 

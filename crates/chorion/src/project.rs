@@ -479,9 +479,7 @@ async fn delete(ctx: &ClientContext, ui: Ui, project: ProjectId, yes: Option<Str
         "project {name} is deleted: {} datasets, {} objects, keys first",
         gone.datasets, gone.objects
     ));
-    for facility in &gone.facilities_pending {
-        ui.line(format!("facility {facility} is away and will erase when it comes back"));
-    }
+    crate::data::say_what_is_left(&gone, ui);
     ui.value(&gone);
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
-use hub::{HubConfig, Limits, Ready, Relay, StartError};
+use hub::{CertificateFiles, HubConfig, Limits, Ready, Relay, StartError};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -16,7 +16,11 @@ use crate::report::{CliError, CliResult, Ui};
 
 /// Run the hub: the API over TLS, the store, the database and the tasks, until Ctrl-C.
 #[derive(Debug, Args)]
+#[command(args_override_self = true)]
 pub(crate) struct ServeArgs {
+    /// Options from this file, TOML, named as here without their dashes; what stands on the command line comes before it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// The data directory; made at the first start.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
@@ -47,6 +51,16 @@ pub(crate) struct ServeArgs {
     /// Certificates to trust for that server, PEM, instead of the system's.
     #[arg(long, value_name = "FILE", requires = "smtp_url")]
     smtp_ca: Option<PathBuf>,
+    /// A certificate of your own, PEM, its authority's after it: shown to whoever calls the hub by a name. Both files are read
+    /// again when they change.
+    #[arg(long, value_name = "FILE", requires = "certificate_key")]
+    certificate: Option<PathBuf>,
+    /// Its key, PEM, readable by the hub's user alone.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    certificate_key: Option<PathBuf>,
+    /// Tell figures for Prometheus at <http://ADDR/metrics>; a loopback address, because it has no TLS and asks for no signature.
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
     /// How many tasks may run at once on this machine; 0 runs none here.
     #[arg(long, value_name = "N", default_value_t = 1)]
     vaults: usize,
@@ -132,8 +146,11 @@ async fn serve(args: ServeArgs, ui: Ui) -> CliResult {
     };
     let relay = relay(&args)?;
     let institution = args.institution.read()?;
+    let certificate = args.certificate.zip(args.certificate_key);
     let config = HubConfig {
         institution,
+        certificate: certificate.map(|(certificate, key)| CertificateFiles { certificate, key }),
+        metrics: args.metrics,
         data: args.data,
         listen: args.listen,
         facilities: args.facilities,
@@ -202,7 +219,7 @@ fn say(started: &Ready, ui: &Ui) {
     });
 }
 
-fn refused(error: StartError) -> CliError {
+pub(crate) fn refused(error: StartError) -> CliError {
     let mut told = CliError::new(error.to_string());
     if let Some(cause) = std::error::Error::source(&error) {
         told = told.caused_by(cause);

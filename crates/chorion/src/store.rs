@@ -2,9 +2,12 @@
 
 use api::{AddFacility, DrainFacility, ScrubOutcome, StoreStatus};
 use clap::Subcommand;
+use hub::Rebuilt;
 
+use crate::backup::LocalHub;
 use crate::config::ClientContext;
 use crate::report::{CliError, CliResult, Ui};
+use crate::serve::refused;
 
 /// What can be asked of the store; operators only.
 #[derive(Debug, Subcommand)]
@@ -28,9 +31,22 @@ pub(crate) enum StoreCommand {
         #[arg(long)]
         lost: bool,
     },
+    /// Make a lost database anew from the facilities and the key records; on the hub's machine, while no hub runs. A
+    /// backup has more: the log, people's passwords, what waits.
+    RebuildIndex {
+        #[command(flatten)]
+        hub: LocalHub,
+        /// Every facility, as `chorion serve` had them.
+        #[arg(long = "facility", value_name = "DIR|URL")]
+        facilities: Vec<hub::FacilityAddress>,
+    },
 }
 
 pub(crate) async fn run(command: StoreCommand, ui: Ui) -> CliResult {
+    if let StoreCommand::RebuildIndex { hub, facilities } = command {
+        let rebuilt = hub::rebuild_index(&hub.config(facilities)).await.map_err(refused)?;
+        return say(&rebuilt, ui);
+    }
     let ctx = ClientContext::load(ui)?;
     match command {
         StoreCommand::Status => {
@@ -51,7 +67,35 @@ pub(crate) async fn run(command: StoreCommand, ui: Ui) -> CliResult {
         }
         StoreCommand::Scrub => report(&ctx.client.scrub_store().await?, ui),
         StoreCommand::Repair => report(&ctx.client.repair_store().await?, ui),
+        StoreCommand::RebuildIndex { .. } => Ok(()),
     }
+}
+
+fn say(rebuilt: &Rebuilt, ui: Ui) -> CliResult {
+    ui.line(format!(
+        "the index of hub {} is made anew: {} accounts, {} projects, {} datasets, {} objects",
+        rebuilt.hub, rebuilt.accounts, rebuilt.projects, rebuilt.datasets, rebuilt.objects
+    ));
+    ui.note("a new audit log begins at the next start; passwords, passkeys, shares by owners and tasks under way are lost");
+    if !rebuilt.undescribed.is_empty() {
+        ui.line(format!(
+            "{} files of wrapped keys say nothing of themselves and are kept",
+            rebuilt.undescribed.len()
+        ));
+    }
+    for dataset in &rebuilt.incomplete {
+        ui.line(format!("not all there: dataset {dataset}"));
+    }
+    ui.value(rebuilt);
+    if rebuilt.objects_without_bytes == 0 && rebuilt.incomplete.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::new(format!(
+        "{} objects are in no facility, and {} datasets are not whole",
+        rebuilt.objects_without_bytes,
+        rebuilt.incomplete.len()
+    ))
+    .hint("bring back a facility that is away; the index knows what it must have"))
 }
 
 fn show(status: &StoreStatus, ui: Ui) {

@@ -24,6 +24,10 @@ pub struct HubConfig {
     pub vaults: usize,
     /// The institution whose people may sign in.
     pub institution: Option<crate::InstitutionConfig>,
+    /// A certificate of the operator's own, for callers by name.
+    pub certificate: Option<crate::CertificateFiles>,
+    /// Where figures are told, an address of this machine; nowhere if absent.
+    pub metrics: Option<SocketAddr>,
     /// What it takes from callers.
     pub limits: crate::Limits,
     /// What takes mail about notices; no mail is sent if absent.
@@ -42,6 +46,8 @@ impl HubConfig {
             vault_program: None,
             vaults: 1,
             institution: None,
+            certificate: None,
+            metrics: None,
             limits: crate::Limits::default(),
             relay: None,
         }
@@ -113,6 +119,12 @@ pub enum StartError {
         /// What is wrong.
         why: String,
     },
+    /// Figures would be told to other machines.
+    #[error("figures are told without TLS and to this machine alone, not on {address}")]
+    MetricsElsewhere {
+        /// The address that was asked for.
+        address: SocketAddr,
+    },
     /// The address is taken or not ours.
     #[error("the hub cannot listen on {address}")]
     Listen {
@@ -136,6 +148,51 @@ pub enum StartError {
         path: PathBuf,
         /// What it said.
         source: sqlx::migrate::MigrateError,
+    },
+    /// The database is gone, and what it was the index of is there.
+    #[error("the database {path} is missing, and the keys of its datasets are there")]
+    DatabaseMissing {
+        /// Where it was.
+        path: PathBuf,
+    },
+    /// The database is there, where a new one was to be made.
+    #[error("the database {path} is there: it is not made anew")]
+    DatabaseThere {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The wrapped keys are gone, and with them the data.
+    #[error("there is no key store in {data}")]
+    NoKeyStore {
+        /// The data directory.
+        data: PathBuf,
+    },
+    /// A facility that was named is none.
+    #[error("there is no facility at {address}")]
+    NoFacility {
+        /// Its address.
+        address: String,
+    },
+    /// No file of the key store says what it is.
+    #[error("the key store says of nothing what it is, so no index can be made of it")]
+    NothingDescribed,
+    /// A backup cannot be made, read or brought back.
+    #[error("the backup {path} {why}")]
+    Backup {
+        /// The backup.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The database was written by a newer program.
+    #[error("the database {path} is of version {found}; this program knows versions up to {known}")]
+    NewerDatabase {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
     },
     /// A facility or the store over them does not open.
     #[error("the store does not open")]
@@ -172,6 +229,26 @@ impl StartError {
                 "bring the key file back from its own backup, or name it with `--key-file`; \
                  a new one would open nothing that is there"
                     .to_owned(),
+            ),
+            Self::DatabaseMissing { .. } => Some(
+                "bring it back with `chorion backup restore`, or make it anew from the facilities and the key records: \
+                 `chorion store rebuild-index`"
+                    .to_owned(),
+            ),
+            Self::DatabaseThere { .. } => Some(
+                "if it does not open, move it away with its -wal and -shm files and call again".to_owned(),
+            ),
+            Self::NoKeyStore { .. } => {
+                Some("bring it back with `chorion backup restore`: without wrapped keys nothing opens".to_owned())
+            }
+            Self::NoFacility { .. } => Some("name every facility with `--facility`, as `chorion serve` had them".to_owned()),
+            Self::NewerDatabase { .. } => Some(
+                "run the newer program that wrote it; to go back to this one, restore a backup from before the upgrade: \
+                 `chorion backup restore`"
+                    .to_owned(),
+            ),
+            Self::MetricsElsewhere { .. } => Some(
+                "choose a loopback address, as 127.0.0.1:9470; a collector on this machine hands on what others need".to_owned(),
             ),
             Self::Listen { .. } => Some("choose another address with `--listen`".to_owned()),
             Self::Store { .. } => Some(

@@ -9,6 +9,7 @@
 //! over TLS until it is told to stop, and ends what it began.
 
 mod app;
+mod backup;
 mod closing;
 mod config;
 mod data;
@@ -20,9 +21,11 @@ mod gate;
 mod http;
 mod institution;
 mod mail;
+mod metrics;
 mod names;
 mod open;
 mod policy;
+mod rebuild;
 mod serve;
 mod site;
 mod state;
@@ -32,6 +35,7 @@ mod testing;
 mod tests;
 mod tls;
 
+pub use backup::{BackupReport, backup_create, backup_restore, backup_verify, newest_backup};
 pub use config::{HubConfig, StartError};
 pub use error::HubError;
 pub use gate::Limits;
@@ -39,5 +43,7 @@ pub use http::openapi;
 pub use institution::InstitutionConfig;
 pub use mail::{Relay, RelayError};
 pub use policy::permissions;
+pub use rebuild::{Rebuilt, rebuild_index};
 pub use serve::{Ready, StopHandle, serve};
 pub use store::FacilityAddress;
+pub use tls::{CertificateFiles, certificate_ends};

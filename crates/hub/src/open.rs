@@ -23,6 +23,8 @@ use crate::data::{self, Db};
 use crate::tls::write_new;
 use crate::{HubConfig, StartError};
 
+/// The database's file in the data directory.
+pub(crate) const DATABASE: &str = "hub.db";
 /// The name under which the log's key is remembered.
 const LOG_KEY: &str = "audit log key";
 
@@ -32,6 +34,8 @@ pub(crate) struct Opened {
     pub(crate) id: String,
     /// The data directory, as the disk names it.
     pub(crate) data: PathBuf,
+    /// Where the keys of sealed snapshots lie.
+    pub(crate) snapshot_keys: PathBuf,
     pub(crate) db: Db,
     pub(crate) store: Store,
     pub(crate) keys: KeyStore,
@@ -45,22 +49,15 @@ pub(crate) struct Opened {
 /// Opens what `config` names, or makes it at the first start.
 pub(crate) async fn open(config: &HubConfig) -> Result<Opened, StartError> {
     let data = directory(&config.data)?;
-    let facilities = if config.facilities.is_empty() {
-        vec![data.join("facility-a").into(), data.join("facility-b").into()]
-    } else {
-        let resolved = |address: &FacilityAddress| match address.directory() {
-            Some(path) => resolved(path).map(FacilityAddress::from),
-            None => Ok(address.clone()),
-        };
-        config.facilities.iter().map(resolved).collect::<Result<Vec<_>, _>>()?
-    };
-    let database = data.join("hub.db");
+    let facilities = addresses(config, &data)?;
+    let database = data.join(DATABASE);
     let first_start = !database.exists();
+    if first_start && has_key_store(&data) {
+        // A new database would make this another hub, whose keys open nothing that is here.
+        return Err(StartError::DatabaseMissing { path: database });
+    }
 
-    let key_file = match &config.key_file {
-        Some(path) => resolved(path)?,
-        None => beside(&data).join("platform.key"),
-    };
+    let key_file = key_file(config, &data)?;
     let directories = facilities.iter().filter_map(FacilityAddress::directory);
     for inside in std::iter::once(data.as_path()).chain(directories) {
         if key_file.starts_with(inside) {
@@ -88,11 +85,68 @@ pub(crate) async fn open(config: &HubConfig) -> Result<Opened, StartError> {
     let platform: Arc<dyn Custodian> = Arc::new(platform);
     let owner: Arc<dyn Custodian> = Arc::new(custody::OwnerCustodian);
     let custodians = Custodians::new([platform, owner]);
-    Ok(Opened { id, data, db, store, keys, custodians, card_key, log_key, lock })
+    let snapshot_keys = crate::backup::keys_beside(&key_file);
+    Ok(Opened { id, data, snapshot_keys, db, store, keys, custodians, card_key, log_key, lock })
+}
+
+/// Where the facilities are that the configuration names.
+pub(crate) fn addresses(
+    config: &HubConfig,
+    data: &Path,
+) -> Result<Vec<FacilityAddress>, StartError> {
+    if config.facilities.is_empty() {
+        return Ok(vec![data.join("facility-a").into(), data.join("facility-b").into()]);
+    }
+    let resolved = |address: &FacilityAddress| match address.directory() {
+        Some(path) => resolved(path).map(FacilityAddress::from),
+        None => Ok(address.clone()),
+    };
+    config.facilities.iter().map(resolved).collect()
+}
+
+/// Where the platform's key file is, or would be.
+pub(crate) fn key_file(config: &HubConfig, data: &Path) -> Result<PathBuf, StartError> {
+    match &config.key_file {
+        Some(path) => resolved(path),
+        None => Ok(beside(data).join("platform.key")),
+    }
+}
+
+/// The data directory, locked.
+pub(crate) fn locked(path: &Path) -> Result<(PathBuf, File), StartError> {
+    let data = directory(path)?;
+    let lock = lock(&data)?;
+    Ok((data, lock))
+}
+
+/// Takes away what is left of a database: its file, its log, its index of the log.
+pub(crate) fn clear(database: &Path) -> Result<(), StartError> {
+    for end in ["", "-wal", "-shm"] {
+        let mut path = database.as_os_str().to_owned();
+        path.push(end);
+        let path = PathBuf::from(path);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(StartError::File { act: "remove", path, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The key that signs cards, beside a platform's key that is there too; neither is made.
+pub(crate) fn card_key_that_is_there(
+    config: &HubConfig,
+    data: &Path,
+) -> Result<SigningKey, StartError> {
+    let key_file = key_file(config, data)?;
+    platform(&key_file, data, false)?;
+    signing_key(&key_file.with_file_name("card.key"), data, false)
 }
 
 /// The directory, made for this user alone if it is not there, by the name the disk gives it.
-fn directory(path: &Path) -> Result<PathBuf, StartError> {
+pub(crate) fn directory(path: &Path) -> Result<PathBuf, StartError> {
     let failed = |act, source| StartError::File { act, path: path.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| failed("make", e))?;
     path.canonicalize().map_err(|e| failed("read", e))
@@ -285,9 +339,26 @@ async fn facility(db: &Db, address: &FacilityAddress) -> Result<Arc<dyn Facility
     Ok(facility)
 }
 
+/// The two places of the key store.
+pub(crate) fn key_places(data: &Path) -> [PathBuf; 2] {
+    ["a", "b"].map(|place| data.join("keys").join(place))
+}
+
+fn has_key_store(data: &Path) -> bool {
+    key_places(data).iter().any(|place| place.join("keystore.json").exists())
+}
+
+/// The key store, which is not made.
+pub(crate) async fn key_store_that_is_there(data: &Path) -> Result<KeyStore, StartError> {
+    if !has_key_store(data) {
+        return Err(StartError::NoKeyStore { data: data.to_owned() });
+    }
+    KeyStore::open(key_places(data)).await.map_err(in_store)
+}
+
 async fn key_store(data: &Path) -> Result<KeyStore, StartError> {
-    let root = directory(&data.join("keys"))?;
-    let places = [root.join("a"), root.join("b")];
+    directory(&data.join("keys"))?;
+    let places = key_places(data);
     if places.iter().any(|place| place.exists()) {
         KeyStore::open(places).await.map_err(in_store)
     } else {
@@ -295,6 +366,6 @@ async fn key_store(data: &Path) -> Result<KeyStore, StartError> {
     }
 }
 
-fn in_store(source: impl std::error::Error + Send + Sync + 'static) -> StartError {
+pub(crate) fn in_store(source: impl std::error::Error + Send + Sync + 'static) -> StartError {
     StartError::Store { source: Box::new(source) }
 }

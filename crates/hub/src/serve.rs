@@ -37,8 +37,8 @@ use crate::institution::Institution;
 use crate::names::Names;
 use crate::open::{Opened, open};
 use crate::state::{Hub, Inner};
-use crate::tls::{Authority, Leaf, RENEW_AFTER, server_config};
-use crate::{HubConfig, StartError, app, engine, gate, http, mail, site};
+use crate::tls::{Authority, Leaf, OwnCertificate, RENEW_AFTER, server_config};
+use crate::{HubConfig, StartError, app, engine, gate, http, mail, metrics, site};
 
 /// How long the handshake of a connection may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -52,8 +52,8 @@ const HEADERS: usize = 64;
 const LAST_CALLS: Duration = Duration::from_secs(10);
 /// How long a stop waits for work behind the calls.
 const LAST_WORK: Duration = Duration::from_secs(30);
-/// How often the leaf's age is looked at.
-const RENEW_CHECK: Duration = Duration::from_secs(6 * 3600);
+/// How often certificates are looked at: the age of the hub's own, the files of the operator's.
+const RENEW_CHECK: Duration = Duration::from_secs(60);
 
 /// A hub that answers.
 #[derive(Debug)]
@@ -102,6 +102,10 @@ pub async fn serve(config: HubConfig, ready: oneshot::Sender<Ready>) -> Result<(
     let address = listener
         .local_addr()
         .map_err(|source| StartError::Listen { address: config.listen, source })?;
+    let figures = match config.metrics {
+        Some(address) => Some(metrics::bind(address).await?),
+        None => None,
+    };
     let (hub, leaf, authority) = start(&config, address, Arc::new(Time::now)).await?;
     let code = app::accounts::first_code(&hub).await?;
     app::projects::finish_deletions(&hub).await?;
@@ -112,6 +116,9 @@ pub async fn serve(config: HubConfig, ready: oneshot::Sender<Ready>) -> Result<(
     let url = format!("https://localhost:{}", address.port());
     engine::start(&hub, url.clone(), ca_file.clone());
     gate::start(&hub);
+    if let Some(figures) = figures {
+        hub.background.spawn(metrics::serve(hub.clone(), figures));
+    }
     mail::start(&hub);
     let _nobody_asked = ready.send(Ready {
         address,
@@ -145,7 +152,7 @@ pub(crate) async fn start(
     address: SocketAddr,
     clock: Arc<dyn Fn() -> Time + Send + Sync>,
 ) -> Result<(Hub, Arc<Leaf>, (PathBuf, String)), StartError> {
-    let Opened { id, data, db, store, keys, custodians, card_key, log_key, lock } =
+    let Opened { id, data, snapshot_keys, db, store, keys, custodians, card_key, log_key, lock } =
         open(config).await?;
     let mut given = config.names.clone();
     if !address.ip().is_unspecified() && !address.ip().is_loopback() {
@@ -164,13 +171,16 @@ pub(crate) async fn start(
     let authority_ends = authority.ends();
     // The first name that the operator gave is the one people know.
     let url = format!("https://{}", names.first_given(&given));
-    let leaf = Leaf::new(authority, names.hosts(), now)?;
+    let own =
+        config.certificate.clone().map(|files| OwnCertificate::open(files, now)).transpose()?;
+    let leaf = Leaf::new(authority, names.hosts(), own.clone(), now)?;
     crate::data::events::repair(&db, now).await?;
     let log = app::log::Log::new(&id, log_key)?;
     let gate = gate::load(&db, config.limits.clone(), now).await?;
     let hub = Hub::new(Inner {
         id,
         data,
+        snapshot_keys,
         nonces: NonceLog::start(db.clone()),
         objects: ObjectLog::start(db.clone()),
         releases: Releases::start(db.clone()),
@@ -185,6 +195,8 @@ pub(crate) async fn start(
         url,
         relay: config.relay.clone(),
         authority_ends,
+        own_certificate: own,
+        counters: metrics::Counters::default(),
         clock,
         gate,
         stopping: CancellationToken::new(),
@@ -193,8 +205,10 @@ pub(crate) async fn start(
         passwords: Work::new(),
         challenges: Challenges::draw()?,
         slow_down: SlowDown::default(),
+        describing: tokio::sync::Mutex::default(),
         engine: Engine::new(config.vault_program.clone(), config.vaults),
     });
+    app::restored::settle(&hub).await?;
     Ok((hub, leaf, shown))
 }
 
@@ -203,6 +217,13 @@ async fn renew(hub: Hub, leaf: Arc<Leaf>) {
     let mut issued = hub.now();
     while until_stop(&hub, tokio::time::sleep(RENEW_CHECK)).await.is_some() {
         let now = hub.now();
+        match hub.own_certificate.as_ref().map(|own| own.look(now)) {
+            Some(Ok(true)) => tracing::info!("the operator's certificate was renewed"),
+            Some(Err(error)) => {
+                tracing::error!("the operator's certificate stays as it was: {error}");
+            }
+            _ => {}
+        }
         if now.duration_since(issued) < RENEW_AFTER {
             continue;
         }

@@ -30,6 +30,8 @@ pub(crate) struct Inner {
     pub(crate) id: String,
     /// The data directory.
     pub(crate) data: PathBuf,
+    /// Where the keys of sealed snapshots lie.
+    pub(crate) snapshot_keys: PathBuf,
     /// Accounts, projects, datasets, tasks, events.
     pub(crate) db: Db,
     /// Sealed objects.
@@ -58,6 +60,10 @@ pub(crate) struct Inner {
     pub(crate) relay: Option<crate::Relay>,
     /// Until when the certificate authority counts, where its certificate says so.
     pub(crate) authority_ends: Option<Time>,
+    /// The operator's own certificate.
+    pub(crate) own_certificate: Option<Arc<crate::tls::OwnCertificate>>,
+    /// What is counted for whoever watches over the machine.
+    pub(crate) counters: crate::metrics::Counters,
     /// The clock; tests bring their own.
     pub(crate) clock: Arc<dyn Fn() -> Time + Send + Sync>,
     /// Who is slowed and who is blocked.
@@ -74,6 +80,8 @@ pub(crate) struct Inner {
     pub(crate) slow_down: SlowDown,
     /// The institution whose people may sign in.
     pub(crate) institution: Option<Institution>,
+    /// Held while descriptions are brought after their rows.
+    pub(crate) describing: tokio::sync::Mutex<()>,
     /// How vaults are started.
     pub(crate) engine: crate::engine::Engine,
 }
@@ -94,6 +102,22 @@ impl Hub {
         kind: Custodian,
     ) -> Result<&Arc<dyn custody::Custodian>, HubError> {
         Ok(self.custodians.get(kind)?)
+    }
+
+    /// Until when what is destroyed now can still be in a sealed snapshot of the wrapped keys.
+    pub(crate) fn snapshots_until(&self) -> Option<Time> {
+        crate::backup::last_end(&self.snapshot_keys, self.now())
+    }
+
+    /// Destroys the keys of snapshots whose time is over.
+    pub(crate) fn destroy_ended_snapshots(&self) {
+        match crate::backup::destroy_ended(&self.snapshot_keys, self.now()) {
+            Ok(0) => {}
+            Ok(ended) => {
+                tracing::info!(ended, "keys of old snapshots of the key store were destroyed")
+            }
+            Err(error) => tracing::error!("keys of old snapshots were not destroyed: {error}"),
+        }
     }
 
     /// What the hub says of itself.

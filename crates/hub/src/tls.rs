@@ -5,6 +5,8 @@
 //! owner alone: who has it can pretend to be this hub to its clients, and still opens nothing. The certificate that
 //! connections see is made at each start and again in time while the hub runs, and its key never touches a disk.
 
+mod own;
+
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -27,6 +29,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+
+pub use own::CertificateFiles;
+pub(crate) use own::OwnCertificate;
 
 use crate::StartError;
 
@@ -139,6 +144,8 @@ pub(crate) struct Leaf {
     authority: Authority,
     hosts: Vec<String>,
     current: RwLock<Arc<CertifiedKey>>,
+    /// The operator's own, for who calls by a name.
+    own: Option<Arc<OwnCertificate>>,
 }
 
 impl Leaf {
@@ -146,10 +153,11 @@ impl Leaf {
     pub(crate) fn new(
         authority: Authority,
         hosts: &[String],
+        own: Option<Arc<OwnCertificate>>,
         now: Time,
     ) -> Result<Arc<Self>, StartError> {
         let current = RwLock::new(Arc::new(authority.issue(hosts, now)?));
-        Ok(Arc::new(Self { authority, hosts: hosts.to_vec(), current }))
+        Ok(Arc::new(Self { authority, hosts: hosts.to_vec(), current, own }))
     }
 
     /// Makes a new one; connections from now on see it.
@@ -161,7 +169,12 @@ impl Leaf {
 }
 
 impl ResolvesServerCert for Leaf {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(own) = &self.own
+            && hello.server_name().is_some_and(|name| name != "localhost")
+        {
+            return Some(own.certified());
+        }
         Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
     }
 }
@@ -198,6 +211,17 @@ fn set_validity(params: &mut CertificateParams, now: Time, days: i64) -> Result<
     params.not_before = rcgen::date_time_ymd(year, month, day);
     params.not_after = rcgen::date_time_ymd(last_year, last_month, last_day);
     Ok(())
+}
+
+/// When the first certificate of a PEM file ends.
+///
+/// # Errors
+/// If the file cannot be read, or holds no certificate.
+pub fn certificate_ends(file: &Path) -> Result<Time, StartError> {
+    let refused = |why: String| StartError::Certificate { why };
+    let first = CertificateDer::from_pem_file(file)
+        .map_err(|e| refused(format!("{}: {e}", file.display())))?;
+    not_after(&first).ok_or_else(|| refused(format!("{} does not say its end", file.display())))
 }
 
 /// When a certificate ends (RFC 5280, section 4.1): the second moment of the fifth part of what is signed, after its version.

@@ -132,6 +132,7 @@ pub(crate) async fn enrol(hub: &Hub, call: &Enrolling, body: Enrol) -> Result<Wh
     };
     data::events::record(&mut tx, &event).await?;
     tx.commit().await?;
+    super::descriptions::keep_after(hub).await;
     Ok(Whoami { account, key, hub: hub.info() })
 }
 

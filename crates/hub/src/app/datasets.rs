@@ -156,6 +156,7 @@ pub(crate) async fn create(
             let event = caller.event(act, object("dataset", body.id), Some(body.project));
             data::events::record(&mut tx, &event).await?;
             tx.commit().await?;
+            super::descriptions::keep_after(hub).await;
             dataset
         }
         Made::Before(dataset) => dataset,
@@ -448,28 +449,96 @@ async fn destroy(hub: &Hub, id: DatasetId) -> Result<Deletion, HubError> {
     let mut reader = hub.db.read().await?;
     let objects = data::objects::all(&mut reader, id).await?;
     drop(reader);
-    let facilities_pending = erase(hub, &objects).await?;
+    let mut names = names_of(&objects);
+    names.push(deletion_mark(id.to_bytes()));
+    let facilities_pending = erase(hub, &names).await?;
     Ok(Deletion {
         datasets: 1,
         objects: objects.len() as u64,
         sealed_bytes: objects.iter().map(|kept| kept.bytes).sum(),
         facilities_pending,
+        snapshots_until: hub.snapshots_until(),
     })
 }
 
-/// Erases the blobs of these objects in every facility; says which facilities were away.
-async fn erase(hub: &Hub, objects: &[data::objects::Kept]) -> Result<Vec<String>, HubError> {
-    let mut pending = Vec::new();
-    for some in objects.chunks(ERASED_AT_ONCE) {
-        let hashes: Vec<_> =
-            some.iter().map(|kept| store::BlobHash::from_bytes(kept.hash.0)).collect();
-        for facility in hub.store.erase(&hashes).await?.waiting_for {
-            pending.push(facility.to_string());
+/// The name that is erased with a dataset or a project: no blob has it, and every facility remembers it. By it a database
+/// from before the deletion learns that the thing is gone.
+pub(crate) fn deletion_mark(id: [u8; 16]) -> Digest {
+    proof::sha256(&[&b"chorion deleted\n"[..], &id].concat())
+}
+
+fn names_of(objects: &[data::objects::Kept]) -> Vec<Digest> {
+    objects.iter().map(|kept| kept.hash).collect()
+}
+
+/// Erases these blobs in every facility; says which facilities were away. That they are erased is on the disk of the database
+/// before the first facility is told, and stays there until every one has confirmed it: so the answer depends on no
+/// facility, and on none that is lost afterwards.
+pub(super) async fn erase(hub: &Hub, names: &[Digest]) -> Result<Vec<String>, HubError> {
+    let mut all = Vec::new();
+    for some in names.chunks(ERASED_AT_ONCE) {
+        let mut tx = hub.db.write().await?;
+        data::erasures::insert(&mut tx, some, hub.now()).await?;
+        tx.commit().await?;
+        let pending = tell_facilities(hub, some).await?;
+        if pending.is_empty() {
+            let mut tx = hub.db.write().await?;
+            data::erasures::remove(&mut tx, some).await?;
+            tx.commit().await?;
+        }
+        all.extend(pending);
+    }
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
+}
+
+/// As [`erase`], within the caller's transaction, which also removes the rows that say what is to be erased.
+async fn erase_within(
+    hub: &Hub,
+    at: &mut Connection,
+    names: &[Digest],
+) -> Result<Vec<String>, HubError> {
+    let mut all = Vec::new();
+    for some in names.chunks(ERASED_AT_ONCE) {
+        let pending = tell_facilities(hub, some).await?;
+        if !pending.is_empty() {
+            data::erasures::insert(at, some, hub.now()).await?;
+        }
+        all.extend(pending);
+    }
+    Ok(all)
+}
+
+/// Tells every facility to erase, and gives those that did not confirm it.
+async fn tell_facilities(hub: &Hub, names: &[Digest]) -> Result<Vec<String>, HubError> {
+    let hashes: Vec<_> = names.iter().map(|name| store::BlobHash::from_bytes(name.0)).collect();
+    match hub.store.erase(&hashes).await {
+        Ok(erasure) => Ok(erasure.waiting_for.iter().map(ToString::to_string).collect()),
+        // Not one of them answers: all are told when they come back.
+        Err(store::StoreError::NotErased { source }) => {
+            tracing::warn!("no facility took an erasure: {source}");
+            let all = hub.store.status().await;
+            Ok(all.iter().map(|facility| facility.id.to_string()).collect())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Tells facilities once more what some of them have not confirmed.
+pub(crate) async fn erase_again(hub: &Hub) -> Result<(), HubError> {
+    let mut after = Vec::new();
+    loop {
+        let limit = i64::try_from(ERASED_AT_ONCE).unwrap_or(i64::MAX);
+        let some = data::erasures::some(&mut *hub.db.read().await?, &after, limit).await?;
+        let Some(last) = some.last() else { return Ok(()) };
+        after = last.0.to_vec();
+        if tell_facilities(hub, &some).await?.is_empty() {
+            let mut tx = hub.db.write().await?;
+            data::erasures::remove(&mut tx, &some).await?;
+            tx.commit().await?;
         }
     }
-    pending.sort_unstable();
-    pending.dedup();
-    Ok(pending)
 }
 
 /// Destroys what counts no more in a dataset: objects of an older epoch, or of one to come that was given up.
@@ -496,7 +565,7 @@ pub(crate) async fn destroy_remains_within(
     let counts = |of: u32| of == epoch || Some(of) == coming;
     let mut remains = data::objects::all(at, id).await?;
     remains.retain(|kept| !counts(kept.epoch));
-    destroy_objects(hub, id, &remains).await?;
+    destroy_objects_within(hub, at, id, &remains).await?;
     for old in hub.keys.wrapped_keys(id.to_bytes()).await?.dataset_keys.into_keys() {
         // An epoch that was given up stays open: the next attempt puts its own key there.
         if old < epoch {
@@ -523,7 +592,26 @@ pub(crate) async fn destroy_objects(
     }
     let names: Vec<_> = objects.iter().map(|kept| kept.object.0).collect();
     hub.keys.destroy_objects(id.to_bytes(), &names).await?;
-    let pending = erase(hub, objects).await?;
+    let pending = erase(hub, &names_of(objects)).await?;
+    if !pending.is_empty() {
+        tracing::warn!(dataset = %id, ?pending, "facilities are away and erase when they come back");
+    }
+    Ok(())
+}
+
+/// As [`destroy_objects`], within the caller's transaction.
+async fn destroy_objects_within(
+    hub: &Hub,
+    at: &mut Connection,
+    id: DatasetId,
+    objects: &[data::objects::Kept],
+) -> Result<(), HubError> {
+    if objects.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = objects.iter().map(|kept| kept.object.0).collect();
+    hub.keys.destroy_objects(id.to_bytes(), &names).await?;
+    let pending = erase_within(hub, at, &names_of(objects)).await?;
     if !pending.is_empty() {
         tracing::warn!(dataset = %id, ?pending, "facilities are away and erase when they come back");
     }
@@ -542,8 +630,13 @@ pub(crate) async fn destroy_all(hub: &Hub, project: ProjectId) -> Result<Deletio
     }
     tx.commit().await?;
     hub.engine.stop_cancelled();
-    let mut all =
-        Deletion { datasets: 0, objects: 0, sealed_bytes: 0, facilities_pending: Vec::new() };
+    let mut all = Deletion {
+        datasets: 0,
+        objects: 0,
+        sealed_bytes: 0,
+        facilities_pending: Vec::new(),
+        snapshots_until: hub.snapshots_until(),
+    };
     // Every key first: once they are gone nothing opens, however far the erasing comes.
     for id in &ids {
         hub.keys.destroy(id.to_bytes()).await?;

@@ -98,6 +98,7 @@ pub(crate) async fn put(
         // From here on the old key opens nothing: what it wrapped is destroyed before the vault hears that it is done.
         super::datasets::destroy_remains(hub, id).await?;
     }
+    super::descriptions::keep_after(hub).await;
     hub.engine.wake();
     match dataset {
         Some(kept) => Ok(named(hub, caller, kept.dataset).await),

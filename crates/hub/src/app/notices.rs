@@ -22,6 +22,8 @@ const KEPT: SignedDuration = SignedDuration::from_hours(365 * 24);
 const KEY_NOTICE: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// How long before its end operators hear of the certificate authority.
 const AUTHORITY_NOTICE: SignedDuration = SignedDuration::from_hours(180 * 24);
+/// How long before its end operators hear of a certificate of their own.
+const OWN_NOTICE: SignedDuration = SignedDuration::from_hours(21 * 24);
 
 /// Notices of the caller's account.
 pub(crate) async fn list(
@@ -177,15 +179,16 @@ pub(crate) async fn keep_up(hub: &Hub) -> Result<(), HubError> {
         };
         data::notices::tell(&mut tx, &notice).await?;
     }
-    if let Some(ends) = hub.authority_ends
-        && ends.duration_since(now) < AUTHORITY_NOTICE
-    {
+    let own = hub.own_certificate.as_ref().and_then(|own| own.ends());
+    let ends = [(hub.authority_ends, AUTHORITY_NOTICE, "authority"), (own, OWN_NOTICE, "own")];
+    for (ends, before, which) in ends {
+        let Some(ends) = ends.filter(|ends| ends.duration_since(now) < before) else { continue };
         for account in data::notices::operators(&mut tx).await? {
             let once = format!("certificate:{account}:{ends}");
             let notice = NewNotice {
                 account,
                 kind: NoticeKind::CertificateExpiring,
-                subject: object("certificate", "authority"),
+                subject: object("certificate", which),
                 project: None,
                 once: Some(&once),
                 at: now,

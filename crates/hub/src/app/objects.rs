@@ -54,11 +54,12 @@ pub(crate) async fn put(
     }
     is_sealed_object(object, &body)?;
     let hash = store::BlobHash::from_bytes(envelope.hash.0);
+    let place = store::KeyPlace { epoch: kept.epoch, hash, bytes: kept.bytes };
     // Until its row is there, nobody knows of it.
     let _held = hub.store.hold(hash).await;
     let (stored, keyed) = tokio::join!(
         hub.store.put_verified(hash, body),
-        hub.keys.put_wrapped_key(id.to_bytes(), object.0, envelope.wrapped_key),
+        hub.keys.put_placed_key(id.to_bytes(), object.0, envelope.wrapped_key, place),
     );
     stored.map_err(|error| match error {
         store::StoreError::Erased { .. } => {
@@ -72,6 +73,7 @@ pub(crate) async fn put(
         error => error.into(),
     })?;
     hub.objects.keep(id, kept).await?;
+    hub.counters.received(kept.bytes);
     Ok(kept.acknowledged())
 }
 

@@ -151,6 +151,7 @@ pub(crate) async fn create(
     let event = caller.event(Action::ProjectCreate.act(), object("project", id), Some(id));
     data::events::record(&mut tx, &event).await?;
     tx.commit().await?;
+    super::descriptions::keep_after(hub).await;
     find(hub, caller, id).await
 }
 
@@ -445,6 +446,8 @@ pub(crate) async fn finish_deletion(hub: &Hub, id: ProjectId) -> Result<Deletion
     deletion
         .facilities_pending
         .extend(destroyed.waiting_for.iter().map(|place| place.display().to_string()));
+    let mark = super::datasets::deletion_mark(id.to_bytes());
+    deletion.facilities_pending.extend(super::datasets::erase(hub, &[mark]).await?);
     deletion.facilities_pending.sort_unstable();
     deletion.facilities_pending.dedup();
     let mut tx = hub.db.write().await?;

@@ -315,6 +315,17 @@ pub(crate) async fn expire(at: &mut Connection, now: Time) -> Result<(), HubErro
     Ok(())
 }
 
+/// Ends whatever waits or was not fetched yet, everywhere: the database is from a backup.
+pub(crate) async fn expire_all(at: &mut Connection) -> Result<(), HubError> {
+    sqlx::query("UPDATE approvals SET keys = NULL, state = $3 WHERE state IN ($1, $2)")
+        .bind(word(ApprovalState::Pending))
+        .bind(word(ApprovalState::Approved))
+        .bind(word(ApprovalState::Expired))
+        .execute(at)
+        .await?;
+    Ok(())
+}
+
 /// Ends whatever waits in a project or was not fetched yet: its card has changed.
 pub(crate) async fn expire_project(at: &mut Connection, id: ProjectId) -> Result<(), HubError> {
     sqlx::query(

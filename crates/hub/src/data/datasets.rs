@@ -428,6 +428,28 @@ pub(crate) async fn swap_epoch(
     end_reseal(at, id).await
 }
 
+/// Every dataset.
+pub(crate) async fn everything(at: &mut Connection) -> Result<Vec<DatasetId>, HubError> {
+    let ids: Vec<String> =
+        sqlx::query_scalar("SELECT id FROM datasets ORDER BY id").fetch_all(at).await?;
+    ids.iter().map(|id| parsed(id)).collect()
+}
+
+/// Counts the objects of the epoch in force anew.
+pub(crate) async fn recount(at: &mut Connection, id: DatasetId) -> Result<(), HubError> {
+    sqlx::query(
+        "UPDATE datasets SET
+             objects = (SELECT count(*) FROM objects o WHERE o.dataset = $1 AND o.epoch = datasets.epoch),
+             sealed_bytes = (SELECT coalesce(sum(bytes), 0) FROM objects o
+                             WHERE o.dataset = $1 AND o.epoch = datasets.epoch)
+         WHERE id = $1",
+    )
+    .bind(id.to_string())
+    .execute(at)
+    .await?;
+    Ok(())
+}
+
 /// Datasets that hold objects which count no more: of an older epoch, or of one to come that was given up.
 pub(crate) async fn with_remains(at: &mut Connection) -> Result<Vec<DatasetId>, HubError> {
     let ids: Vec<String> = sqlx::query_scalar(

@@ -61,3 +61,12 @@ pub(crate) async fn with_prefix(
     .fetch_all(at)
     .await?)
 }
+
+/// Ends what waits for an answer from somebody: one-time codes, machines that ask for a key, sign-ins, sign-ons. A database
+/// from a backup may have some that were answered or ended since.
+pub(crate) async fn end_what_waits(at: &mut Connection) -> Result<(), HubError> {
+    for table in ["codes", "device_codes", "browsers", "sign_ons"] {
+        sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}"))).execute(&mut *at).await?;
+    }
+    Ok(())
+}

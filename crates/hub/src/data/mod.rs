@@ -15,8 +15,10 @@ pub(crate) mod blocks;
 pub(crate) mod browsers;
 pub(crate) mod cards;
 pub(crate) mod codes;
+pub(crate) mod counts;
 pub(crate) mod datasets;
 pub(crate) mod devices;
+pub(crate) mod erasures;
 pub(crate) mod events;
 pub(crate) mod institutions;
 pub(crate) mod instruments;
@@ -33,10 +35,12 @@ pub(crate) mod passkeys;
 pub(crate) mod passwords;
 pub(crate) mod projects;
 pub(crate) mod seen;
+pub(crate) mod rows;
 pub(crate) mod sessions;
 pub(crate) mod tasks;
 pub(crate) mod transfers;
 pub(crate) mod tries;
+pub(crate) mod undescribed;
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
@@ -46,6 +50,7 @@ use std::time::Duration;
 use api::Time;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -58,7 +63,15 @@ use crate::{HubError, StartError};
 /// How many readers at once.
 const READERS: u32 = 8;
 /// How long a statement waits for a lock that another process holds (a backup, `sqlite3` in a shell).
-const BUSY: Duration = Duration::from_secs(10);
+pub(crate) const BUSY: Duration = Duration::from_secs(10);
+
+/// The steps that bring a database of any earlier version to this program's.
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// The last of them.
+pub(crate) fn newest_schema() -> i64 {
+    MIGRATIONS.iter().map(|step| step.version).max().unwrap_or(0)
+}
 
 /// The database.
 #[derive(Debug, Clone)]
@@ -88,10 +101,13 @@ impl Db {
             )
             .await
             .map_err(database)?;
-        sqlx::migrate!()
-            .run(&writer)
-            .await
-            .map_err(|source| StartError::Migration { path: path.to_owned(), source })?;
+        MIGRATIONS.run(&writer).await.map_err(|source| match source {
+            // A migration that ran and is not among this program's.
+            MigrateError::VersionMissing(found) if found > newest_schema() => {
+                StartError::NewerDatabase { path: path.to_owned(), found, known: newest_schema() }
+            }
+            source => StartError::Migration { path: path.to_owned(), source },
+        })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .test_before_acquire(false)

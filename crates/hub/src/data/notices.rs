@@ -129,6 +129,15 @@ pub(crate) async fn operators(at: &mut Connection) -> Result<Vec<AccountId>, Hub
     ids.iter().map(|id| parsed(id)).collect()
 }
 
+/// Accounts that count.
+pub(crate) async fn everybody(at: &mut Connection) -> Result<Vec<AccountId>, HubError> {
+    let ids: Vec<String> =
+        sqlx::query_scalar("SELECT id FROM accounts WHERE kind = 'person' AND disabled IS NULL")
+            .fetch_all(at)
+            .await?;
+    ids.iter().map(|id| parsed(id)).collect()
+}
+
 /// Where mail for an account goes.
 pub(crate) async fn address(
     at: &mut Connection,

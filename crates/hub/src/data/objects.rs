@@ -114,6 +114,40 @@ pub(crate) async fn all(at: &mut Connection, dataset: DatasetId) -> Result<Vec<K
     rows.into_iter().map(Row::kept).collect()
 }
 
+/// Keeps the row of an object that was acknowledged before the database was lost.
+pub(crate) async fn restore(
+    at: &mut Connection,
+    dataset: DatasetId,
+    kept: Kept,
+) -> Result<(), HubError> {
+    sqlx::query(
+        "INSERT INTO objects (dataset, object, epoch, hash, bytes) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(dataset.to_string())
+    .bind(kept.object.0.as_slice())
+    .bind(kept.epoch)
+    .bind(kept.hash.0.as_slice())
+    .bind(signed(kept.bytes)?)
+    .execute(at)
+    .await?;
+    Ok(())
+}
+
+/// Removes the row of one object, whose key and bytes are gone.
+pub(crate) async fn remove(
+    at: &mut Connection,
+    dataset: DatasetId,
+    object: ObjectRef,
+) -> Result<(), HubError> {
+    sqlx::query("DELETE FROM objects WHERE dataset = $1 AND object = $2")
+        .bind(dataset.to_string())
+        .bind(object.0.as_slice())
+        .execute(at)
+        .await?;
+    Ok(())
+}
+
 /// Removes the rows of one epoch, whose keys and bytes are gone.
 pub(crate) async fn remove_epoch(
     at: &mut Connection,

@@ -147,6 +147,13 @@ pub(crate) async fn begin_deletion(
     Ok(())
 }
 
+/// Every project.
+pub(crate) async fn all(at: &mut Connection) -> Result<Vec<ProjectId>, HubError> {
+    let ids: Vec<String> =
+        sqlx::query_scalar("SELECT id FROM projects ORDER BY id").fetch_all(at).await?;
+    ids.iter().map(|id| parsed(id)).collect()
+}
+
 /// Projects whose deletion began and did not end.
 pub(crate) async fn being_deleted(at: &mut Connection) -> Result<Vec<ProjectId>, HubError> {
     let ids: Vec<String> =

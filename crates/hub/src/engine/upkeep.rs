@@ -36,6 +36,8 @@ pub(super) fn start(hub: &Hub) {
             if let Err(error) = bring_to_an_end(&ends).await {
                 tracing::warn!(cause = error.causes(), "something is left undone: {error}");
             }
+            app::descriptions::keep_after(&ends).await;
+            ends.destroy_ended_snapshots();
             if let Err(error) = app::notices::keep_up(&ends).await {
                 tracing::warn!(cause = error.causes(), "notices were not kept up: {error}");
             }
@@ -71,6 +73,8 @@ pub(crate) async fn bring_to_an_end(hub: &Hub) -> Result<(), HubError> {
         app::datasets::finish_deletion(hub, id).await?;
         tracing::info!(dataset = %id, "a deletion that was stopped is finished");
     }
+    app::restored::settle(hub).await?;
+    app::datasets::erase_again(hub).await?;
     for id in remains {
         app::datasets::destroy_remains(hub, id).await?;
         tracing::info!(dataset = %id, "what counted no more was destroyed");

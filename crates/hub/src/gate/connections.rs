@@ -87,7 +87,7 @@ impl Connections {
         Some(Connection(Arc::new(Held { inner, all: Arc::downgrade(self) })))
     }
 
-    #[cfg(test)]
+    /// How many are open.
     pub(crate) fn count(&self) -> usize {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).open
     }

@@ -59,6 +59,7 @@ pub(super) async fn layer(State(hub): State<Hub>, mut request: Request, next: Ne
             }
         }
     }
+    let status = response.status();
     let headers = response.headers_mut();
     if let Some(rest) = rest
         && !headers.contains_key(CONNECTION)
@@ -69,6 +70,7 @@ pub(super) async fn layer(State(hub): State<Hub>, mut request: Request, next: Ne
     if let Ok(id) = HeaderValue::from_str(&arrival.request.to_string()) {
         headers.insert(REQUEST_ID, id);
     }
+    hub.counters.answered(status);
     headers.insert(NO_SNIFF, HeaderValue::from_static("nosniff"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response

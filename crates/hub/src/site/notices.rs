@@ -41,6 +41,9 @@ const fn sentence(kind: NoticeKind) -> &'static str {
         NoticeKind::CertificateExpiring => {
             "This hub’s certificate authority will not count for long"
         }
+        NoticeKind::HubRestored => {
+            "The hub was brought back from a backup: look whether what you did last still stands"
+        }
     }
 }
 

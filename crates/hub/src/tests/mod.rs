@@ -9,6 +9,7 @@ mod devices;
 mod hostile;
 mod institution;
 mod keys;
+mod lasting;
 mod log;
 mod material;
 mod notices;

@@ -1,0 +1,165 @@
+//! What outlives the database: beside the wrapped keys stands what each account, project and dataset is (`spec/store.md`
+//! section 6.5), as rows of the database, from which [`crate::rebuild_index`] makes a new one.
+//!
+//! Rows are written first; triggers list what has changed, and [`keep`] brings the descriptions after them: before the calls that
+//! make something are answered, and behind the calls for everything else. Nothing is described that the database does not
+//! hold in clear, and no wrapped key: names, settings and sample sheets are sealed here as there.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::HubError;
+use crate::data::rows::{self, Row};
+use crate::data::undescribed::{self, Undescribed};
+use crate::data::{self, Connection};
+use crate::state::Hub;
+
+/// Format and version of a description.
+pub(crate) const FORMAT: &str = "chorion.description/1";
+/// How many are read at once.
+const SOME: i64 = 256;
+
+/// A table, and which of its rows belong to the thing whose id is `$1`. The order is one in which they can be put back.
+type Tables = &'static [(&'static str, &'static str)];
+
+const OF_ACCOUNT: Tables = &[
+    ("organizations", "id IN (SELECT organization FROM organization_members WHERE account = $1)"),
+    ("accounts", "id = $1"),
+    ("account_keys", "account = $1"),
+    ("organization_members", "account = $1"),
+];
+const OF_PROJECT: Tables = &[
+    ("organizations", "id IN (SELECT organization FROM organization_projects WHERE project = $1)"),
+    ("projects", "id = $1"),
+    ("organization_projects", "project = $1"),
+    ("cards", "project = $1"),
+    ("members", "project = $1"),
+    ("key_projects", "project = $1"),
+];
+const OF_DATASET: Tables = &[
+    ("datasets", "id = $1"),
+    ("manifests", "dataset = $1"),
+    ("dataset_writers", "dataset = $1"),
+    ("apps", "package = $1"),
+    ("sessions", "result = $1"),
+    ("tasks", "subject = $1 AND statement IS NOT NULL"),
+    ("task_inputs", "task IN (SELECT id FROM tasks WHERE subject = $1 AND statement IS NOT NULL)"),
+];
+
+/// The kinds, in an order in which they can be put back.
+pub(crate) const KINDS: [&str; 3] = ["account", "project", "dataset"];
+
+fn tables_of(kind: &str) -> Tables {
+    match kind {
+        "account" => OF_ACCOUNT,
+        "project" => OF_PROJECT,
+        _ => OF_DATASET,
+    }
+}
+
+/// What an account, a project or a dataset is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Description {
+    /// [`FORMAT`].
+    pub(crate) format: String,
+    /// The hub's id.
+    pub(crate) hub: String,
+    /// `account`, `project` or `dataset`.
+    pub(crate) kind: String,
+    /// Its id.
+    pub(crate) subject: String,
+    /// Its rows, by table.
+    pub(crate) rows: BTreeMap<String, Vec<Row>>,
+}
+
+impl Description {
+    /// What stands in the database now; nothing where it is gone or going.
+    async fn read(
+        at: &mut Connection,
+        hub: &str,
+        what: &Undescribed,
+    ) -> Result<Option<Self>, HubError> {
+        let mut found = BTreeMap::new();
+        for (table, condition) in tables_of(&what.kind) {
+            found.insert(
+                (*table).to_owned(),
+                rows::read(at, table, condition, &what.subject).await?,
+            );
+        }
+        // Of a thing that is being deleted nothing is kept: its keys go first.
+        let own = match what.kind.as_str() {
+            "account" => "accounts",
+            "project" => "projects",
+            _ => "datasets",
+        };
+        let stands = found[own]
+            .first()
+            .is_some_and(|row| row.get("deleting").is_none_or(serde_json::Value::is_null));
+        Ok(stands.then(|| Self {
+            format: FORMAT.to_owned(),
+            hub: hub.to_owned(),
+            kind: what.kind.clone(),
+            subject: what.subject.clone(),
+            rows: found,
+        }))
+    }
+
+    /// Puts its rows into the database.
+    pub(crate) async fn write(&self, at: &mut Connection) -> Result<(), HubError> {
+        for (table, _) in tables_of(&self.kind) {
+            if let Some(found) = self.rows.get(*table) {
+                rows::write(at, table, found).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Brings every description that is older than its rows up to them.
+pub(crate) async fn keep(hub: &Hub) -> Result<(), HubError> {
+    // One at a time: two descriptions of one thing must not cross.
+    let _alone = hub.describing.lock().await;
+    loop {
+        let mut reader = hub.db.read().await?;
+        let some = undescribed::some(&mut reader, SOME).await?;
+        let mut done = Vec::with_capacity(some.len());
+        for what in &some {
+            let Some(description) = Description::read(&mut reader, &hub.id, what).await? else {
+                done.push(what);
+                continue;
+            };
+            let text = serde_json::to_vec(&description)
+                .map_err(|e| HubError::internal("a description cannot be written", e))?;
+            let id: Uuid = data::parsed(&what.subject)?;
+            match hub.keys.describe(id.into_bytes(), &text).await {
+                Ok(()) | Err(store::KeyStoreError::Destroyed { .. }) => done.push(what),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        drop(reader);
+        if done.is_empty() {
+            return Ok(());
+        }
+        let mut tx = hub.db.write().await?;
+        for what in done {
+            undescribed::described(&mut tx, what).await?;
+        }
+        tx.commit().await?;
+        if some.len() < usize::try_from(SOME).unwrap_or(usize::MAX) {
+            return Ok(());
+        }
+    }
+}
+
+/// As [`keep`], after an act that stands already: what cannot be described now is described behind the calls.
+pub(crate) async fn keep_after(hub: &Hub) {
+    if let Err(error) = keep(hub).await {
+        tracing::warn!(
+            cause = error.causes(),
+            "the index beside the wrapped keys is behind: {error}"
+        );
+    }
+}
