@@ -3,6 +3,7 @@
 //! `tidy` holds what the compiler cannot: which arrows between crates must be absent, and the rules of the page. `replay` makes a
 //! run folder grow the way an instrument writes it. `permissions` prints who may do what.
 
+mod dist;
 mod failure;
 mod permissions;
 mod replay;
@@ -24,6 +25,8 @@ struct Arguments {
 enum Chore {
     /// Check the arrows between crates and the rules of the repository
     Tidy,
+    /// Make a Debian package and a tarball of a built program
+    Dist(dist::Arguments),
     /// Print who may do what, as the hub decides it
     Permissions(permissions::Arguments),
     /// Make a run folder grow the way an instrument writes it
@@ -41,6 +44,7 @@ fn workspace() -> PathBuf {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Tidy => tidy::run(&workspace()),
+        Chore::Dist(arguments) => dist::run(&workspace(), &arguments),
         Chore::Permissions(arguments) => permissions::run(&workspace(), &arguments),
         Chore::Replay(arguments) => replay::run(&workspace(), &arguments),
     };
