@@ -80,12 +80,18 @@ def make_folder(desk, files, kib):
 class Chorion:
     """A hub with one facility and a person who sends to it."""
 
-    def __init__(self, program, desk):
+    def __init__(self, program, desk, facilities=1, line=None):
         self.program, self.home = program, {"CHORION_HOME": str(desk / "home")}
+        places = [word for number in range(facilities) for word in ("--facility", desk / f"facility-{number}")]
+        # Names of this machine at any port: a bench may put a line of its own between.
+        port = free_port()
+        if line:
+            self.line = line(port)
+            places += ["--name", f"localhost:{self.line.port}"]
         said = open(desk / "hub.json", "w+")
         self.hub = subprocess.Popen(
-            [program, "serve", "--json", "--data", desk / "hub", "--facility", desk / "facility", "--key-file", desk / "keys/platform.key",
-             "--listen", "127.0.0.1:0", "--vaults", "0"],
+            [program, "serve", "--json", "--data", desk / "hub", *places, "--key-file", desk / "keys/platform.key",
+             "--listen", f"127.0.0.1:{port}", "--vaults", "0"],
             stdout=said, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         deadline = time.monotonic() + 60
@@ -98,7 +104,8 @@ class Chorion:
                 start = json.loads((desk / "hub.json").read_text())
             except json.JSONDecodeError:
                 pass
-        self.call("login", "--hub", start["url"], "--code", start["one_time_code"], "--ca", start["ca_file"], "--name", "bench")
+        url = f"https://localhost:{self.line.port}" if line else start["url"]
+        self.call("login", "--hub", url, "--code", start["one_time_code"], "--ca", start["ca_file"], "--name", "bench")
         self.project = json.loads(self.call("project", "create", "bench", "--json")["said"])["id"]
         self.phrase = json.loads(self.call("project", "card", self.project, "--json")["said"])["phrase"]
 

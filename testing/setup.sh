@@ -64,6 +64,7 @@ for profile in "$@"; do
             "age|age"               # peers in sealing
             "restic|restic"         # and in sending: restic to a REST server that rclone gives it
             "rclone|rclone"
+            "nginx|nginx-light"     # what takes files without sealing or syncing
             "openssl|openssl"
             "/usr/share/java/picard.jar|picard-tools" # the peer in demultiplexing,
             "/usr/share/java/commons-lang.jar|libcommons-lang-java" # and the jar its CBCL reader lacks
