@@ -16,3 +16,4 @@ mod queried;
 mod recovered;
 mod refused;
 mod stage;
+mod upgraded;
