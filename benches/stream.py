@@ -29,7 +29,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from send import ROOT, Chorion, Restic, cpu_of, free_port, make_folder, run, spread  # noqa: E402
 
 MIB = 1 << 20
-PART_MIB, STREAMS = 16, 4
+# What is on the way at once: `Resources` of the broker.
+PART_MIB, STREAMS = 6, 3
 FIGURES = ("small", "large", "facilities", "cut", "killed", "folder", "read")
 verdicts = []
 
