@@ -309,6 +309,7 @@ def main():
     parser.add_argument("--scale", type=float, default=1.0)
     options = parser.parse_args()
     options.chorion = options.chorion.resolve()
+    os.environ["PATH"] += ":/usr/sbin"  # where Debian has nginx
     if not options.chorion.exists():
         sys.exit(f"error: {options.chorion} is not built\n\nhint: cargo build --release -p chorion")
     if missing := [tool for tool in ("restic", "rclone", "openssl", "nginx", "curl") if not shutil.which(tool)]:

@@ -193,7 +193,11 @@ async fn objects_of(
     unplaced: &mut Unplaced,
     found: &mut Rebuilt,
 ) -> Result<(), StartError> {
-    let Some(kept) = data::datasets::find(at, id).await? else { return Ok(()) };
+    let Some(kept) = data::datasets::find(at, id).await? else {
+        // Its owner or its project is not there.
+        found.incomplete.push(id);
+        return Ok(());
+    };
     found.datasets += 1;
     let mut placed = Vec::new();
     for (object, KeptKey { place, .. }) in

@@ -3,6 +3,7 @@
 
 use data_encoding::HEXLOWER;
 use serde_json::{Map, Value, json};
+use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, Column, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::Connection;
@@ -77,7 +78,18 @@ pub(crate) async fn write(
                 _ => return Err(damaged(table)),
             };
         }
-        written += insert.execute(&mut *at).await?.rows_affected();
+        match insert.execute(&mut *at).await {
+            Ok(done) => written += done.rows_affected(),
+            // A description may be a little older than that of what it belongs to.
+            Err(error)
+                if error
+                    .as_database_error()
+                    .is_some_and(DatabaseError::is_foreign_key_violation) =>
+            {
+                tracing::warn!(table, "a row was left out: what it belongs to is not there");
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(written)
 }

@@ -217,3 +217,42 @@ async fn a_connection_that_is_cut_off_is_told_that_it_ends() {
     drop(others);
     serving.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_own_certificate_is_shown_to_who_calls_by_name_and_figures_to_this_machine() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = tempfile::tempdir().unwrap();
+    let (certificate, key) = (root.path().join("hub.pem"), root.path().join("hub.key"));
+    let made = rcgen::generate_simple_self_signed(vec!["hub.example".to_owned()]).unwrap();
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = HubConfig {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        names: vec!["hub.example".into()],
+        certificate: Some(crate::CertificateFiles { certificate: certificate.clone(), key }),
+        metrics: Some(free),
+        ..HubConfig::new(root.path().join("data"))
+    };
+    let (ready, started) = oneshot::channel();
+    let ended = tokio::spawn(serve(config, ready));
+    let ready = started.await.unwrap();
+    let port = ready.address.port();
+    let (own, built_in) = (certificate.to_str().unwrap(), ready.ca_file.to_str().unwrap());
+    let resolve = format!("hub.example:{port}:127.0.0.1");
+    for (name, right, wrong) in [("hub.example", own, built_in), ("localhost", built_in, own)] {
+        let health = format!("https://{name}:{port}/health");
+        let with = ["-sS", "--resolve", &resolve, &health, "--cacert"];
+        let answer = said("curl", &[&with[..], &[right]].concat()).await;
+        assert!(answer.contains(&ready.hub), "{name}: {answer}");
+        let refused = said("curl", &[&with[..], &[wrong]].concat()).await;
+        assert!(refused.contains("certificate"), "{name}: {refused}");
+    }
+    let figures = said("curl", &["-sS", &format!("http://{free}/metrics")]).await;
+    assert!(figures.contains("chorion_certificate_ends_seconds "), "{figures}");
+    let nothing = said("curl", &["-sS", &format!("http://{free}/health")]).await;
+    assert!(!nothing.contains(&ready.hub), "{nothing}");
+    ready.stop.stop();
+    ended.await.unwrap().unwrap();
+}
