@@ -13,7 +13,7 @@ use std::time::Duration;
 use runfolder::dir::{DirSink, DirSource};
 use runfolder::{
     Collision, Framing, Plan, PlanError, PlanOptions, Progress, Report, RunInfo, SampleSheet,
-    SheetVersion, Source, demultiplex, draft, limits, plan, read_small, survey,
+    SheetVersion, Source, Suspicion, demultiplex, draft, limits, plan, read_small, survey,
 };
 use serde::Serialize;
 
@@ -135,8 +135,6 @@ fn mismatches(text: &str) -> Result<[u8; 2], String> {
     }
 }
 
-/// Reads that may match no sample before the result is called wrong, in parts of a hundred.
-const SUSPECT_PERCENT: u64 = 90;
 /// Clusters per lane that a sheet is tried on.
 const TRIED_CLUSTERS: usize = 100_000;
 
@@ -322,17 +320,9 @@ fn look_ahead(source: &DirSource, plan: &Plan, ui: &Ui) -> CliResult {
 
 /// An error if nearly everything is undetermined, in the run or in one lane, with what would help if that can be told.
 fn verdict(plan: &Plan, report: &Report) -> CliResult {
-    let suspect =
-        |reads: u64, undetermined: u64| reads > 0 && undetermined * 100 >= reads * SUSPECT_PERCENT;
-    let reads: u64 = report.lanes.iter().map(runfolder::LaneReport::reads).sum();
-    let undetermined: u64 = report.lanes.iter().map(runfolder::LaneReport::undetermined).sum();
-    let bad: Vec<&runfolder::LaneReport> =
-        report.lanes.iter().filter(|lane| suspect(lane.reads(), lane.undetermined())).collect();
-    let (reads, undetermined, place) = match bad[..] {
-        _ if suspect(reads, undetermined) => (reads, undetermined, String::new()),
-        [] => return Ok(()),
-        [lane, ..] => (lane.reads(), lane.undetermined(), format!(" of lane {}", lane.lane)),
-    };
+    let Some(found) = report.suspicion() else { return Ok(()) };
+    let Suspicion { lane, reads, undetermined } = found;
+    let place = lane.map_or_else(String::new, |lane| format!(" of lane {lane}"));
     let percent = undetermined as f64 * 100.0 / reads as f64;
     let error = CliError::new(format!(
         "{percent:.1} % of {} reads{place} match no sample of the sheet",
@@ -343,7 +333,8 @@ fn verdict(plan: &Plan, report: &Report) -> CliResult {
             error.hint(format!("{} of them would match if you {}", grouped(won), way.change()))
         }
         None => {
-            let most = bad.iter().flat_map(|lane| &lane.unknown).max_by_key(|b| b.reads);
+            let bad = report.lanes.iter().filter(|of| lane.is_none_or(|lane| lane == of.lane));
+            let most = bad.flat_map(|lane| &lane.unknown).max_by_key(|b| b.reads);
             let most = most.map_or_else(String::new, |barcode| {
                 let joined = joined(&barcode.index, &barcode.index2);
                 format!(

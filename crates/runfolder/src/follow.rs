@@ -1,8 +1,8 @@
 //! Demultiplexing while the run goes on, in work that may end at any moment and is taken up again.
 //!
 //! The work is cut into passes by the cycles that they need: first the index cycles of every tile, which give counts, unknown
-//! barcodes and a verdict hours before the end; then each group of FASTQ files whose cycles end together, so that the first
-//! read's are ready when its index has been read and the others shortly after the last cycle. A pass goes tile by tile in the
+//! barcodes and a verdict hours before the end, and before any file is made; then each group of FASTQ files whose cycles end
+//! together, so that the first read's are ready when its index has been read and the others shortly after the last cycle. A pass goes tile by tile in the
 //! order in which [`crate::demultiplex`] goes, with members cut at the same places, so that what comes out is the same bytes.
 //!
 //! Nobody says which file of a growing folder is whole, so none is believed to be: a file that is missing, shorter than it
@@ -62,6 +62,8 @@ pub enum Followed {
     /// Everything that could be done is done. The next step needs this, or, where it is `None`, only that the folder is said
     /// to be complete.
     Waiting(Option<DemuxError>),
+    /// Every cluster of every lane is assigned, and no file is made yet: told once, for a verdict. The next step goes on.
+    Assigned,
     /// All files and reports were handed over.
     Done(Report),
 }
@@ -223,16 +225,22 @@ impl Follow {
             Err(cause) => return self.wait_or_fail(DemuxError::List(cause), complete),
         };
         let listing = Arc::new(Listing::of(entries)?);
-        // What is begun anew finds the same folder, so it ends within this call.
+        // What is begun anew finds the same folder, so there is one more round at most.
         for _ in 0..2 {
             let mut blocked = None;
             for at in 0..self.passes.len() {
+                let judged = self.state.passes[0].finished;
                 let done = self.pass(at, source, &listing, journal, progress, reached);
                 match done {
+                    Ok(()) if !judged => return Ok(Followed::Assigned),
                     Ok(()) => {}
                     Err(error) if can_come(&error) && !complete => {
                         self.rewind(journal)?;
                         blocked.get_or_insert(error);
+                        // Read names hold the index, so nothing else could be made either.
+                        if !judged {
+                            break;
+                        }
                     }
                     Err(error) => {
                         self.rewound = false;
@@ -253,6 +261,21 @@ impl Follow {
             self.rewind(journal)?;
         }
         Ok(Followed::Waiting(None))
+    }
+
+    /// Whether what was made so far is of lanes and tiles as the folder has them: where it is complete and they differ, all of
+    /// the work will begin anew, and whoever keeps files elsewhere does better to begin anew at once.
+    pub fn fits(&self, source: &dyn Source) -> Result<bool, DemuxError> {
+        let listing = Arc::new(Listing::of(source.list().map_err(DemuxError::List)?)?);
+        let whole = self.whole(source, &listing)?;
+        Ok(self.state.passes.iter().all(|pass| {
+            let done = pass.done.iter().map(|done| (done.report.lane, &done.tiles));
+            let current = pass.current.iter().map(|known| (known.lane, &known.tiles));
+            let mut whole = whole.iter();
+            done.chain(current).all(|(lane, tiles)| {
+                whole.next().is_some_and(|(number, of)| *number == lane && of == tiles)
+            })
+        }))
     }
 
     fn wait_or_fail(&self, error: DemuxError, complete: bool) -> Result<Followed, DemuxError> {
@@ -292,7 +315,12 @@ impl Follow {
         engine.index_metrics = self.state.passes[at].index_metrics();
         let lanes = engine.lanes.clone();
         while let Some(number) = lanes.get(self.state.passes[at].done.len()) {
-            let done = self.lane(at, *number, &mut engine, journal, progress)?;
+            let Some(done) = self.lane(at, *number, &mut engine, journal, progress)? else {
+                // The lane has other tiles than when it was begun, and its files hold reads of those: the pass begins anew.
+                self.state.passes[at] = PassState::default();
+                self.rewind(journal)?;
+                return self.pass(at, source, listing, journal, progress, reached);
+            };
             let last = self.state.passes[at].done.len() + 1 == lanes.len();
             if plan.lane_splitting || last {
                 engine.finish_files(journal)?;
@@ -316,7 +344,7 @@ impl Follow {
         Ok(())
     }
 
-    /// Does one lane of a pass, or the rest of it.
+    /// Does one lane of a pass, or the rest of it; nothing if it was begun with other tiles than it has.
     fn lane(
         &mut self,
         at: usize,
@@ -324,14 +352,16 @@ impl Follow {
         engine: &mut Engine<'_>,
         journal: &mut dyn Journal,
         progress: &dyn Fn(Progress),
-    ) -> Result<DoneLane, DemuxError> {
+    ) -> Result<Option<DoneLane>, DemuxError> {
         engine.has_last_cycle(number)?;
         let lane = engine.discover(number)?;
         engine.looks_whole(&lane)?;
         let tiles = tiles_of(&lane);
         let pass = &self.state.passes[at];
         let current = pass.current.as_ref();
-        let current = current.filter(|known| known.lane == number && known.tiles == tiles);
+        if current.is_some_and(|known| known.lane != number || known.tiles != tiles) {
+            return Ok(None);
+        }
         let done = current.map_or(0, |known| known.tiles_done);
         let mut work = engine.begin_lane(&lane)?;
         if let Some(known) = current {
@@ -361,20 +391,30 @@ impl Follow {
             report.unknown.clear();
             report.hopped.clear();
         }
-        Ok(DoneLane { report, tiles })
+        Ok(Some(DoneLane { report, tiles }))
     }
 
     /// Whether every pass worked on the lanes and tiles that the folder, now complete, has.
     fn is_of(&self, source: &dyn Source, listing: &Arc<Listing>) -> Result<bool, DemuxError> {
+        let whole = self.whole(source, listing)?;
+        Ok(self.state.passes.iter().all(|pass| {
+            let worked = pass.done.iter().map(|done| (done.report.lane, &done.tiles));
+            worked.eq(whole.iter().map(|(lane, tiles)| (*lane, tiles)))
+        }))
+    }
+
+    /// The lanes and tiles of a complete folder.
+    fn whole(
+        &self,
+        source: &dyn Source,
+        listing: &Arc<Listing>,
+    ) -> Result<Vec<(u32, Tiles)>, DemuxError> {
         let mut engine = Engine::over(source, &self.plan, None, Arc::clone(listing))?;
         let mut whole = Vec::new();
         for number in engine.lanes.clone() {
             whole.push((number, tiles_of(&engine.discover(number)?)));
         }
-        Ok(self.state.passes.iter().all(|pass| {
-            let worked = pass.done.iter().map(|done| (done.report.lane, &done.tiles));
-            worked.eq(whole.iter().map(|(lane, tiles)| (*lane, tiles)))
-        }))
+        Ok(whole)
     }
 
     /// The counts of the first pass with the sums of the others.

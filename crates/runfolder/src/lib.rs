@@ -44,7 +44,8 @@ pub use mask::{CycleMask, CycleUse, MaskError};
 pub use member::{Deflate, Framing};
 pub use plan::{Collision, Plan, PlanError, PlanOptions, Sample, draft, plan};
 pub use report::{
-    HoppedPair, LaneReport, Orientation, ReadMetrics, Report, SampleReport, UnknownBarcode,
+    HoppedPair, LaneReport, Orientation, ReadMetrics, Report, SampleReport, Suspicion,
+    UnknownBarcode,
 };
 pub use run_info::{ListedTile, Read, RunInfo, RunInfoError};
 pub use settings::SettingError;

@@ -153,7 +153,37 @@ impl Orientation {
     }
 }
 
+/// Reads of a run, or of one lane of it, of which nearly all match no sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Suspicion {
+    /// The lane, where it is not so of the whole run.
+    pub lane: Option<u32>,
+    /// Its reads.
+    pub reads: u64,
+    /// Of these, the ones that match no sample.
+    pub undetermined: u64,
+}
+
+/// From how many reads in a hundred without a sample on a wrong sheet is likelier than a bad run.
+const SUSPECT_PERCENT: u64 = 90;
+
+impl Suspicion {
+    fn of(lane: Option<u32>, reads: u64, undetermined: u64) -> Option<Self> {
+        let is_one = reads > 0 && undetermined * 100 >= reads * SUSPECT_PERCENT;
+        is_one.then_some(Self { lane, reads, undetermined })
+    }
+}
+
 impl Report {
+    /// Whether nearly everything is undetermined, in the run or in one lane.
+    pub fn suspicion(&self) -> Option<Suspicion> {
+        let reads = self.lanes.iter().map(LaneReport::reads).sum();
+        let undetermined = self.lanes.iter().map(LaneReport::undetermined).sum();
+        let of_lane =
+            |lane: &LaneReport| Suspicion::of(Some(lane.lane), lane.reads(), lane.undetermined());
+        Suspicion::of(None, reads, undetermined).or_else(|| self.lanes.iter().find_map(of_lane))
+    }
+
     /// The change of the sheet that would win most of the unknown barcodes, and the reads it would win, if it would win more
     /// than the sheet as it is.
     pub fn better_orientation(&self, plan: &Plan) -> Option<(Orientation, u64)> {

@@ -65,6 +65,8 @@ pub(super) fn run(args: &DemuxArgs, ui: &Ui) -> CliResult {
         }
         match done {
             Followed::Done(report) => break report,
+            // Judged above, before any file is made.
+            Followed::Assigned => {}
             Followed::Waiting(why) => {
                 let why = why.map_or_else(
                     || {

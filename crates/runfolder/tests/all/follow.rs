@@ -159,6 +159,7 @@ fn follow(
             match done {
                 Ok(Followed::Done(_)) => return ended,
                 Ok(Followed::Waiting(_)) => assert!(!complete, "everything is there"),
+                Ok(Followed::Assigned) => {}
                 Err(error) => {
                     assert!(matches!(error, runfolder::DemuxError::Output { .. }), "{error}");
                     ended += 1;
@@ -299,7 +300,11 @@ fn what_a_run_allows_is_done_at_once_in_every_format() {
                     },
                 ));
             };
-            let done = work.advance(&there, &mut journal, false, &|_| (), &mut note).unwrap();
+            let mut done = work.advance(&there, &mut journal, false, &|_| (), &mut note).unwrap();
+            if let Followed::Assigned = done {
+                assert!(journal.files.is_empty() && work.assigned().1, "the verdict comes first");
+                done = work.advance(&there, &mut journal, false, &|_| (), &mut note).unwrap();
+            }
             assert!(matches!(done, Followed::Waiting(_)));
             if cycle == 66 {
                 assert!(work.assigned().1);
@@ -332,8 +337,10 @@ fn a_state_is_taken_up_only_with_its_own_plan_and_only_whole() {
     let source = made.source();
     let mut journal = MemoryJournal { left: usize::MAX, ..MemoryJournal::default() };
     let plan = || planned(&made.run_info(), SHEET.as_bytes(), threads(1));
-    let done = Follow::new(plan()).advance(&source, &mut journal, true, &|_| (), &mut |_| ());
-    assert!(matches!(done, Ok(Followed::Done(_))));
+    let mut work = Follow::new(plan());
+    let mut go = || work.advance(&source, &mut journal, true, &|_| (), &mut |_| ());
+    assert!(matches!(go(), Ok(Followed::Assigned)));
+    assert!(matches!(go(), Ok(Followed::Done(_))));
     let state = journal.state.unwrap();
     assert!(Follow::resume(plan(), &state).is_ok());
     let other = planned(&made.run_info(), SHEET.replace("GGCC", "GGCA").as_bytes(), threads(1));
@@ -360,6 +367,7 @@ fn damage_is_waited_for_until_the_folder_is_complete_and_then_named() {
     let mut go = |source: &MemorySource, complete| {
         work.advance(source, &mut journal, complete, &|_| (), &mut |_| ())
     };
+    assert!(matches!(go(&source, false), Ok(Followed::Assigned)));
     let Ok(Followed::Waiting(Some(why))) = go(&source, false) else { panic!("it waits") };
     assert!(why.to_string().contains("its checksum is wrong"), "{why}");
     let why = go(&source, true).unwrap_err().to_string();
@@ -444,4 +452,19 @@ impl Journal for Ending<'_> {
     fn rewind(&mut self, files: &[(&FastqName, u64)]) -> io::Result<()> {
         self.journal.rewind(files)
     }
+}
+
+#[test]
+fn work_that_was_begun_with_other_tiles_is_known_before_it_goes_on() {
+    let made = made(&mut Seeded(9));
+    let plan = || planned(&made.run_info(), SHEET.as_bytes(), threads(1));
+    let mut journal = MemoryJournal { left: usize::MAX, ..MemoryJournal::default() };
+    let mut work = Follow::new(plan());
+    let done = work.advance(&made.source(), &mut journal, false, &|_| (), &mut |_| ());
+    assert!(matches!(done, Ok(Followed::Assigned)));
+    assert!(work.fits(&made.source()).unwrap());
+    let mut other = Made { reads: made.reads.clone(), tiles: made.tiles.clone() };
+    let one_less = other.tiles[0].2.len() - 1;
+    other.tiles[0].2.truncate(one_less);
+    assert!(!work.fits(&other.source()).unwrap());
 }

@@ -47,9 +47,10 @@ fn state() -> Vec<u8> {
     }
     let mut keeping = Keeping(Vec::new());
     let plan = crate::common::planned(&made().run_info(), SHEET, threads(1));
-    let done =
-        Follow::new(plan).advance(&made().source(), &mut keeping, true, &|_| (), &mut |_| ());
-    assert!(matches!(done, Ok(Followed::Done(_))));
+    let mut work = Follow::new(plan);
+    let mut go = || work.advance(&made().source(), &mut keeping, true, &|_| (), &mut |_| ());
+    assert!(matches!(go(), Ok(Followed::Assigned)));
+    assert!(matches!(go(), Ok(Followed::Done(_))));
     keeping.0
 }
 
