@@ -18,6 +18,8 @@ pub(crate) struct Strip {
     pub(crate) passing: usize,
     /// Positions of the kept clusters among all of the strip.
     pub(crate) kept: Vec<u32>,
+    /// For each cluster 1 if it is kept, else 0.
+    pub(crate) keep: Vec<u8>,
 }
 
 impl Strip {
@@ -251,8 +253,12 @@ impl CycleReader {
                     unpack(&self.raw, packing, strip.clusters, &mut from, &mut self.calls);
                 } else {
                     self.all.clear();
-                    unpack(&self.raw, packing, strip.clusters, &mut from, &mut self.all);
-                    self.calls.extend(strip.kept.iter().map(|at| self.all[*at as usize]));
+                    if packing.bits == 4 {
+                        unpack_kept(&self.raw, &packing.pairs, &strip.keep, kept, &mut self.calls);
+                    } else {
+                        unpack(&self.raw, packing, strip.clusters, &mut from, &mut self.all);
+                        self.calls.extend(strip.kept.iter().map(|at| self.all[*at as usize]));
+                    }
                 }
                 mapped(packing, &self.calls)?;
             }
@@ -353,6 +359,28 @@ impl CycleReader {
     }
 }
 
+/// Gives the calls of the clusters that are kept, of two in a byte: every call is written, and the place moves on for those
+/// that are kept, as no processor guesses which ones pass.
+fn unpack_kept(raw: &[u8], pairs: &[[u8; 2]; 256], keep: &[u8], kept: usize, into: &mut Vec<u8>) {
+    // One more than are kept: what follows the last one is written there.
+    into.clear();
+    into.resize(kept + 1, 0);
+    let mut at = 0;
+    let (twos, last) = keep.as_chunks::<2>();
+    for ([first, second], byte) in twos.iter().zip(raw) {
+        let [low, high] = pairs[usize::from(*byte)];
+        into[at] = low;
+        at += usize::from(*first);
+        into[at] = high;
+        at += usize::from(*second);
+    }
+    if let ([keep], Some(byte)) = (last, raw.get(twos.len())) {
+        into[at] = pairs[usize::from(*byte)][0];
+        at += usize::from(*keep);
+    }
+    into.truncate(at);
+}
+
 /// Adds the calls of so many clusters; `pending` are bits from before `raw`, and then those that are left over.
 fn unpack(
     raw: &[u8],
@@ -371,7 +399,11 @@ fn unpack(
             left -= 1;
         }
         let (whole, rest) = raw.split_at(left / 2);
-        into.extend(whole.iter().flat_map(|byte| packing.pairs[usize::from(*byte)]));
+        let at = into.len();
+        into.resize(at + 2 * whole.len(), 0);
+        for (pair, byte) in into[at..].chunks_exact_mut(2).zip(whole) {
+            pair.copy_from_slice(&packing.pairs[usize::from(*byte)]);
+        }
         if let ([byte, ..], 1) = (rest, left % 2) {
             into.push(packing.calls[usize::from(byte & 15)]);
             *pending = (u32::from(byte >> 4), 4);

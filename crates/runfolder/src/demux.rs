@@ -24,7 +24,7 @@ use crate::report::{LaneReport, ReadMetrics, Report};
 use crate::source::{FastqName, Sink, Source, read_small};
 use crate::transpose::transpose;
 use crate::work::{LaneWork, OutFile, Slot, new_report};
-use crate::workers::share;
+use crate::workers::{share, share_meanwhile};
 
 /// How far the work is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +143,8 @@ pub(crate) struct Engine<'a> {
     passes: Vec<bool>,
     /// Texts that were used before: fresh memory for each strip costs more than spelling into it.
     texts: Vec<Vec<u8>>,
+    /// Members of the strip before and their files: they are handed over while the next one is spelled.
+    made: Vec<(usize, Vec<u8>)>,
 }
 
 impl<'a> Engine<'a> {
@@ -201,6 +203,7 @@ impl<'a> Engine<'a> {
             records: Vec::new(),
             passes: Vec::new(),
             texts: Vec::new(),
+            made: Vec::new(),
         })
     }
 
@@ -407,6 +410,7 @@ impl<'a> Engine<'a> {
                 return Ok(());
             }
         }
+        self.hand_over(sink)?;
         self.end_tile(lane, tile, work)?;
         work.end_tile(lane.number, tile.number, self.plan, &mut self.index_metrics);
         Ok(())
@@ -423,7 +427,8 @@ impl<'a> Engine<'a> {
         self.passes.clear();
         self.passes.extend(kept.iter().map(|at| filter[*at as usize] & 1 == 1));
         let passing = filter.iter().filter(|mark| **mark & 1 == 1).count();
-        Strip { clusters: filter.len(), passing, kept }
+        let keep = filter.iter().map(|mark| u8::from(all) | mark & 1).collect();
+        Strip { clusters: filter.len(), passing, kept, keep }
     }
 
     fn end_tile(
@@ -522,8 +527,12 @@ impl<'a> Engine<'a> {
                 spellings.push(Spelling { slot, clusters, texts, metrics });
             }
         }
-        let spelled: Result<(), DemuxError> =
-            share(&mut self.workers, spellings.iter_mut(), |worker, spelling| {
+        let mut handed = Ok(());
+        let (made, files) = (&mut self.made, &mut self.files);
+        let spelled: Result<(), DemuxError> = share_meanwhile(
+            &mut self.workers,
+            spellings.iter_mut(),
+            |worker, spelling| {
                 let of = |at: usize| &rows[at * stride..(at + 1) * stride];
                 for cluster in spelling.clusters {
                     let at = *cluster as usize;
@@ -547,8 +556,11 @@ impl<'a> Engine<'a> {
                     }
                 }
                 Ok(())
-            });
+            },
+            || handed = hand_over(made, files, sink),
+        );
         spelled?;
+        handed?;
         let mut sums: Vec<(usize, Vec<ReadMetrics>)> = Vec::with_capacity(spellings.len());
         let mut of_files: Vec<Vec<Vec<u8>>> = self.files.iter().map(|_| Vec::new()).collect();
         for spelling in spellings {
@@ -574,11 +586,16 @@ impl<'a> Engine<'a> {
         for (slot, metrics) in sums {
             work.slots[slot].add(&metrics, &self.files);
         }
-        self.members(sink, false)
+        self.members(false)
     }
 
-    /// Compresses what is waiting, in whole members or, at the end, all of it, and hands it to the sink.
-    fn members(&mut self, sink: &mut dyn Sink, all: bool) -> Result<(), DemuxError> {
+    /// Hands over what was compressed.
+    fn hand_over(&mut self, sink: &mut dyn Sink) -> Result<(), DemuxError> {
+        hand_over(&mut self.made, &mut self.files, sink)
+    }
+
+    /// Compresses what is waiting, in whole members or, at the end, all of it.
+    fn members(&mut self, all: bool) -> Result<(), DemuxError> {
         let member_bytes = self.plan.member_bytes;
         let mut jobs: Vec<(usize, &[u8], Vec<u8>)> = Vec::new();
         for (at, file) in self.files.iter().enumerate() {
@@ -600,9 +617,7 @@ impl<'a> Engine<'a> {
             jobs.into_iter().map(|(at, text, member)| (at, text.len(), member)).collect();
         let mut done: HashMap<usize, usize> = HashMap::new();
         for (at, text_bytes, member) in made {
-            let name = &self.files[at].name;
-            sink.fastq(name, &member).map_err(|cause| output(name, cause))?;
-            self.files[at].given_bytes += member.len() as u64;
+            self.made.push((at, member));
             *done.entry(at).or_default() += text_bytes;
         }
         for (at, bytes) in done {
@@ -613,7 +628,9 @@ impl<'a> Engine<'a> {
 
     /// Ends every file that is begun.
     pub(crate) fn finish_files(&mut self, sink: &mut dyn Sink) -> Result<(), DemuxError> {
-        self.members(sink, true)?;
+        self.hand_over(sink)?;
+        self.members(true)?;
+        self.hand_over(sink)?;
         for file in self.files.drain(..) {
             let name = &file.name;
             sink.fastq(name, self.plan.options.framing.end(file.given_bytes > 0))
@@ -623,6 +640,20 @@ impl<'a> Engine<'a> {
         self.file_at.clear();
         Ok(())
     }
+}
+
+/// Hands members to the sink, in the order in which they were made.
+fn hand_over(
+    made: &mut Vec<(usize, Vec<u8>)>,
+    files: &mut [OutFile],
+    sink: &mut dyn Sink,
+) -> Result<(), DemuxError> {
+    for (at, member) in made.drain(..) {
+        let file = &mut files[at];
+        sink.fastq(&file.name, &member).map_err(|cause| output(&file.name, cause))?;
+        file.given_bytes += member.len() as u64;
+    }
+    Ok(())
 }
 
 /// The lanes to work on: those of the sheet, else all that RunInfo or the folder knows; of these, the chosen ones.

@@ -12,8 +12,19 @@ pub(crate) fn share<S: Send, T: Send, E: Send>(
     items: impl ExactSizeIterator<Item = T> + Send,
     work: impl Fn(&mut S, T) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
+    share_meanwhile(workers, items, work, || ())
+}
+
+/// As [`share`], while the calling thread does something else.
+pub(crate) fn share_meanwhile<S: Send, T: Send, E: Send>(
+    workers: &mut [S],
+    items: impl ExactSizeIterator<Item = T> + Send,
+    work: impl Fn(&mut S, T) -> Result<(), E> + Sync,
+    meanwhile: impl FnOnce(),
+) -> Result<(), E> {
     let useful = workers.len().min(items.len());
     if useful <= 1 {
+        meanwhile();
         let Some(only) = workers.first_mut() else { return Ok(()) };
         let mut items = items;
         return items.try_for_each(|item| work(only, item));
@@ -40,6 +51,7 @@ pub(crate) fn share<S: Send, T: Send, E: Send>(
                 }
             });
         }
+        meanwhile();
     });
     let (_, error) =
         queue.into_inner().expect("the queue is whole because taking an item cannot panic");
