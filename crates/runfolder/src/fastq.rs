@@ -74,12 +74,7 @@ impl Name {
         out.extend_from_slice(b"\n+\n");
         let first = out.len();
         for range in &read.columns {
-            let calls = &row[range.clone()];
-            let at = out.len();
-            out.resize(at + calls.len(), 0);
-            for (letter, call) in out[at..].iter_mut().zip(calls) {
-                *letter = quality(*call) + 33;
-            }
+            spell(out, &row[range.clone()], |calls| qualities_of_eight(calls) + 33 * ONES);
         }
         if let Some(cut) = &cut {
             out.truncate(first + cut.written);
@@ -90,46 +85,78 @@ impl Name {
     }
 }
 
-/// The quality of a call: a no-call has 2, written `#`.
+// Eight calls are done at once, one in each byte of a word: no byte of the sums below reaches into the next.
+
+/// One in each byte.
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// One in each byte of a call that is none.
 #[inline]
-pub(crate) fn quality(call: u8) -> u8 {
-    if call == 0 { 2 } else { call >> 2 }
+fn no_calls(calls: u64) -> u64 {
+    !(((calls & 0x7f * ONES) + 0x7f * ONES) | calls) >> 7 & ONES
+}
+
+/// The qualities of eight calls: a no-call has 2, written `#`.
+#[inline]
+fn qualities_of_eight(calls: u64) -> u64 {
+    (calls >> 2 & 0x3f * ONES) + 2 * no_calls(calls)
+}
+
+/// The letters of eight calls.
+#[inline]
+fn bases_of_eight(calls: u64) -> u64 {
+    // From A it is 2 to C, 6 to G, 2 + 6 + 11 to T, and 13 to N.
+    let (low, high) = (calls & ONES, calls >> 1 & ONES);
+    u64::from(b'A') * ONES + 2 * low + 6 * high + 11 * (low & high) + 13 * no_calls(calls)
 }
 
 /// How many calls have a quality of at least 30, and the sum of their qualities.
 pub(crate) fn qualities(calls: &[u8]) -> (u64, u64) {
     let (mut q30, mut sum) = (0, 0);
-    // The sums of a piece fit into sixteen bits, which lets more calls be added at once.
-    for piece in calls.chunks(256) {
-        let (mut q30_here, mut sum_here) = (0u16, 0u16);
-        for call in piece {
-            let quality = quality(*call);
-            q30_here += u16::from(quality >= 30);
-            sum_here += u16::from(quality);
+    // Sums of two bytes each: so many calls stay below 65 536 in each of the four.
+    for piece in calls.chunks(1024) {
+        let (mut q30_here, mut sum_here) = (0, 0);
+        let mut add = |calls: u64, counted: u64| {
+            let qualities = qualities_of_eight(calls) & counted;
+            let is_q30 = (qualities + (128 - 30) * ONES) >> 7 & ONES;
+            q30_here += is_q30.count_ones();
+            sum_here +=
+                (qualities & 0x00ff_00ff_00ff_00ff) + (qualities >> 8 & 0x00ff_00ff_00ff_00ff);
+        };
+        let (eights, rest) = piece.as_chunks::<8>();
+        eights.iter().for_each(|eight| add(u64::from_le_bytes(*eight), u64::MAX));
+        if !rest.is_empty() {
+            add(padded(rest), u64::MAX >> (64 - 8 * rest.len()));
         }
         q30 += u64::from(q30_here);
-        sum += u64::from(sum_here);
+        let sums = (0..64).step_by(16).map(|shift| sum_here >> shift & 0xffff);
+        sum += sums.sum::<u64>();
     }
     (q30, sum)
 }
 
-#[inline]
-fn base(call: u8) -> u8 {
-    // Written as choices, not as a table, so that sixteen calls are done at once.
-    let low = if call & 1 == 0 { b'A' } else { b'C' };
-    let high = if call & 1 == 0 { b'G' } else { b'T' };
-    let called = if call & 2 == 0 { low } else { high };
-    if call == 0 { b'N' } else { called }
+/// Fewer than eight calls as a word.
+fn padded(calls: &[u8]) -> u64 {
+    let mut eight = [0; 8];
+    eight[..calls.len()].copy_from_slice(calls);
+    u64::from_le_bytes(eight)
+}
+
+/// Adds what eight calls at a time are written as.
+fn spell(out: &mut Vec<u8>, calls: &[u8], letters: impl Fn(u64) -> u64) {
+    let at = out.len();
+    out.resize(at + calls.len(), 0);
+    let (eights, rest) = calls.as_chunks::<8>();
+    let (words, last) = out[at..].as_chunks_mut::<8>();
+    for (word, eight) in words.iter_mut().zip(eights) {
+        *word = letters(u64::from_le_bytes(*eight)).to_le_bytes();
+    }
+    last.copy_from_slice(&letters(padded(rest)).to_le_bytes()[..rest.len()]);
 }
 
 fn bases(out: &mut Vec<u8>, columns: &[Range<usize>], row: &[u8]) {
     for range in columns {
-        let calls = &row[range.clone()];
-        let at = out.len();
-        out.resize(at + calls.len(), 0);
-        for (letter, call) in out[at..].iter_mut().zip(calls) {
-            *letter = base(*call);
-        }
+        spell(out, &row[range.clone()], bases_of_eight);
     }
 }
 
@@ -173,6 +200,30 @@ mod tests {
     fn read(number: u32, columns: Vec<Range<usize>>) -> OutputRead {
         let bases = columns.iter().map(ExactSizeIterator::len).sum();
         OutputRead { kind: ReadKind::Read, number, columns, bases, trimming: None }
+    }
+
+    #[test]
+    fn eight_calls_at_once_are_what_each_is_alone() {
+        let calls: Vec<u8> = (0..=255).chain((0..=255).rev()).collect();
+        for length in (0..40).chain([511, 512]) {
+            let calls = &calls[..length];
+            let quality = |call: &u8| if *call == 0 { 2 } else { call >> 2 };
+            let letter = |call: &u8| match call {
+                0 => b'N',
+                call => b"ACGT"[usize::from(call & 3)],
+            };
+            let mut out = b"x".to_vec();
+            bases(&mut out, &[0..length], calls);
+            assert_eq!(out[1..], calls.iter().map(letter).collect::<Vec<_>>());
+            let mut out = Vec::new();
+            spell(&mut out, calls, |calls| qualities_of_eight(calls) + 33 * ONES);
+            assert_eq!(out, calls.iter().map(|call| quality(call) + 33).collect::<Vec<_>>());
+            let all = calls.iter().map(quality);
+            let q30 = all.clone().filter(|quality| *quality >= 30).count() as u64;
+            assert_eq!(qualities(calls), (q30, all.map(u64::from).sum()));
+        }
+        let most = vec![255; 4096];
+        assert_eq!(qualities(&most), (4096, 4096 * 63));
     }
 
     #[test]
