@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a stage that cannot be set up is a story that failed")]
 
+mod arriving;
 mod audited;
 mod canary;
 mod filled;

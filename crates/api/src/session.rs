@@ -196,6 +196,8 @@ pub struct ClaimedTask {
     pub settings: Option<Sealed>,
     /// Which of the two `settings` is.
     pub requeue: bool,
+    /// Whether the run goes on arriving: what is made of it so far is a result for the task after this one.
+    pub early: bool,
     /// A checkpoint of the audit log that has the leaf of every release above, for the receipt: a C2SP signed note.
     pub checkpoint: String,
 }

@@ -10,10 +10,12 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use api::{Digest, ObjectRef, PutManifest};
+use api::{Digest, ObjectRef, PutManifest, SignedStatement};
 use client::ObjectBytes;
 use dataset::{DatasetError, OpenDataset, SealedFact, SealedPart};
-use proof::{SigningKey, digest_of, sign_statement};
+use proof::{
+    FileEntry, Manifest, ObjectSet, SigningKey, digest_of, open_statement, sign_statement,
+};
 use seal::ObjectId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -107,6 +109,8 @@ pub struct Job {
     pub throttle: Arc<Throttle>,
     /// Stop when a person is needed, rather than wait for the folder to grow on.
     pub ends_on_attention: bool,
+    /// Cycles after which there is something to demultiplex, though the run goes on.
+    pub stages: Vec<u32>,
     /// Who wants to know how far it is.
     pub report: Arc<dyn Fn(Event) + Send + Sync>,
 }
@@ -244,6 +248,7 @@ impl From<Filled> for Note {
 /// Sends a run to its end, or until a person is needed, or until something refuses for good. Dropped or killed at any
 /// moment, it goes on from there when called again with the state read anew.
 pub async fn send_run(mut job: Job) -> Result<Outcome, BrokerError> {
+    let mut before = None;
     let Some(open) = job.state.open().cloned() else {
         // Done before: its manifest is what the hub has.
         let manifest = job.state.manifest().map_or(Digest([0; 32]), digest_of);
@@ -252,11 +257,16 @@ pub async fn send_run(mut job: Job) -> Result<Outcome, BrokerError> {
     if !job.state.is_created() {
         persist(&job, || job.uplink.create(job.state.create_call())).await?;
         job.state.set_created()?;
+    } else {
+        before = persist(&job, || job.uplink.manifest()).await?;
     }
+    let before = before.map(|signed| Before::read(&job, signed)).transpose()?;
     let (journal, records) = Journal::open(&job.state.journal(), open.key())?;
     let held = held_of(&job, &records).await?;
     let started = Instant::now();
-    let mut machine = Machine::new(job.rules, 0);
+    let told = before.as_ref().map_or(0, |before| before.number as usize);
+    let stages = if job.state.is_the_platforms() { job.stages.clone() } else { Vec::new() };
+    let mut machine = Machine::new(job.rules, 0).with_stages(stages, told);
     machine.restore(records, &|object| held.contains(object));
 
     let (to, notes) = mpsc::unbounded_channel();
@@ -279,6 +289,8 @@ pub async fn send_run(mut job: Job) -> Result<Outcome, BrokerError> {
         started,
         sent_bytes: 0,
         told_at: None,
+        before,
+        not_told: 0,
         tally: Tally::new(),
     };
     // A manifest that was signed before a kill, and perhaps taken.
@@ -369,6 +381,32 @@ async fn persist<T, F: Future<Output = Result<T, UplinkError>>>(
     }
 }
 
+/// The manifest that the next one follows: what the hub was told while the run went on.
+#[derive(Debug, Clone, Copy)]
+struct Before {
+    number: u32,
+    digest: Digest,
+}
+
+impl Before {
+    fn read(job: &Job, signed: SignedStatement) -> Result<Self, BrokerError> {
+        match open_statement::<Manifest>(&signed) {
+            Ok((manifest, signer))
+                if manifest.dataset == job.state.dataset() && signer == job.signer.public() =>
+            {
+                Ok(Self { number: manifest.number, digest: digest_of(&signed) })
+            }
+            _ => Err(BrokerError::Refused {
+                sentence: "the manifest that it has of the run is not this machine's".to_owned(),
+                hint: Some("send the folder as another run: --again".to_owned()),
+            }),
+        }
+    }
+}
+
+/// How often the hub is told what is whole so far before a stage is left out: the run closes all the same.
+const MOST_NOT_TOLD: u32 = 5;
+
 struct Drive {
     job: Job,
     machine: Machine,
@@ -383,6 +421,8 @@ struct Drive {
     started: Instant,
     sent_bytes: u64,
     told_at: Option<Instant>,
+    before: Option<Before>,
+    not_told: u32,
     tally: Tally,
 }
 
@@ -400,6 +440,7 @@ impl Drive {
             for decision in self.machine.decide(self.now_ms()) {
                 match decision {
                     Decision::Rehash { path, stamp } => rehash.push((path, stamp)),
+                    Decision::TellSoFar => self.tell_so_far().await?,
                     Decision::Close => {
                         if let Some(outcome) = self.close().await? {
                             return Ok(outcome);
@@ -443,7 +484,10 @@ impl Drive {
             Decision::Flush => self.ask(Work::Flush)?,
             Decision::Record(records) => self.journal.append(self.open.key(), &records)?,
             Decision::Send(object) => self.send(object),
-            Decision::Rehash { .. } | Decision::Close | Decision::Attention(_) => {}
+            Decision::Rehash { .. }
+            | Decision::TellSoFar
+            | Decision::Close
+            | Decision::Attention(_) => {}
         }
         Ok(())
     }
@@ -564,21 +608,7 @@ impl Drive {
             keep(&self.folder, to).await?;
         }
         let (files, objects) = self.machine.contents();
-        let at = jiff::Timestamp::now();
-        let (manifest, parts) =
-            dataset::manifest(&self.open, self.job.state.hub(), files, objects, 1, None, at)?;
-        for part in parts {
-            let fact = SealedFact::from(&part);
-            let SealedFact { object, hash, commitment, sealed_bytes } = fact;
-            let record = Record::Sealed { object, hash, commitment, sealed_bytes };
-            self.journal.append(self.open.key(), &[record])?;
-            let bytes = octets(part, self.open.epoch());
-            persist(&self.job, || self.job.uplink.put(&bytes)).await?;
-            self.sent_bytes += sealed_bytes;
-            self.journal.append(self.open.key(), &[Record::Acknowledged { object }])?;
-            self.machine.take(self.now_ms(), Message::Adopted(vec![fact]));
-        }
-        let signed = sign_statement(&manifest, &self.job.signer);
+        let signed = self.signed(files, objects).await?;
         self.job.state.set_manifest(Some(signed.clone()))?;
         let put = PutManifest { manifest: signed, reads: None };
         match self.hand_in(&put).await? {
@@ -594,6 +624,60 @@ impl Drive {
         }
     }
 
+    /// Tells the hub what is whole so far, so that demultiplexing can begin. That is of use and never needed: where the hub
+    /// does not take it, the run goes on and is closed as any other.
+    async fn tell_so_far(&mut self) -> Result<(), BrokerError> {
+        let (files, objects) = self.machine.contents_so_far();
+        let signed = self.signed(files, objects).await?;
+        let put = PutManifest { manifest: signed, reads: None };
+        let demultiplex = self.job.state.demultiplex();
+        let told = match persist(&self.job, || self.job.uplink.so_far(&put, demultiplex)).await {
+            Ok(()) => {
+                let number = self.before.map_or(0, |before| before.number) + 1;
+                self.before = Some(Before { number, digest: digest_of(&put.manifest) });
+                Message::ToldSoFar
+            }
+            Err(error @ UplinkError::Rights { .. }) => return Err(error.into()),
+            // An object whose acknowledgement was lost: it is sent again, and then both sides know of it.
+            Err(UplinkError::Mismatch(_)) if self.not_told < MOST_NOT_TOLD => {
+                self.not_told += 1;
+                Message::NotToldSoFar
+            }
+            Err(error) => {
+                (self.job.report)(Event::Trouble(error.to_string()));
+                Message::ToldSoFar
+            }
+        };
+        self.machine.take(self.now_ms(), told);
+        Ok(())
+    }
+
+    /// The next manifest, of these files and objects; its index lies at the hub then.
+    async fn signed(
+        &mut self,
+        files: Vec<FileEntry>,
+        objects: ObjectSet,
+    ) -> Result<SignedStatement, BrokerError> {
+        let at = jiff::Timestamp::now();
+        let number = self.before.map_or(0, |before| before.number) + 1;
+        let previous = self.before.map(|before| before.digest);
+        let hub = self.job.state.hub();
+        let (manifest, parts) =
+            dataset::manifest(&self.open, hub, files, objects, number, previous, at)?;
+        for part in parts {
+            let fact = SealedFact::from(&part);
+            let SealedFact { object, hash, commitment, sealed_bytes } = fact;
+            let record = Record::Sealed { object, hash, commitment, sealed_bytes };
+            self.journal.append(self.open.key(), &[record])?;
+            let bytes = octets(part, self.open.epoch());
+            persist(&self.job, || self.job.uplink.put(&bytes)).await?;
+            self.sent_bytes += sealed_bytes;
+            self.journal.append(self.open.key(), &[Record::Acknowledged { object }])?;
+            self.machine.take(self.now_ms(), Message::Adopted(vec![fact]));
+        }
+        Ok(sign_statement(&manifest, &self.job.signer))
+    }
+
     /// Hands in a manifest: `None` if the hub has it now, else why it wants the contents compared again.
     async fn hand_in(&self, put: &PutManifest) -> Result<Option<String>, BrokerError> {
         let demultiplex = self.job.state.demultiplex();
@@ -603,7 +687,7 @@ impl Drive {
             Err(error @ UplinkError::Conflict { .. }) => {
                 // Perhaps taken already, by a call whose answer we never heard.
                 let taken = persist(&self.job, || self.job.uplink.manifest()).await;
-                if taken.is_ok_and(|taken| taken == put.manifest) {
+                if taken.is_ok_and(|taken| taken.as_ref() == Some(&put.manifest)) {
                     Ok(None)
                 } else {
                     Err(error.into())

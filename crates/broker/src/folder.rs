@@ -115,6 +115,22 @@ pub(crate) fn is_mutable(path: &str) -> bool {
         || lower.ends_with("log.txt")
 }
 
+/// Of which lane and cycle a file holds base calls, by its path.
+pub(crate) fn lane_and_cycle(path: &str) -> Option<(u32, u32)> {
+    let (lane, rest) = path.strip_prefix("Data/Intensities/BaseCalls/L")?.split_once('/')?;
+    let cycle = match rest.split_once('/') {
+        Some((folder, _)) => folder.strip_prefix('C')?.split_once('.')?.0,
+        None => rest.strip_suffix(".bcl.bgzf")?,
+    };
+    Some((lane.parse().ok()?, cycle.parse().ok()?))
+}
+
+/// Whether base calls of cycles up to `cycle` are of use only with this file.
+pub(crate) fn is_needed_by(cycle: u32, path: &str) -> bool {
+    let of_calls = path.starts_with("Data/Intensities/") || !path.contains('/');
+    of_calls && !is_mutable(path) && lane_and_cycle(path).is_none_or(|(_, of)| of <= cycle)
+}
+
 /// How far the marks in a folder say that the run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Marks {
@@ -189,6 +205,22 @@ mod tests {
         {
             assert!(!is_mutable(path), "{path}");
         }
+    }
+
+    #[test]
+    fn the_cycle_of_base_calls_is_in_their_path() {
+        let calls = |path: &str| lane_and_cycle(&format!("Data/Intensities/BaseCalls/{path}"));
+        assert_eq!(calls("L001/C12.1/L001_1.cbcl"), Some((1, 12)));
+        assert_eq!(calls("L002/0167.bcl.bgzf"), Some((2, 167)));
+        for path in ["L001/0167.bcl.bgzf.bci", "L001/s_1.filter", "s_1_1101.filter", "L001/Cx.1/a"]
+        {
+            assert_eq!(calls(path), None, "{path}");
+        }
+        let needed = |path: &str| is_needed_by(12, path);
+        assert!(needed("RunInfo.xml") && needed("Data/Intensities/s.locs"));
+        assert!(needed("Data/Intensities/BaseCalls/L001/C12.1/L001_1.cbcl"));
+        assert!(!needed("Data/Intensities/BaseCalls/L001/C13.1/L001_1.cbcl"));
+        assert!(!needed("InterOp/QMetricsOut.bin") && !needed("Thumbnail_Images/L001/C1.1/a.jpg"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use dataset::SealedFact;
 use proof::{Extent, FileEntry, ObjectSet};
 use serde::{Deserialize, Serialize};
 
-use crate::folder::{Marks, Seen, Stamp, is_mutable, marks};
+use crate::folder::{Marks, Seen, Stamp, is_mutable, is_needed_by, lane_and_cycle, marks};
 
 /// How patient a broker is with a folder. Times in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +131,10 @@ pub enum Message {
     Closed,
     /// The hub wants the contents compared again before it takes a manifest.
     NotClosed,
+    /// The hub was told what is whole so far, or will not be told of this stage.
+    ToldSoFar,
+    /// The hub could not be told yet.
+    NotToldSoFar,
 }
 
 /// What to do next.
@@ -162,6 +166,8 @@ pub enum Decision {
         /// The version that was sent.
         stamp: Stamp,
     },
+    /// Tell the hub what is whole so far, with a manifest of [`Machine::contents_so_far`]; nothing is on its way meanwhile.
+    TellSoFar,
     /// Close the run with a manifest of [`Machine::contents`].
     Close,
     /// Tell the hub that a person is needed.
@@ -359,6 +365,16 @@ pub struct Machine {
     rehashing: usize,
     to_read: BTreeSet<String>,
     to_send: BTreeSet<ObjectRef>,
+    /// Objects on their way to the hub.
+    in_flight: BTreeSet<ObjectRef>,
+    /// Cycles after which the hub is told what is whole so far, and for how many of them it was.
+    stages: Vec<u32>,
+    told: usize,
+    /// Whether every lane has calls of a later cycle than the next stage's, and whether that was looked into since the last scan.
+    is_stage_over: bool,
+    is_stage_looked_into: bool,
+    /// Whether the hub is about to be told: until then nothing more is sent.
+    is_telling: bool,
 }
 
 impl Machine {
@@ -382,7 +398,21 @@ impl Machine {
             rehashing: 0,
             to_read: BTreeSet::new(),
             to_send: BTreeSet::new(),
+            in_flight: BTreeSet::new(),
+            stages: Vec::new(),
+            told: 0,
+            is_stage_over: false,
+            is_stage_looked_into: false,
+            is_telling: false,
         }
+    }
+
+    /// Tells the hub, once all calls up to one of these cycles are whole there and the run goes on, what there is so far. It was
+    /// told of the first `told` of them.
+    #[must_use]
+    pub fn with_stages(mut self, stages: Vec<u32>, told: usize) -> Self {
+        (self.stages, self.told) = (stages, told);
+        self
     }
 
     /// Takes back what an earlier process wrote down. `held` says which of the objects the hub holds: the others are gone
@@ -443,6 +473,7 @@ impl Machine {
             Message::Sealed { fact, pieces } => self.sealed(fact, pieces),
             Message::Acknowledged(object) => self.acknowledged(object),
             Message::NotSent(object) => {
+                self.in_flight.remove(&object);
                 if let Some(known) = self.objects.get_mut(&object) {
                     known.send_at_ms = now_ms.saturating_add(1000);
                     self.to_send.insert(object);
@@ -456,6 +487,12 @@ impl Machine {
                 }
             }
             Message::Closed => self.phase = Phase::Closed,
+            Message::ToldSoFar => {
+                self.told += 1;
+                self.is_stage_over = false;
+                self.is_telling = false;
+            }
+            Message::NotToldSoFar => self.is_telling = false,
             Message::NotClosed => {
                 if self.phase == Phase::Closing {
                     self.phase = Phase::Growing;
@@ -489,6 +526,7 @@ impl Machine {
         changed |= self.files.len() != known;
         let present = self.files.iter().filter(|(_, file)| file.present);
         self.marks = marks(present.map(|(path, _)| path.as_str()));
+        self.look_for_stage();
         if changed {
             self.changed_at_ms = now_ms;
             self.asked_attention = false;
@@ -497,6 +535,46 @@ impl Machine {
         let over = self.rules.as_it_is || self.marks == Marks::Copied;
         let pause = if unsteady && over { self.rules.second_scan_ms } else { u64::MAX };
         self.scan_at_ms = now_ms.saturating_add(pause.min(self.rules.scan_every_ms));
+    }
+
+    /// Whether every lane has calls of a later cycle than the one that is waited for.
+    fn look_for_stage(&mut self) {
+        let Some(cycle) = self.stages.get(self.told).copied() else { return };
+        let mut last: BTreeMap<u32, u32> = BTreeMap::new();
+        for (path, _) in self.files.iter().filter(|(_, file)| file.present) {
+            if let Some((lane, of)) = lane_and_cycle(path) {
+                let last = last.entry(lane).or_default();
+                *last = of.max(*last);
+            }
+        }
+        self.is_stage_over = !last.is_empty() && last.values().all(|last| *last > cycle);
+        self.is_stage_looked_into = false;
+    }
+
+    /// Whether all that the next stage needs lies at the hub: looked into once a scan, as there may be a million files.
+    fn decide_stage(&mut self, over: bool, decisions: &mut Vec<Decision>) {
+        let Some(cycle) = self.stages.get(self.told).copied() else { return };
+        // What is over is closed instead.
+        if over || self.phase != Phase::Growing {
+            self.is_telling = false;
+            return;
+        }
+        if self.is_stage_over && !std::mem::replace(&mut self.is_stage_looked_into, true) {
+            let mut needed =
+                self.files.iter().filter(|(path, file)| file.present && is_needed_by(cycle, path));
+            self.is_telling = needed.all(|(_, file)| self.is_held(file));
+        }
+        if self.is_telling && self.in_flight.is_empty() {
+            decisions.push(Decision::TellSoFar);
+        }
+    }
+
+    /// Whether a file has come to rest and the hub holds all of it.
+    fn is_held(&self, file: &File) -> bool {
+        let acknowledged =
+            |object: &ObjectRef| self.objects.get(object).is_some_and(|object| object.acknowledged);
+        let mut pieces = file.version.iter().flat_map(|version| version.pieces.values());
+        file.is_whole() && pieces.all(|(object, ..)| acknowledged(object))
     }
 
     fn read(&mut self, now_ms: u64, path: &str, attempt: u32, reading: Reading) {
@@ -547,6 +625,7 @@ impl Machine {
     }
 
     fn acknowledged(&mut self, object: ObjectRef) {
+        self.in_flight.remove(&object);
         if let Some(known) = self.objects.get_mut(&object) {
             self.to_send.remove(&object);
             if !known.acknowledged {
@@ -583,6 +662,7 @@ impl Machine {
             let gone = self.objects.remove(object);
             self.unacknowledged -= usize::from(gone.is_some_and(|object| !object.acknowledged));
             self.to_send.remove(object);
+            self.in_flight.remove(object);
         }
         for (path, file) in &mut self.files {
             let Some(version) = &mut file.version else { continue };
@@ -621,10 +701,11 @@ impl Machine {
         if self.phase == Phase::Growing && over {
             self.decide_end(&mut decisions);
         }
+        self.decide_stage(over, &mut decisions);
         let due: Vec<_> = self
             .to_send
             .iter()
-            .filter(|object| self.objects[*object].send_at_ms <= now_ms)
+            .filter(|object| !self.is_telling && self.objects[*object].send_at_ms <= now_ms)
             .copied()
             .collect();
         // Before anything is sent: an object that the hub holds and nobody remembers is of no use. Else many at a time.
@@ -634,6 +715,7 @@ impl Machine {
         }
         for object in due {
             self.to_send.remove(&object);
+            self.in_flight.insert(object);
             decisions.push(Decision::Send(object));
         }
         if let Some(reason) = self.needs_attention(now_ms) {
@@ -740,6 +822,13 @@ impl Machine {
                 restless.then_some(RESTLESS)
             }
         }
+    }
+
+    /// What a manifest lists while the run goes on: every file that is whole at the hub, and every object that it holds.
+    pub fn contents_so_far(&self) -> (Vec<FileEntry>, ObjectSet) {
+        let (mut files, objects) = self.contents();
+        files.retain(|file| self.files.get(&file.path).is_some_and(|known| self.is_held(known)));
+        (files, objects)
     }
 
     /// What the manifest lists: every present file, and every object that the hub holds.

@@ -9,7 +9,10 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use api::{CreateDataset, DatasetId, DatasetKind, Digest, ProjectId, RunSettings, SignedStatement};
+use api::{
+    CreateDataset, Custodian, DatasetId, DatasetKind, Digest, ProjectId, RunSettings,
+    SignedStatement,
+};
 use data_encoding::HEXLOWER;
 use dataset::{DatasetError, OpenDataset};
 use proof::{ProjectCard, digest_of};
@@ -241,6 +244,12 @@ impl RunState {
     /// Whether the hub has taken the signed manifest.
     pub const fn is_done(&self) -> bool {
         self.open.is_none()
+    }
+
+    /// Whether the hub's own policy releases the run's key, so that work on it can begin before it is closed.
+    pub(crate) fn is_the_platforms(&self) -> bool {
+        let card = ProjectCard::open(&self.stored.card, self.stored.create.project);
+        matches!(card, Ok((ProjectCard::Hub(card), _)) if card.custodian == Custodian::Platform)
     }
 
     /// The call that creates the run: the same each time.

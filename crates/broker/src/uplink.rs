@@ -1,4 +1,4 @@
-//! The hub as a broker needs it: seven calls of one run.
+//! The hub as a broker needs it: eight calls of one run.
 
 use api::{
     Acknowledged, CreateDataset, DatasetId, ErrorCode, ObjectRef, PutManifest, SealedObject,
@@ -70,8 +70,10 @@ pub trait Uplink: Send + Sync {
     async fn held(&self) -> Result<Vec<SealedObject>, UplinkError>;
     /// Closes the run.
     async fn close(&self, manifest: &PutManifest, demultiplex: bool) -> Result<(), UplinkError>;
-    /// The manifest in force.
-    async fn manifest(&self) -> Result<SignedStatement, UplinkError>;
+    /// Says what is whole so far of a run that goes on.
+    async fn so_far(&self, manifest: &PutManifest, demultiplex: bool) -> Result<(), UplinkError>;
+    /// The manifest in force, if there is one.
+    async fn manifest(&self) -> Result<Option<SignedStatement>, UplinkError>;
     /// Says that a person is needed.
     async fn attention(&self, reason: &'static str) -> Result<(), UplinkError>;
 }
@@ -112,8 +114,17 @@ impl Uplink for HubUplink {
         Ok(self.client.put_manifest(self.run, manifest, demultiplex).await.map(|_dataset| ())?)
     }
 
-    async fn manifest(&self) -> Result<SignedStatement, UplinkError> {
-        Ok(self.client.manifest(self.run).await?)
+    async fn so_far(&self, manifest: &PutManifest, demultiplex: bool) -> Result<(), UplinkError> {
+        let put = self.client.put_manifest_so_far(self.run, manifest, demultiplex).await;
+        Ok(put.map(|_dataset| ())?)
+    }
+
+    async fn manifest(&self) -> Result<Option<SignedStatement>, UplinkError> {
+        match self.client.manifest(self.run).await {
+            Ok(manifest) => Ok(Some(manifest)),
+            Err(error) if error.code() == Some(ErrorCode::NotFound) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn attention(&self, reason: &'static str) -> Result<(), UplinkError> {

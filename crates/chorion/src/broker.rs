@@ -182,6 +182,7 @@ fn job(ctx: &ClientContext, args: &SetUpArgs, state: RunState, ui: Ui) -> CliRes
         keep,
         throttle: Arc::<Throttle>::default(),
         ends_on_attention: false,
+        stages: args.stages(state.run_folder()),
         report: Arc::new(report),
         state,
     })

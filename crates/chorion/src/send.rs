@@ -148,6 +148,20 @@ impl SetUpArgs {
         self.no_demultiplex
     }
 
+    /// After which cycles of the run in `folder` there is something to demultiplex; none where it cannot be told.
+    pub(crate) fn stages(&self, folder: &Path) -> Vec<u32> {
+        let plan = || {
+            let (info, sheet) = read_plan(folder).ok()??;
+            let (run, sheet) = (RunInfo::parse(&info).ok()?, SampleSheet::parse(&sheet).ok()?);
+            runfolder::plan(run, &sheet, PlanOptions::default()).ok()
+        };
+        if self.no_demultiplex {
+            Vec::new()
+        } else {
+            plan().map_or_else(Vec::new, |plan| plan.stages())
+        }
+    }
+
     fn settings(&self) -> RunSettings {
         RunSettings {
             projects: self.map.iter().cloned().collect(),
@@ -199,6 +213,7 @@ pub(crate) async fn send(args: SendArgs, ui: Ui) -> CliResult {
         keep: args.set_up.keep_local.clone(),
         throttle: args.set_up.throttle(),
         ends_on_attention: true,
+        stages: args.set_up.stages(&folder),
         report,
     };
     let outcome = broker::send_run(job).await.map_err(stopped);

@@ -94,6 +94,18 @@ impl Client {
         self.call(Request::post(path, manifest).repeatable()).await
     }
 
+    /// Says with a signed manifest what of a run is whole while it goes on arriving. `demultiplex` as for
+    /// [`Self::put_manifest`], which closes it.
+    pub async fn put_manifest_so_far(
+        &self,
+        run: DatasetId,
+        manifest: &PutManifest,
+        demultiplex: bool,
+    ) -> Result<Dataset, ClientError> {
+        let path = format!("/datasets/{run}/manifest?more=true&demultiplex={demultiplex}");
+        self.call(Request::post(path, manifest).repeatable()).await
+    }
+
     /// Asks for the dataset key, wrapped to the named recipient.
     pub async fn release(
         &self,

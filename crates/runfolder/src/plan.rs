@@ -663,6 +663,16 @@ impl Plan {
         last
     }
 
+    /// After which cycles of a run that goes on there is something to do: when every cluster can be assigned, and when files
+    /// can be made, but for the last of them, which come with the end.
+    pub fn stages(&self) -> Vec<u32> {
+        let assigned = self.index_only().used.last().map(|used| used.cycle);
+        let made = self.outputs_by_last_cycle();
+        let mut stages: BTreeSet<u32> = made.into_values().chain(assigned).collect();
+        stages.pop_last();
+        stages.into_iter().filter(|cycle| *cycle > 0).collect()
+    }
+
     /// The files of a sample, or of the undetermined reads, in a lane: one for each output read.
     pub(crate) fn files(
         &self,

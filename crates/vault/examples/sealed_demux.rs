@@ -249,6 +249,7 @@ impl Hub for MemoryHub {
             result: None,
             settings: Some(self.settings.clone()),
             requeue: false,
+            early: false,
             checkpoint: checkpoint(),
         })
     }

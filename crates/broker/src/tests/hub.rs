@@ -36,6 +36,7 @@ pub(super) enum Fate {
 pub(super) struct Kept {
     pub(super) created: Option<Vec<u8>>,
     pub(super) objects: HashMap<ObjectRef, (ObjectBytes, u32)>,
+    pub(super) so_far: usize,
     pub(super) manifests: Vec<SignedStatement>,
     pub(super) attention: Vec<&'static str>,
     pub(super) fates: VecDeque<Fate>,
@@ -174,7 +175,7 @@ impl Uplink for MemoryHub {
         if kept.manifests.last() == Some(&put.manifest) {
             return Ok(());
         }
-        if !kept.manifests.is_empty() {
+        if kept.manifests.len() > kept.so_far {
             return Err(UplinkError::Conflict {
                 sentence: "the run is closed".to_owned(),
                 hint: None,
@@ -194,8 +195,15 @@ impl Uplink for MemoryHub {
         }
     }
 
-    async fn manifest(&self) -> Result<SignedStatement, UplinkError> {
-        Ok(self.kept().manifests.last().unwrap().clone())
+    async fn so_far(&self, put: &PutManifest, demultiplex: bool) -> Result<(), UplinkError> {
+        self.close(put, demultiplex).await?;
+        let mut kept = self.kept();
+        kept.so_far = kept.manifests.len();
+        Ok(())
+    }
+
+    async fn manifest(&self) -> Result<Option<SignedStatement>, UplinkError> {
+        Ok(self.kept().manifests.last().cloned())
     }
 
     async fn attention(&self, reason: &'static str) -> Result<(), UplinkError> {

@@ -219,7 +219,8 @@ impl World {
                 self.tell(Message::Rehashed { path, stamp, reading });
             }
             Decision::Close => self.close(),
-            Decision::Attention(_) => {}
+            // These runs have no stages.
+            Decision::TellSoFar | Decision::Attention(_) => {}
         }
     }
 

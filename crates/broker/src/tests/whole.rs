@@ -99,6 +99,7 @@ impl Bench {
             keep: None,
             throttle: Arc::default(),
             ends_on_attention: true,
+            stages: Vec::new(),
             report: Arc::new(move |event: Event| {
                 log.lock().unwrap().push_str(&format!("{event:?}\n"));
             }),
@@ -159,6 +160,68 @@ async fn a_folder_is_sent_while_it_grows() {
     bench.finish();
     assert!(matches!(sending.await.unwrap().unwrap(), Outcome::Closed { .. }));
     bench.compare();
+}
+
+#[tokio::test]
+async fn the_hub_is_told_what_is_whole_when_a_stage_is_over_and_a_kill_changes_nothing() {
+    let bench = Bench::new();
+    bench.write("RunInfo.xml", b"<RunInfo/>");
+    let calls = |lane: u32, cycle: u32| {
+        let path = format!("Data/Intensities/BaseCalls/L00{lane}/C{cycle}.1/a.cbcl");
+        bench.write(&path, &vec![u8::try_from(cycle).unwrap(); 20_000]);
+    };
+    for cycle in 1..=4 {
+        calls(1, cycle);
+        calls(2, cycle);
+    }
+    let job = || Job { stages: vec![4, 7], ..bench.job() };
+    let told = async |count: usize| {
+        let sending = tokio::spawn(send_run(job()));
+        while bench.hub.kept().manifests.len() < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        sending.abort();
+        let _aborted = sending.await;
+    };
+    // One lane is further than the other, and that does not count.
+    calls(1, 5);
+    let sending = tokio::spawn(send_run(job()));
+    while bench.hub.kept().objects.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    calls(2, 5);
+    while bench.hub.kept().manifests.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    sending.abort();
+    let _aborted = sending.await;
+    let whole = bench.hub.contents(&bench.open);
+    for lane in 1..=2 {
+        for cycle in 1..=4 {
+            let path = format!("Data/Intensities/BaseCalls/L00{lane}/C{cycle}.1/a.cbcl");
+            assert!(whole.contains_key(&path), "{path}");
+        }
+    }
+    for cycle in 6..=8 {
+        calls(1, cycle);
+        calls(2, cycle);
+    }
+    told(2).await;
+    assert_eq!(bench.hub.kept().so_far, 2);
+    bench.finish();
+    assert!(matches!(send_run(job()).await.unwrap(), Outcome::Closed { .. }));
+    bench.compare();
+    let kept = bench.hub.kept();
+    let numbers: Vec<_> = kept
+        .manifests
+        .iter()
+        .map(|signed| {
+            let (manifest, _) = proof::open_statement::<proof::Manifest>(signed).unwrap();
+            (manifest.number, manifest.previous)
+        })
+        .collect();
+    let digests: Vec<_> = kept.manifests.iter().map(proof::digest_of).collect();
+    assert_eq!(numbers, [(1, None), (2, Some(digests[0])), (3, Some(digests[1]))]);
 }
 
 #[tokio::test]

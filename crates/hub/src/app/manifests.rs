@@ -2,7 +2,7 @@
 
 use api::{
     Dataset, DatasetId, DatasetKind, Digest, ErrorCode, ExecutionState, File, KeyId, NoticeKind,
-    PutManifest, SignedStatement, TaskKind,
+    PutManifest, SignedStatement, TaskKind, TaskState,
 };
 use proof::{Index, Manifest, ObjectSet, digest_of, open_statement};
 
@@ -33,13 +33,15 @@ pub(crate) fn signing_key(caller: &Caller) -> Result<KeyId, HubError> {
     }
 }
 
-/// Puts a manifest in force. The same manifest again is a success.
+/// Puts a manifest in force. The same manifest again is a success. `more` says that the run goes on arriving: the manifest lists
+/// what is whole so far, and closes nothing.
 pub(crate) async fn put(
     hub: &Hub,
     caller: &Caller,
     id: DatasetId,
     body: PutManifest,
     demultiplex: bool,
+    more: bool,
 ) -> Result<Dataset, HubError> {
     let signed = body.manifest;
     let mut tx = hub.db.write().await?;
@@ -48,6 +50,10 @@ pub(crate) async fn put(
     if before.as_ref().is_some_and(|before| before.signed == signed) {
         tx.rollback().await?;
         return Ok(named(hub, caller, kept.dataset).await);
+    }
+    if more && (kept.dataset.kind != DatasetKind::Run || kept.is_closed()) {
+        return Err(HubError::conflict(format!("dataset {id} is no run that is arriving"))
+            .hint("a manifest without `more` closes a dataset, or follows the one that did"));
     }
     let reseal = data::datasets::reseal(&mut tx, id).await?;
     let swap = match (&reseal, caller.task()) {
@@ -74,8 +80,12 @@ pub(crate) async fn put(
     if let Some(reseal) = swap {
         data::datasets::swap_epoch(&mut tx, id, reseal, caller.at).await?;
     }
-    data::datasets::set_manifest(&mut tx, id, manifest.number, body.reads, caller.at).await?;
-    if swap.is_none() {
+    let (reads, now) = (body.reads, caller.at);
+    data::datasets::set_manifest(&mut tx, id, manifest.number, reads, more, now).await?;
+    if more && demultiplex {
+        tasks::queue_early(hub, &mut tx, caller, &kept.dataset).await?;
+    }
+    if swap.is_none() && !more {
         let state = after_manifest(hub, &mut tx, caller, &kept.dataset, demultiplex).await?;
         data::datasets::set_execution(&mut tx, id, state, None, caller.at).await?;
         if (kept.dataset.kind, state) == (DatasetKind::Run, ExecutionState::Complete) {
@@ -243,7 +253,17 @@ async fn after_manifest(
     }
     let mut busy = false;
     for kept in data::tasks::unfinished_of(at, dataset.id).await? {
-        busy |= kept.task.kind == TaskKind::Demultiplex && kept.task.subject == dataset.id;
+        if kept.task.kind != TaskKind::Demultiplex || kept.task.subject != dataset.id {
+            continue;
+        }
+        // One that runs already saw less than there is now: another one takes up what it makes.
+        if kept.early && kept.task.state == TaskState::Running {
+            continue;
+        }
+        if kept.early {
+            data::tasks::set_not_early(at, kept.task.id).await?;
+        }
+        busy = true;
     }
     if demultiplex && !busy {
         tasks::queue_demultiplex(hub, at, caller, dataset, None).await?;

@@ -139,6 +139,9 @@ pub(super) async fn task_ended(
     state: TaskState,
     now: Time,
 ) -> Result<(), HubError> {
+    if kept.early && state == TaskState::Complete {
+        return Ok(());
+    }
     let Task { kind, session, subject, id, .. } = kept.task;
     let (kind, subject) = match (kind, session, state) {
         (TaskKind::Demultiplex, _, TaskState::Complete) => {

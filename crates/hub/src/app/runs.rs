@@ -116,7 +116,7 @@ pub(crate) async fn requeue(
 ) -> Result<Task, HubError> {
     let mut tx = hub.db.write().await?;
     let kept = run(&mut tx, caller, id, Action::RunRequeue).await?;
-    if kept.dataset.manifest_number == 0 {
+    if !kept.is_closed() {
         return Err(HubError::conflict(format!("run {id} is not closed yet"))
             .hint("it can be demultiplexed once its manifest is there"));
     }

@@ -91,6 +91,7 @@ pub(crate) async fn launch(
             key: super::manifests::signing_key(caller)?,
             settings: None,
             requeue: false,
+            early: false,
             inputs: &inputs,
             created: caller.at,
         },

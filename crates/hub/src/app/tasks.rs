@@ -27,6 +27,8 @@ use crate::state::Hub;
 const VAULT_SECONDS: i64 = 24 * 60 * 60;
 /// How often a vault may be lost before its task has failed.
 const MOST_LOST: u32 = 1;
+/// The name under which a demultiplexing gets what the one before it made while the run was arriving.
+const SO_FAR: &str = "so far";
 
 /// What the caller is to a project: a member or nothing; for a vault, the target of its task where the task's owner may
 /// create, or nothing.
@@ -107,6 +109,33 @@ pub(crate) async fn queue_demultiplex(
     run: &Dataset,
     settings: Option<&Sealed>,
 ) -> Result<TaskId, HubError> {
+    let early = false;
+    queue_demultiplexing(at, caller, run, settings, early).await
+}
+
+/// Queues what can be done of a run that goes on arriving, unless something works on it already. Only where the hub's own
+/// policy releases keys: an owner approves one demultiplexing of a run, when it is closed.
+pub(crate) async fn queue_early(
+    _hub: &Hub,
+    at: &mut Connection,
+    caller: &Caller,
+    run: &Dataset,
+) -> Result<(), HubError> {
+    let busy = data::tasks::unfinished_of(at, run.id).await?;
+    let busy = busy.iter().any(|kept| kept.task.kind == TaskKind::Demultiplex);
+    if !busy && run.custodian == Custodian::Platform {
+        queue_demultiplexing(at, caller, run, None, true).await?;
+    }
+    Ok(())
+}
+
+async fn queue_demultiplexing(
+    at: &mut Connection,
+    caller: &Caller,
+    run: &Dataset,
+    settings: Option<&Sealed>,
+    early: bool,
+) -> Result<TaskId, HubError> {
     let new = NewTask {
         id: TaskId::generate(),
         kind: TaskKind::Demultiplex,
@@ -121,6 +150,7 @@ pub(crate) async fn queue_demultiplex(
         key: super::manifests::signing_key(caller)?,
         settings,
         requeue: settings.is_some(),
+        early,
         inputs: &[("run".to_owned(), run.id)],
         created: caller.at,
     };
@@ -139,7 +169,7 @@ pub(crate) async fn queue_reseal(
     let mut tasks = Vec::new();
     for id in data::datasets::of_project(at, project).await? {
         let Some(kept) = data::datasets::find(at, id).await? else { continue };
-        if kept.dataset.manifest_number == 0 {
+        if !kept.is_closed() {
             continue;
         }
         let new = NewTask {
@@ -152,6 +182,7 @@ pub(crate) async fn queue_reseal(
             key: super::manifests::signing_key(caller)?,
             settings: None,
             requeue: false,
+            early: false,
             inputs: &[("dataset".to_owned(), id)],
             created: caller.at,
         };
@@ -216,6 +247,7 @@ pub(crate) async fn claim(
     if again && kept.evidence != Some(appraised.digest()) {
         return Err(refuse(bad_ticket(), project));
     }
+    take_up(&mut tx, &kept).await?;
     let plan = plan(hub, &mut tx, &kept).await.map_err(|error| refuse(error, project))?;
     if !again {
         let key = by.key.id();
@@ -260,6 +292,25 @@ pub(crate) async fn claim(
     hand_over(hub, task, plan, intents, &appraised).await
 }
 
+/// Gives a demultiplexing what the one before it made while the run was arriving, where there is such. What a person asks
+/// for again is made anew.
+async fn take_up(at: &mut Connection, kept: &Kept) -> Result<(), HubError> {
+    let id = kept.task.id;
+    let is_one = kept.task.kind == TaskKind::Demultiplex && !kept.requeue;
+    let known = data::tasks::inputs(at, id).await?;
+    if !is_one || known.iter().any(|input| input.name == SO_FAR) {
+        return Ok(());
+    }
+    let Some(before) = data::tasks::early_of(at, kept.task.subject).await?.into_iter().next()
+    else {
+        return Ok(());
+    };
+    for made in data::datasets::made_by_task(at, before).await? {
+        data::tasks::add_input(at, id, SO_FAR, made.dataset.id).await?;
+    }
+    Ok(())
+}
+
 fn evidence(task: TaskId, error: EvidenceError) -> HubError {
     HubError::new(
         ErrorCode::KeyRefused,
@@ -276,6 +327,7 @@ struct Plan {
     launch: Option<Sealed>,
     settings: Option<Sealed>,
     requeue: bool,
+    early: bool,
 }
 
 struct PlannedInput {
@@ -298,6 +350,7 @@ async fn plan(hub: &Hub, at: &mut Connection, kept: &Kept) -> Result<Plan, HubEr
     let mut inputs = Vec::new();
     let mut settings = kept.settings.clone();
     for input in data::tasks::inputs(at, kept.task.id).await? {
+        let is_so_far = input.name == SO_FAR;
         let found = data::datasets::find(at, input.dataset).await?;
         let found = found.ok_or_else(|| gone(input.dataset))?;
         let dataset = found.dataset;
@@ -311,7 +364,7 @@ async fn plan(hub: &Hub, at: &mut Connection, kept: &Kept) -> Result<Plan, HubEr
         let manifest = manifest.ok_or_else(|| gone(dataset.id))?.signed;
         let card = data::cards::find(at, dataset.project, dataset.card_digest).await?;
         let card = card.ok_or_else(|| gone(dataset.id))?.signed;
-        if kept.task.session.is_none() && settings.is_none() {
+        if kept.task.session.is_none() && settings.is_none() && !is_so_far {
             settings = found.settings;
         }
         inputs.push(PlannedInput { name: input.name, dataset, manifest, card });
@@ -333,7 +386,8 @@ async fn plan(hub: &Hub, at: &mut Connection, kept: &Kept) -> Result<Plan, HubEr
         launch = Some(session.settings);
     }
     let _offered = hub.custodian(Custodian::Platform)?;
-    Ok(Plan { inputs, app, result, launch, settings, requeue: kept.requeue })
+    let (requeue, early) = (kept.requeue, kept.early);
+    Ok(Plan { inputs, app, result, launch, settings, requeue, early })
 }
 
 /// Evidence that proves nothing is enough where the hub's word is all there is, and where an owner tries things out.
@@ -399,6 +453,7 @@ async fn hand_over(
         result,
         settings: plan.settings,
         requeue: plan.requeue,
+        early: plan.early,
         checkpoint: hub.log.checkpoint(&mut *hub.db.read().await?).await?.note.to_string(),
     })
 }
@@ -546,9 +601,35 @@ pub(crate) async fn end(
     let bound = Bound { evidence: kept.evidence, ..Bound::to_statement(digest_of(&body.receipt)) };
     data::events::record_bound(&mut tx, &event, &bound).await?;
     let task = data::tasks::find(&mut tx, id).await?;
+    let of_use_no_more = match (kept.task.kind, state) {
+        (TaskKind::Demultiplex, TaskState::Complete) if !kept.early => {
+            forget_early(&mut tx, kept.task.subject, caller.at).await?
+        }
+        _ => Vec::new(),
+    };
     tx.commit().await?;
     hub.engine.wake();
+    // What a stop leaves of this is finished by the upkeep.
+    for dataset in of_use_no_more {
+        super::datasets::finish_deletion(hub, dataset).await?;
+    }
     task.map(|kept| kept.task).ok_or_else(|| HubError::not_found("task", id))
+}
+
+/// Begins the deletion of what early demultiplexings of a run made: the samples hold it now.
+async fn forget_early(
+    at: &mut Connection,
+    run: DatasetId,
+    now: Time,
+) -> Result<Vec<DatasetId>, HubError> {
+    let mut begun = Vec::new();
+    for task in data::tasks::early_of(at, run).await? {
+        for made in data::datasets::made_by_task(at, task).await? {
+            data::datasets::begin_deletion(at, made.dataset.id, now).await?;
+            begun.push(made.dataset.id);
+        }
+    }
+    Ok(begun)
 }
 
 /// Whether the receipt is what this task's vault must sign: its key, its evidence, what it was given, what is here.
@@ -692,6 +773,17 @@ pub(super) async fn close(
         data::datasets::set_execution(at, made.dataset.id, state, why, now).await?;
     }
     match kept.task.kind {
+        // The run goes on arriving: all that is said of it is that it needs a person, if it does.
+        TaskKind::Demultiplex if kept.early => {
+            let found = data::datasets::find(at, subject).await?;
+            if let (TaskState::Failed, Some(found)) = (state, found)
+                && !found.is_closed()
+            {
+                let why = why.unwrap_or("its demultiplexing was stopped");
+                let state = ExecutionState::NeedsAttention;
+                data::datasets::set_execution(at, subject, state, Some(why), now).await?;
+            }
+        }
         TaskKind::Demultiplex => {
             if complete {
                 data::datasets::supersede(at, subject, id, now).await?;

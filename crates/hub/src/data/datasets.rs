@@ -21,6 +21,15 @@ pub(crate) struct Kept {
     pub(crate) settings: Option<Sealed>,
     /// By which call it was made.
     pub(crate) made_by: Digest,
+    /// Whether the manifest in force is of a run that goes on arriving.
+    pub(crate) arriving: bool,
+}
+
+impl Kept {
+    /// Whether it has a manifest that closed it.
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.dataset.manifest_number > 0 && !self.arriving
+    }
 }
 
 /// A dataset about to be kept; the rest of it is as everything begins.
@@ -213,21 +222,24 @@ pub(crate) async fn set_delivery(
     Ok(())
 }
 
-/// Puts a manifest in force: its number, and the reads where its writer counted them.
+/// Puts a manifest in force: its number, the reads where its writer counted them, and whether the run goes on arriving.
 pub(crate) async fn set_manifest(
     at: &mut Connection,
     id: DatasetId,
     number: u32,
     reads: Option<u64>,
+    arriving: bool,
     now: Time,
 ) -> Result<(), HubError> {
     sqlx::query(
-        "UPDATE datasets SET manifest_number = $2, reads = coalesce($3, reads), changed = $4 WHERE id = $1",
+        "UPDATE datasets SET manifest_number = $2, reads = coalesce($3, reads), changed = $4, arriving = $5
+         WHERE id = $1",
     )
     .bind(id.to_string())
     .bind(number)
     .bind(reads.map(signed).transpose()?)
     .bind(micros(now))
+    .bind(arriving)
     .execute(at)
     .await?;
     Ok(())
@@ -486,6 +498,7 @@ struct Row {
     sealed_bytes: i64,
     manifest_number: i64,
     made_by: String,
+    arriving: bool,
     created: i64,
     changed: i64,
 }
@@ -495,6 +508,7 @@ impl Row {
         Ok(Kept {
             settings: self.settings.map(Bytes),
             made_by: parsed(&self.made_by)?,
+            arriving: self.arriving,
             dataset: Dataset {
                 id: parsed(&self.id)?,
                 kind: from_word(self.kind)?,

@@ -25,6 +25,8 @@ pub(crate) struct Kept {
     pub(crate) settings: Option<Sealed>,
     /// Whether a person asked for the demultiplexing again.
     pub(crate) requeue: bool,
+    /// Whether it began before the run was closed.
+    pub(crate) early: bool,
     /// The SHA-256 of the ticket that waits to be used.
     pub(crate) ticket: Option<Digest>,
     /// The key of the vault that claimed it.
@@ -67,6 +69,8 @@ pub(crate) struct NewTask<'a> {
     pub(crate) settings: Option<&'a Sealed>,
     /// Whether a person asked for the demultiplexing again.
     pub(crate) requeue: bool,
+    /// Whether it begins before the run is closed.
+    pub(crate) early: bool,
     /// What it reads, by name, in order.
     pub(crate) inputs: &'a [(String, DatasetId)],
     /// Now.
@@ -88,8 +92,8 @@ pub(crate) struct Input {
 pub(crate) async fn insert(at: &mut Connection, new: &NewTask<'_>) -> Result<(), HubError> {
     sqlx::query(
         "INSERT INTO tasks (id, kind, state, subject, session, project, owner, settings, requeue, created,
-             by_key)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             by_key, early)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(new.id.to_string())
     .bind(word(new.kind))
@@ -102,6 +106,7 @@ pub(crate) async fn insert(at: &mut Connection, new: &NewTask<'_>) -> Result<(),
     .bind(new.requeue)
     .bind(micros(new.created))
     .bind(new.key.to_string())
+    .bind(new.early)
     .execute(&mut *at)
     .await?;
     for (position, (name, dataset)) in (0_i64..).zip(new.inputs) {
@@ -140,6 +145,46 @@ pub(crate) async fn inputs(at: &mut Connection, id: TaskId) -> Result<Vec<Input>
             Ok(Input { name, dataset: parsed(&dataset)?, manifest: parsed_or_none(manifest)? })
         })
         .collect()
+}
+
+/// Adds what the task reads besides.
+pub(crate) async fn add_input(
+    at: &mut Connection,
+    id: TaskId,
+    name: &str,
+    dataset: DatasetId,
+) -> Result<(), HubError> {
+    sqlx::query(
+        "INSERT INTO task_inputs (task, position, name, dataset)
+         SELECT $1, count(*), $2, $3 FROM task_inputs WHERE task = $1",
+    )
+    .bind(id.to_string())
+    .bind(name)
+    .bind(dataset.to_string())
+    .execute(at)
+    .await?;
+    Ok(())
+}
+
+/// Early demultiplexings of a run that are complete, the latest first.
+pub(crate) async fn early_of(at: &mut Connection, run: DatasetId) -> Result<Vec<TaskId>, HubError> {
+    let ids: Vec<String> = sqlx::query_scalar(
+        "SELECT id FROM tasks WHERE subject = $1 AND early AND state = $2 ORDER BY id DESC",
+    )
+    .bind(run.to_string())
+    .bind(word(TaskState::Complete))
+    .fetch_all(at)
+    .await?;
+    ids.iter().map(|id| parsed(id)).collect()
+}
+
+/// An early demultiplexing that still waits when the run is closed is an ordinary one.
+pub(crate) async fn set_not_early(at: &mut Connection, id: TaskId) -> Result<(), HubError> {
+    sqlx::query("UPDATE tasks SET early = 0 WHERE id = $1")
+        .bind(id.to_string())
+        .execute(at)
+        .await?;
+    Ok(())
 }
 
 /// Remembers which manifest of an input the vault was given.
@@ -381,6 +426,7 @@ struct Row {
     percent: i64,
     settings: Option<Vec<u8>>,
     requeue: bool,
+    early: bool,
     ticket: Option<String>,
     vault_key: Option<String>,
     evidence: Option<String>,
@@ -423,6 +469,7 @@ impl Row {
             },
             settings: self.settings.map(Bytes),
             requeue: self.requeue,
+            early: self.early,
             ticket: parsed_or_none(self.ticket)?,
             vault_key: parsed_or_none(self.vault_key)?,
             evidence: parsed_or_none(self.evidence)?,

@@ -39,6 +39,9 @@ struct Then {
     /// Queue its demultiplexing.
     #[serde(default)]
     demultiplex: bool,
+    /// The run goes on arriving: the manifest lists what is whole so far, and another one closes it.
+    #[serde(default)]
+    more: bool,
 }
 
 /// Closes the dataset's content, if everything that the manifest lists is here. The same manifest again is a success.
@@ -52,7 +55,8 @@ async fn put(
     Params(then): Params<Then>,
     Body(body): Body<PutManifest>,
 ) -> Result<Json<Dataset>, HubError> {
-    app::manifests::put(&hub, &caller, id, body, then.demultiplex).await.map(Json)
+    let Then { demultiplex, more } = then;
+    app::manifests::put(&hub, &caller, id, body, demultiplex, more).await.map(Json)
 }
 
 /// An earlier manifest.

@@ -414,6 +414,52 @@ async fn samples_are_whole_when_the_receipt_holds_and_older_ones_are_superseded(
 }
 
 #[tokio::test]
+async fn what_is_made_of_a_run_while_it_arrives_is_taken_up_at_its_end_and_then_deleted() {
+    let mut story = Story::begin().await;
+    let open = make(&story.hub, &story.ada.key, story.project, DatasetKind::Run, "run").await;
+    let (id, key) = (open.dataset(), story.ada.key.clone());
+    let files: [(&str, &[u8]); 1] = [("RunInfo.xml", READS)];
+    let content = content(&open, &files);
+    let first = put_all(&story.hub, &key, &open, content, 1, None).await;
+    let told = "?demultiplex=true&more=true";
+    let run: Dataset = close(&story.hub, &key, &key, &first, told).await.ok();
+    assert_eq!((run.execution, run.manifest_number), (ExecutionState::Receiving, 1));
+    let requeue = Requeue { settings: Bytes(vec![1]) };
+    let path = format!("/api/v1/runs/{id}/requeue");
+    let again = story.hub.call(&key, "POST", &path, requeue).await;
+    assert_eq!(again.code(), ErrorCode::Conflict, "it is not closed");
+
+    let started = story.next().await;
+    let (vault, claimed) = Vault::of(&story.hub, &started).await;
+    assert!(claimed.early && claimed.inputs.len() == 1);
+    let so_far = vault.sample(&story.hub, story.project, id).await;
+    vault.end(&story.hub, &vault.receipt(&claimed, &[&so_far], true)).await.ok::<Task>();
+    assert_eq!(story.dataset(id).await.execution, ExecutionState::Receiving);
+
+    let previous = Some(digest_of(&sign_statement(&first, &key)));
+    let last = Manifest { number: 2, previous, ..first.clone() };
+    let run: Dataset = close(&story.hub, &key, &key, &last, "?demultiplex=true").await.ok();
+    assert_eq!(run.execution, ExecutionState::Processing);
+    let previous = Some(digest_of(&sign_statement(&last, &key)));
+    let more = Manifest { number: 3, previous, ..last.clone() };
+    let after = close(&story.hub, &key, &key, &more, "?more=true").await;
+    assert_eq!(after.code(), ErrorCode::Conflict, "it is closed");
+
+    let started = story.next().await;
+    let (vault, claimed) = Vault::of(&story.hub, &started).await;
+    assert!(!claimed.early);
+    let names: Vec<_> = claimed.inputs.iter().map(|input| input.name.as_str()).collect();
+    assert_eq!(names, ["run", "so far"]);
+    assert_eq!(claimed.inputs[1].key.place().dataset, so_far.dataset);
+    let sample = vault.sample(&story.hub, story.project, id).await;
+    vault.end(&story.hub, &vault.receipt(&claimed, &[&sample], true)).await.ok::<Task>();
+    assert_eq!(story.dataset(id).await.execution, ExecutionState::Complete);
+    assert_eq!(story.dataset(sample.dataset).await.execution, ExecutionState::Complete);
+    let gone = story.hub.get(&key, &at(so_far.dataset, "")).await;
+    assert_eq!(gone.code(), ErrorCode::NotFound);
+}
+
+#[tokio::test]
 async fn a_task_that_fails_leaves_a_run_that_needs_attention() {
     let mut story = Story::begin().await;
     let run = story.run().await;

@@ -126,6 +126,11 @@ impl Input {
         &self.index.files
     }
 
+    /// One of its files.
+    pub(crate) fn file(&self, path: &str) -> Option<&FileEntry> {
+        self.index.file(path)
+    }
+
     /// Fills `into` from `offset` of the file at `path` on; fewer bytes only at its end.
     pub(crate) fn read_at(&self, path: &str, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let file = self.index.file(path).ok_or_else(|| {

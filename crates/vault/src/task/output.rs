@@ -100,9 +100,14 @@ pub(crate) struct Output {
 impl Output {
     /// An output under this key.
     pub(crate) fn new(open: OpenDataset) -> Self {
+        Self::of_packs(open, PACK_BYTES)
+    }
+
+    /// An output under this key, of packs of so many bytes at most.
+    pub(crate) fn of_packs(open: OpenDataset, pack_bytes: usize) -> Self {
         Self {
             open: Arc::new(open),
-            packer: Packer::new(PACK_BYTES),
+            packer: Packer::new(pack_bytes),
             sent: channel(),
             on_their_way: 0,
         }
@@ -129,6 +134,19 @@ impl Output {
             self.send(senders, pack)?;
         }
         Ok(())
+    }
+
+    /// Bytes of the pack that is not full yet.
+    pub(crate) fn filling_bytes(&self) -> usize {
+        self.packer.filling_bytes()
+    }
+
+    /// Seals the pack that is being filled as it is.
+    pub(crate) fn flush(&mut self, senders: &Senders) -> Result<(), TaskError> {
+        match self.packer.flush() {
+            Some(pack) => self.send(senders, pack),
+            None => Ok(()),
+        }
     }
 
     /// Closes a file.

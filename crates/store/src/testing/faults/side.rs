@@ -186,7 +186,8 @@ impl Side {
                 self.tell(Message::Rehashed { path, stamp, reading });
             }
             Decision::Close => self.close(hub),
-            Decision::Attention(_) => {}
+            // This side has no stages.
+            Decision::TellSoFar | Decision::Attention(_) => {}
         }
     }
 

@@ -107,6 +107,7 @@ impl World {
             }),
             settings: None,
             requeue: false,
+            early: false,
             checkpoint: String::new(),
         };
         let config = TaskConfig {
