@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::stage::{Stage, files, until};
 
-const WORDS: &str = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about\n";
-const OTHER_WORDS: &str = "zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo wrong\n";
+pub(super) const WORDS: &str = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about\n";
+pub(super) const OTHER_WORDS: &str = "zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo wrong\n";
 /// A sequence that stands in every read, so that it can be searched for.
 const CANARY: &str = "GATTACATTGACCATTACGAGATTACATCCA";
 
@@ -27,17 +27,17 @@ fn reads(path: &Path, mate: u32) {
 }
 
 /// The words of somebody become keys on this machine.
-fn restore(stage: &Stage, home: &str, words: &str) {
+pub(super) fn restore(stage: &Stage, home: &str, words: &str) {
     stage.told(home, &["words", "restore"], words);
 }
 
 /// Ada's project, made under her words, with the mark of a trial.
-fn own_project(stage: &Stage, home: &str) -> String {
+pub(super) fn own_project(stage: &Stage, home: &str) -> String {
     let create = ["project", "create", "my genome", "--custodian", "owner", "--test"];
     stage.call(home, &create)["id"].as_str().unwrap().to_owned()
 }
 
-fn sample(stage: &Stage, home: &str, project: &str) -> String {
+pub(super) fn sample(stage: &Stage, home: &str, project: &str) -> String {
     let pair: Vec<PathBuf> = (1..=2)
         .map(|mate| {
             let path = stage.path(&format!("NA12878_S1_L001_R{mate}_001.fastq.gz"));
@@ -59,7 +59,7 @@ fn holds(stage: &Stage, bytes: &[u8]) -> Vec<PathBuf> {
 }
 
 /// What a command that must fail said.
-fn refused(stage: &Stage, home: &str, words: &[&str]) -> String {
+pub(super) fn refused(stage: &Stage, home: &str, words: &[&str]) -> String {
     let output = stage.run(home, words);
     assert!(!output.status.success(), "{words:?} was not refused");
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -216,14 +216,14 @@ fn an_app_runs_when_the_owners_device_approves_and_not_otherwise() {
     let ended = stage.call("ada", &["session", "show", second["id"].as_str().unwrap(), "--wait"]);
     assert_eq!(ended["session"]["state"], "complete");
 
-    // Refused: the session fails, and says no more than that. The grant is used up.
+    // Refused: the session fails, and says what the owner said. The grant is used up.
     let third = stage.call("ada", &launch);
     let request = waiting(&stage, "ada");
     assert_eq!(stage.call("ada", &["approve", "--watch", "--idle", "2"])["carried_out"], 0);
     stage.call("ada", &["approve", "no", &request, "--reason", "not today"]);
     let said =
         refused(&stage, "ada", &["session", "show", third["id"].as_str().unwrap(), "--wait"]);
-    assert!(said.contains("the owner refused"), "{said}");
+    assert!(said.contains("the owner refused: not today"), "{said}");
 
     // Revoked: this device approves nothing any more.
     let device = stage.call("ada", &["device", "list"])[0]["key"].as_str().unwrap().to_owned();

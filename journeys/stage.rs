@@ -57,6 +57,18 @@ impl Running {
         self.0.try_wait().unwrap().is_some()
     }
 
+    /// Waits for its end, and says whether it went well; what it printed was read before.
+    pub(crate) fn finish_quietly(mut self) -> bool {
+        let mut err = self.0.stderr.take().unwrap();
+        let mut said = String::new();
+        err.read_to_string(&mut said).unwrap();
+        let went_well = self.0.wait().unwrap().success();
+        if !went_well {
+            println!("{said}");
+        }
+        went_well
+    }
+
     /// Waits for its end and gives what it printed.
     pub(crate) fn finish(mut self) -> Output {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -178,6 +190,17 @@ impl Stage {
         let output = child.wait_with_output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "chorion {words:?} failed:\n{error}");
+    }
+
+    /// Starts a command that prints twelve words, and types them back.
+    pub(crate) fn start_and_type_back(&self, home: &str, words: &[&str]) -> Running {
+        let mut child = self.chorion(home).args(words).stdin(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        assert_eq!(line.split_whitespace().count(), 12, "no words were printed");
+        child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+        Running(child)
     }
 
     /// Runs a command of somebody to its end; `--json` is added.

@@ -101,6 +101,8 @@ pub struct ApprovalDetail {
     pub request: ApprovalRequest,
     /// The card in force.
     pub card: SignedStatement,
+    /// The first card of each later owner, as the owner before signed it: they let a card follow one of another owner.
+    pub handovers: Vec<SignedStatement>,
     /// The vault's evidence.
     pub evidence: SignedStatement,
     /// The app, for tasks that run one.
@@ -113,6 +115,16 @@ pub struct ApprovalDetail {
     pub result: Option<AskedDataset>,
     /// The sealed settings: under the result's key for an app, under the input's for the other kinds.
     pub settings: Option<Sealed>,
+}
+
+/// An approval of kind `boot`, and the card that certifies the device which signed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BootGiven {
+    /// The approval.
+    pub approval: SignedApproval,
+    /// The card in force when it was given.
+    pub card: SignedStatement,
 }
 
 /// `POST /approvals/{id}/approve`.
@@ -143,10 +155,14 @@ pub struct TaskApproval {
     pub project: ProjectId,
     /// Where it stands.
     pub state: ApprovalState,
+    /// Why it was refused, for whoever asked.
+    pub reason: Option<String>,
     /// The owner's answer: the hub gives it to this vault and to no other.
     pub given: Option<GiveApproval>,
     /// The card in force when it was given, which certifies the device that signed it.
     pub card: Option<SignedStatement>,
+    /// The first card of each later owner, as the owner before signed it: they let a card follow one of another owner.
+    pub handovers: Vec<SignedStatement>,
     /// What the audit log says of the release, once the keys are here.
     pub log: Option<ReleaseLog>,
 }
@@ -169,6 +185,8 @@ pub struct OwnerKey {
     pub release: Release,
     /// The card in force.
     pub card: SignedStatement,
+    /// The first card of each later owner, as the owner before signed it: they let a card follow one of another owner.
+    pub handovers: Vec<SignedStatement>,
     /// The approval that made a vault's key a writer of it, where its manifest is signed by one.
     pub written_under: Option<WrittenUnder>,
 }

@@ -30,6 +30,10 @@ pub enum NoticeKind {
     PasswordChanged,
     /// You are signed on at an instrument: its runs are yours for a shift. If it was not you: end it.
     SignedOn,
+    /// A task waits for your approval, as the owner of a project that it reads or writes.
+    ApprovalAsked,
+    /// An owner refused what you asked for; the session says why.
+    ApprovalRefused,
     /// A key of your account will not count for long.
     KeyExpiring,
     /// The hub's certificate authority will not count for long (operators).
@@ -47,7 +51,7 @@ pub struct Notice {
     pub id: NoticeId,
     /// What happened.
     pub kind: NoticeKind,
-    /// To which thing, as `kind:id`: `dataset:…`, `session:…`, `transfer:…`, `key:…`, `account:…`, `instrument:…`.
+    /// To which thing, as `kind:id`: `dataset:…`, `session:…`, `transfer:…`, `key:…`, `account:…`, `instrument:…`, `approval:…`, `task:…`.
     pub subject: String,
     /// The project that the thing belongs to.
     pub project: Option<ProjectId>,

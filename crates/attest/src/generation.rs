@@ -88,7 +88,7 @@ impl Roots {
     }
 
     /// The roots of a test chain in `vectors/evidence/`, whose key nobody has any more.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) const fn for_tests(
         milan: &'static [u8],
         genoa: &'static [u8],

@@ -35,6 +35,8 @@ mod report;
 mod report_data;
 mod revocation;
 mod tcb;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -14,13 +14,14 @@ use api::{DatasetId, Digest, ProjectId, Release, ReleaseRequest, SignedStatement
 use client::{Client, ClientError, Options, Patience, Trust};
 use data_encoding::HEXLOWER;
 use dataset::{DatasetError, OpenDataset};
-use proof::{OwnerCard, ProjectCard, SigningKey};
+use proof::{ProjectCard, SigningKey};
 use seal::recipient::RecipientSecret;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::owner::PersonArgs;
 use crate::owner::device::Owner;
+use crate::owner::writers::Writers;
 use crate::report::{CliError, CliResult, Ui};
 
 /// How long a command keeps trying when the hub is away or busy.
@@ -323,11 +324,8 @@ impl ClientContext {
         Ok(OpenDataset::from_release(&release, &self.recipient)?)
     }
 
-    /// A dataset of an owner project, opened with the owner's words; with the card in force and what made a vault its writer.
-    pub(crate) async fn open_owned(
-        &self,
-        dataset: DatasetId,
-    ) -> CliResult<(OpenDataset, OwnerCard, Option<api::WrittenUnder>)> {
+    /// A dataset of an owner project, opened with the owner's words; with what says who may have written it.
+    pub(crate) async fn open_owned(&self, dataset: DatasetId) -> CliResult<(OpenDataset, Writers)> {
         let owner = self.owner()?;
         let mut key = self.client.dataset_key(dataset).await?;
         let project = key.release.project;
@@ -355,7 +353,8 @@ impl ClientContext {
             )));
         }
         let open = OpenDataset::from_release(&key.release, &owner.person.sealing())?;
-        Ok((open, card, key.written_under))
+        let writers = Writers { card, under: key.written_under, handovers: key.handovers };
+        Ok((open, writers))
     }
 
     /// A dataset's name: as the hub gives it, or from its sealed label.

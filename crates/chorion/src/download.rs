@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use api::{DatasetId, Digest, ObjectRef, SealedObject};
 use dataset::{OpenDataset, Slice};
-use proof::{FileEntry, Hasher, Index, Manifest, OwnerCard, digest_of, open_statement};
+use proof::{FileEntry, Hasher, Index, Manifest, digest_of, open_statement};
 use serde::Serialize;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::config::{ClientContext, Seen};
-use crate::owner::approve::may_write;
+use crate::owner::writers::Writers;
 use crate::report::{CliError, CliResult, Ui};
 
 /// Objects that are fetched and opened ahead of the one that is being written: with 8 MiB each, a bound on memory.
@@ -47,15 +47,15 @@ impl Contents {
         if ctx.client.dataset(dataset).await?.custodian != api::Custodian::Owner {
             return Self::with(ctx, ctx.open(dataset, "download").await?, None).await;
         }
-        let (open, card, under) = ctx.open_owned(dataset).await?;
-        Self::with(ctx, open, Some((card, under))).await
+        let (open, writers) = ctx.open_owned(dataset).await?;
+        Self::with(ctx, open, Some(writers)).await
     }
 
     /// The same with a key that is here already; `writers` says who may have signed the content, where an owner says it.
     pub(crate) async fn with(
         ctx: &ClientContext,
         open: OpenDataset,
-        writers: Option<(OwnerCard, Option<api::WrittenUnder>)>,
+        writers: Option<Writers>,
     ) -> CliResult<Self> {
         let dataset = open.dataset();
         let signed = ctx.client.manifest(dataset).await?;
@@ -72,8 +72,8 @@ impl Contents {
             ))
             .hint("the dataset may be written anew at this moment: try again"));
         }
-        if let Some((card, under)) = &writers
-            && !may_write(card, &manifest, &writer, under.as_ref())
+        if let Some(writers) = &writers
+            && !writers.may_write(&manifest, &writer)
         {
             return Err(CliError::new(format!(
                 "dataset {dataset} was written by a key that the owner's card does not know"
@@ -119,6 +119,22 @@ impl Contents {
             bytes.extend_from_slice(slice.of(&ahead.opened(slice).await?)?);
         }
         if proof::sha256(&bytes) == file.sha256 { Ok(bytes) } else { Err(self.not_as_signed(path)) }
+    }
+
+    /// Gives a file's bytes in order to `take`; fails at the end if they are not those that were signed.
+    pub(crate) async fn read_through(
+        &self,
+        ctx: &ClientContext,
+        path: &str,
+        bar: &indicatif::ProgressBar,
+        take: impl FnMut(&[u8]) -> CliResult,
+    ) -> CliResult {
+        let file = self.index.file(path).ok_or_else(|| {
+            CliError::new(format!("dataset {} has no file {path}", self.open.dataset()))
+        })?;
+        let slices = dataset::slices(file, 0, u64::MAX);
+        let mut ahead = self.ahead(ctx, slices.iter());
+        self.stream(&mut ahead, file, &slices, bar, take).await
     }
 
     fn not_as_signed(&self, path: &str) -> CliError {

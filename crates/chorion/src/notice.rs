@@ -57,6 +57,10 @@ const fn words(kind: NoticeKind) -> &'static str {
         NoticeKind::SignedOn => {
             "you are signed on at an instrument; if it was not you, `chorion instrument sign-off --at`"
         }
+        NoticeKind::ApprovalAsked => "something waits for your approval: `chorion approve list`",
+        NoticeKind::ApprovalRefused => {
+            "an owner refused what you asked for: `chorion session show` says why"
+        }
         NoticeKind::KeyExpiring => "a key of yours will not count for long: `chorion key list`",
         NoticeKind::CertificateExpiring => {
             "the hub's certificate authority will not count for long"

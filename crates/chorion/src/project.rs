@@ -13,6 +13,7 @@ use crate::config::ClientContext;
 use crate::owner::PersonArgs;
 use crate::owner::approve::sign_act;
 use crate::owner::device::Owner;
+use crate::owner::handover::take;
 use crate::people::confirm;
 use crate::report::{CliError, CliResult, Ui};
 
@@ -143,6 +144,17 @@ pub(crate) enum Holder {
     Owner,
 }
 
+impl Holder {
+    /// As the wire says it.
+    pub(crate) const fn custodian(self) -> Custodian {
+        match self {
+            Self::Platform => Custodian::Platform,
+            Self::Organization => Custodian::Organization,
+            Self::Owner => Custodian::Owner,
+        }
+    }
+}
+
 /// What a member may do; each includes those before.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Rights {
@@ -245,11 +257,7 @@ async fn create(
     holder: Holder,
     organization: Option<api::OrganizationId>,
 ) -> CliResult {
-    let custodian = match holder {
-        Holder::Platform => Custodian::Platform,
-        Holder::Organization => Custodian::Organization,
-        Holder::Owner => Custodian::Owner,
-    };
+    let custodian = holder.custodian();
     if custodian == Custodian::Organization {
         may_bring_its_key(ctx, organization).await?;
     }
@@ -438,7 +446,10 @@ async fn transfer(ctx: &ClientContext, ui: Ui, command: TransferCommand) -> CliR
             ui.value(&transfers);
             return Ok(());
         }
-        TransferCommand::Accept { transfer } => ctx.client.accept_transfer(transfer).await?,
+        TransferCommand::Accept { transfer } => match take(ctx, ui, transfer).await? {
+            Some(taken) => taken,
+            None => ctx.client.accept_transfer(transfer).await?,
+        },
         TransferCommand::Refuse { transfer } => ctx.client.refuse_transfer(transfer).await?,
         TransferCommand::Withdraw { transfer } => ctx.client.withdraw_transfer(transfer).await?,
     };

@@ -64,6 +64,10 @@ pub(crate) struct ServeArgs {
     /// How many tasks may run at once on this machine; 0 runs none here.
     #[arg(long, value_name = "N", default_value_t = 1)]
     vaults: usize,
+    /// The program that is started as a vault instead of this one: the guest's vault, on a machine with SEV-SNP, or whatever starts a
+    /// guest with it. It gets the same arguments and standard input (`docs/confidential-machines.md`).
+    #[arg(long, value_name = "FILE")]
+    vault_program: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -140,6 +144,8 @@ pub(crate) fn run(args: ServeArgs, ui: Ui) -> CliResult {
 async fn serve(args: ServeArgs, ui: Ui) -> CliResult {
     let vault_program = if args.vaults == 0 {
         None
+    } else if args.vault_program.is_some() {
+        args.vault_program.clone()
     } else {
         let program = std::env::current_exe();
         Some(program.map_err(|e| CliError::new("the program does not find itself").caused_by(e))?)

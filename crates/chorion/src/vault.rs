@@ -12,6 +12,7 @@ use vault::remote::RemoteHub;
 use vault::task::{TaskConfig, VaultKeys};
 use zeroize::Zeroizing;
 
+use crate::owner::release::{ReleaseArgs, sign};
 use crate::query::vault::VaultQueryArgs;
 use crate::report::{CliError, CliResult, Ui};
 
@@ -22,6 +23,7 @@ pub(crate) enum VaultCommand {
     #[command(hide = true)]
     Run(RunArgs),
     Measure(MeasureArgs),
+    Release(ReleaseArgs),
     Query(Box<VaultQueryArgs>),
 }
 
@@ -120,13 +122,14 @@ fn measure(args: &MeasureArgs, ui: Ui) -> CliResult {
     Ok(())
 }
 
-/// Longer than any ticket.
-const MOST_TICKET_BYTES: u64 = 256;
+/// Longer than any ticket with the approvals of a boot.
+const MOST_TICKET_BYTES: u64 = 1 << 20;
 
 pub(crate) fn run(command: VaultCommand, ui: Ui) -> CliResult {
     let args = match command {
         VaultCommand::Run(args) => args,
         VaultCommand::Measure(args) => return measure(&args, ui),
+        VaultCommand::Release(args) => return sign(&args, ui),
         VaultCommand::Query(args) => return crate::wait(crate::query::vault::run(*args, ui)),
     };
     let mut ticket = Zeroizing::new(String::new());
@@ -143,20 +146,27 @@ pub(crate) fn run(command: VaultCommand, ui: Ui) -> CliResult {
     let trust = client::Trust::from_pem(&ca).map_err(|e| {
         CliError::new(format!("{} holds no certificate authority", args.ca.display())).caused_by(e)
     })?;
+    vault::memory::protect()
+        .map_err(|e| CliError::new("the vault cannot keep its memory to itself").caused_by(e))?;
     let keys = VaultKeys::generate()
         .map_err(|e| CliError::new("the vault could not make its keys").caused_by(e))?;
     let hub = RemoteHub::new(&args.hub, trust, &keys)
         .map_err(|e| CliError::new(format!("the hub {} cannot be used", args.hub)).caused_by(e))?;
+    let (ticket, boots) = vault::task::ticket(&ticket)
+        .map_err(|e| CliError::new("what came on standard input is no ticket").caused_by(e))?;
     let config = TaskConfig {
         task: args.task,
-        ticket: Zeroizing::new(ticket.trim().to_owned()),
+        ticket,
+        boots,
         app_cache: args.app_cache,
         threads: args
             .threads
             .or_else(|| std::thread::available_parallelism().ok())
             .unwrap_or(NonZeroUsize::MIN),
     };
-    ui.note("NOT CONFIDENTIAL: this vault is unattested, its memory is open to the administrator of this machine");
+    if vault::device::find().is_none() {
+        ui.note("NOT CONFIDENTIAL: this vault is unattested, its memory is open to the administrator of this machine");
+    }
     vault::task::run(Arc::new(hub), &config, &keys)
         .map_err(|e| CliError::new(format!("task {} did not complete", args.task)).caused_by(e))
 }

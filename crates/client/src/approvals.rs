@@ -1,8 +1,10 @@
 //! Owners' approvals, their cards, and keys that the owner alone opens.
 
 use api::{
-    ApprovalDetail, ApprovalId, ApprovalRequest, Dataset, DatasetId, GiveApproval, OwnerKey,
-    ProjectId, RefuseApproval, ShareDataset, SignedApproval, SignedStatement, TaskApproval, TaskId,
+    ApprovalDetail, ApprovalId, ApprovalRequest, BeginHandover, Dataset, DatasetId, ExportDataset,
+    FinishHandover, GiveApproval, Handover, HandoverKeys, OwnerKey, ProjectId, PutCard,
+    RefuseApproval, ShareDataset, SignedApproval, SignedStatement, Task, TaskApproval, TaskId,
+    Transfer, TransferId,
 };
 use reqwest::Method;
 
@@ -38,9 +40,13 @@ impl Client {
         self.call(Request::post(format!("/approvals/{id}/refuse"), refuse).repeatable()).await
     }
 
-    /// What the vault of a task waits for.
-    pub async fn task_approvals(&self, task: TaskId) -> Result<Vec<TaskApproval>, ClientError> {
-        self.call(Request::get(format!("/tasks/{task}/approvals"))).await
+    /// What the vault of a task waits for; the hub answers when an owner has, or after `wait` seconds.
+    pub async fn task_approvals(
+        &self,
+        task: TaskId,
+        wait: u64,
+    ) -> Result<Vec<TaskApproval>, ClientError> {
+        self.call(Request::get(format!("/tasks/{task}/approvals?wait={wait}"))).await
     }
 
     /// A dataset's key as it is wrapped to its owner.
@@ -80,8 +86,69 @@ impl Client {
     pub async fn put_card(
         &self,
         project: ProjectId,
-        card: &SignedStatement,
+        card: &PutCard,
     ) -> Result<SignedStatement, ClientError> {
         self.call(Request::bare(Method::PUT, format!("/projects/{project}/card")).json(card)).await
+    }
+
+    /// Says that a dataset goes into custody that others hold.
+    pub async fn export(
+        &self,
+        dataset: DatasetId,
+        export: &ExportDataset,
+    ) -> Result<Dataset, ClientError> {
+        self.call(Request::post(format!("/datasets/{dataset}/export"), export)).await
+    }
+
+    /// Lets a vault start for a task.
+    pub async fn approve_boot(
+        &self,
+        task: TaskId,
+        approval: &SignedApproval,
+    ) -> Result<Task, ClientError> {
+        self.call(Request::post(format!("/tasks/{task}/boot"), approval)).await
+    }
+
+    /// Begins a change of words, of the owner or of the custodian.
+    pub async fn begin_handover(
+        &self,
+        project: ProjectId,
+        begin: &BeginHandover,
+    ) -> Result<Handover, ClientError> {
+        let path = format!("/projects/{project}/handover");
+        self.call(Request::post(path, begin).repeatable()).await
+    }
+
+    /// Brings keys, each wrapped to whoever holds it next.
+    pub async fn put_handover_keys(
+        &self,
+        project: ProjectId,
+        keys: &HandoverKeys,
+    ) -> Result<Handover, ClientError> {
+        let path = format!("/projects/{project}/handover");
+        self.call(Request::bare(Method::PUT, path).json(keys)).await
+    }
+
+    /// Finishes a change of words or of the custodian.
+    pub async fn finish_handover(
+        &self,
+        project: ProjectId,
+        finish: &FinishHandover,
+    ) -> Result<SignedStatement, ClientError> {
+        self.call(Request::post(format!("/projects/{project}/handover/finish"), finish)).await
+    }
+
+    /// The card with which an offered project of an owner would be the caller's.
+    pub async fn offered_handover(&self, transfer: TransferId) -> Result<Handover, ClientError> {
+        self.call(Request::get(format!("/transfers/{transfer}/handover"))).await
+    }
+
+    /// Takes an offered project of an owner.
+    pub async fn take_transfer(
+        &self,
+        transfer: TransferId,
+        finish: &FinishHandover,
+    ) -> Result<Transfer, ClientError> {
+        self.call(Request::post(format!("/transfers/{transfer}/take"), finish)).await
     }
 }

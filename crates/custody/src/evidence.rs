@@ -5,9 +5,7 @@
 //! its kind travels along and stands in the receipt, so that nothing later can mistake one for the other.
 
 use api::{Digest, KeyId, SignedStatement, TaskId, Time};
-use proof::{
-    EvidenceKind, PublicKey, StatementError, UnattestedEvidence, digest_of, open_statement,
-};
+use proof::{AnyEvidence, EvidenceKind, PublicKey, StatementError, digest_of};
 use seal::recipient::RecipientKey;
 
 /// For how long evidence counts, and how far ahead of our clock it may be.
@@ -91,6 +89,9 @@ pub enum EvidenceError {
 
 /// Looks at the evidence that `caller` shows for `task` at `now`.
 ///
+/// Whether a report in it is genuine is not asked here: whoever releases a key on it appraises it, and a hub's word that it did
+/// would be worth the hub's word.
+///
 /// # Errors
 /// It is not what it must be, is for another task, another caller or another time.
 pub fn appraise(
@@ -99,26 +100,26 @@ pub fn appraise(
     caller: KeyId,
     now: Time,
 ) -> Result<Appraised, EvidenceError> {
-    let (statement, receipt_key) = open_statement::<UnattestedEvidence>(evidence)?;
+    let (statement, receipt_key) = AnyEvidence::open(evidence)?;
     if receipt_key.id() != caller {
         return Err(EvidenceError::Signer { evidence: receipt_key.id(), caller });
     }
-    if statement.task != task {
-        return Err(EvidenceError::Task { evidence: statement.task, asked: task });
+    if statement.task() != task {
+        return Err(EvidenceError::Task { evidence: statement.task(), asked: task });
     }
-    if now.as_second().abs_diff(statement.at.as_second()) > EVIDENCE_SECONDS.unsigned_abs() {
-        return Err(EvidenceError::Time { at: statement.at });
+    if now.as_second().abs_diff(statement.at().as_second()) > EVIDENCE_SECONDS.unsigned_abs() {
+        return Err(EvidenceError::Time { at: statement.at() });
     }
-    let recipient = RecipientKey::from_bytes(&statement.recipient.0)
+    let recipient = RecipientKey::from_bytes(&statement.recipient().0)
         .map_err(|_no_key| EvidenceError::Recipient)?;
     let digest = digest_of(evidence);
-    Ok(Appraised { kind: statement.kind, task, recipient, receipt_key, digest })
+    Ok(Appraised { kind: statement.kind(), task, recipient, receipt_key, digest })
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use proof::{SigningKey, sign_statement};
+    use proof::{SigningKey, UnattestedEvidence, sign_statement};
     use seal::recipient::RecipientSecret;
 
     pub(crate) fn evidence(

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use api::{DatasetId, TaskId, TaskKind, TaskState};
+use api::{BootGiven, DatasetId, TaskId, TaskKind, TaskState};
 use data_encoding::HEXLOWER;
 use proof::sha256;
 use tokio::sync::Notify;
@@ -39,8 +39,11 @@ pub(crate) trait Start: Send + Sync + 'static {
     async fn run(&self, task: TaskId, ticket: Ticket, stop: CancellationToken);
 }
 
-/// A one-time ticket. It does not print, and what is kept of it is its hash.
-pub(crate) struct Ticket(String);
+/// A one-time ticket, and the owners' approvals of the start. It does not print, and what is kept of it is its hash.
+pub(crate) struct Ticket {
+    text: String,
+    boots: Vec<BootGiven>,
+}
 
 impl Ticket {
     /// A new one: 32 random bytes in hex.
@@ -48,18 +51,26 @@ impl Ticket {
         let mut bytes = [0; 32];
         seal::fill_random(&mut bytes)
             .map_err(|e| HubError::internal("no ticket could be made", e))?;
-        Ok(Self(HEXLOWER.encode(&bytes)))
+        Ok(Self { text: HEXLOWER.encode(&bytes), boots: Vec::new() })
     }
 
     /// A known one.
     #[cfg(test)]
     pub(crate) fn of(text: &str) -> Self {
-        Self(text.to_owned())
+        Self { text: text.to_owned(), boots: Vec::new() }
     }
 
     /// The text, for the vault alone.
     pub(crate) fn expose(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The owners' approvals of the start, as JSON in one line; nothing where none was needed.
+    pub(crate) fn boots(&self) -> Option<String> {
+        if self.boots.is_empty() {
+            return None;
+        }
+        serde_json::to_string(&self.boots).ok()
     }
 }
 
@@ -77,6 +88,7 @@ pub(crate) struct Engine {
     /// How many may run at once.
     pub(crate) at_once: usize,
     wake: Notify,
+    answered: Notify,
     running: Mutex<HashMap<TaskId, CancellationToken>>,
 }
 
@@ -89,6 +101,16 @@ impl Engine {
     /// Something may wait, or have ended: look now.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// An owner has answered: vaults that wait look now.
+    pub(crate) fn owner_answered(&self) {
+        self.answered.notify_waiters();
+    }
+
+    /// What a vault waits on that has no answer yet.
+    pub(crate) const fn answers(&self) -> &Notify {
+        &self.answered
     }
 
     /// Tasks were cancelled: end their vaults.
@@ -172,10 +194,16 @@ async fn look(hub: &Hub, start: &Arc<dyn Start>) -> Result<(), HubError> {
         if in_the_way || hub.engine.running().contains_key(&id) {
             continue;
         }
-        let ticket = Ticket::generate()?;
         let mut tx = hub.db.write().await?;
+        // An owner whose project is no trial lets each vault start; without that it could get no key.
+        let Some(boots) = app::boots::ready(&mut tx, &kept, now).await? else {
+            tx.commit().await?;
+            continue;
+        };
+        let ticket = Ticket { boots, ..Ticket::generate()? };
         let hash = sha256(ticket.expose().as_bytes());
         let lost = data::tasks::set_ticket(&mut tx, id, hash).await?;
+        data::boots::forget(&mut tx, id).await?;
         tx.commit().await?;
         if let Some(lost) = lost {
             spawn(hub, Arc::clone(start), id, lost, ticket);

@@ -20,6 +20,7 @@ pub mod log;
 mod manifest;
 mod phrase;
 mod receipt;
+mod release;
 mod request;
 mod statement;
 mod typed_data;
@@ -39,13 +40,14 @@ pub use digest::{Hasher, sha256};
 pub use ethereum::{
     BadAddress, BadEthereumSignature, EthereumAddress, EthereumSignature, keccak256, message_digest,
 };
-pub use evidence::{EvidenceKind, UnattestedEvidence};
+pub use evidence::{AnyEvidence, EvidenceKind, SnpEvidence, UnattestedEvidence, boot_nonce};
 pub use key::{BadKey, PublicKey, Signature, SigningKey, key_id};
 pub use manifest::{Extent, FileEntry, Index, IndexError, Manifest, ObjectSet};
 pub use phrase::phrase;
 pub use receipt::{
     AnyReceipt, OwnerReceipt, Receipt, ReceiptFacts, ReceiptOutput, Released, receipt_log,
 };
+pub use release::ReleaseList;
 pub use request::{Asked, AskedInput};
 pub use statement::{Statement, StatementError, digest_of, open_statement, sign_statement};
 pub use typed_data::{BadTypedData, TypedData};

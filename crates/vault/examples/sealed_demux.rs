@@ -85,6 +85,7 @@ fn as_a_task(hub: &Arc<MemoryHub>, threads: NonZeroUsize) -> Result<(), Box<dyn 
     let config = TaskConfig {
         task: TaskId::generate(),
         ticket: zeroize::Zeroizing::new("ticket".to_owned()),
+        boots: Vec::new(),
         app_cache: std::env::temp_dir(),
         threads,
     };

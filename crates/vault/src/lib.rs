@@ -7,11 +7,11 @@
 //! program runs, [`device`] what makes evidence in a guest, [`remote`] the hub over the network.
 //!
 //! The feature `unattested` (on by default) lets a vault without SEV-SNP show evidence that says so. The guest binary is
-//! built without it: it asks its device for evidence, and ends where there is none. No hub of this version takes that evidence yet,
-//! and the binary says so.
+//! built without it: it asks its device for evidence, and ends where there is none. [`memory`] is where its keys lie.
 
 pub mod app;
 pub mod device;
+pub mod memory;
 pub mod remote;
 pub mod sandbox;
 pub mod task;

@@ -1,15 +1,11 @@
 //! The guest's program: the vault alone, built without the unattested mode.
 //!
-//! As the first process of a guest it mounts what it reads, says its first line, makes its keys, and has the security processor sign for
-//! them. A guest without a device that does that ends: there is no lesser mode to fall back to. No hub of this version takes the
-//! evidence yet, so after it has been made the program says that, and ends as well.
+//! It does one task: `vault run --hub URL --ca FILE --task ID`, with the ticket and the approvals of its boot on standard input, as an
+//! engine of the hub starts it (`deploy/README.md`). Its keys and everything else of it stay out of swap, core dumps and other
+//! programs' reach, or it ends; a guest without a device that signs for it ends too: there is no lesser mode to fall back to.
+//! As the first process of a guest it mounts what it reads and says its first line; nothing tells it a task there in this version.
 
 use std::process::ExitCode;
-
-#[cfg(not(feature = "unattested"))]
-use vault::device::{Device, certificates};
-#[cfg(not(feature = "unattested"))]
-use vault::task::VaultKeys;
 
 #[cfg(target_os = "linux")]
 mod first {
@@ -92,48 +88,130 @@ fn guest() -> ExitCode {
 /// What a guest does once it runs.
 #[cfg(not(feature = "unattested"))]
 fn guest() -> ExitCode {
-    let Some(device) = vault::device::find() else {
-        say(format_args!(
-            "error: this guest has no device of SEV-SNP, so it can prove nothing and gets no key\n\n\
-             hint: start it on a machine with SEV-SNP; elsewhere `chorion vault run` runs the same tasks unattested"
-        ));
-        return ExitCode::FAILURE;
+    let error = match work::run() {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(error) => error,
     };
-    let keys = match VaultKeys::generate() {
-        Ok(keys) => keys,
-        Err(error) => {
-            say(format_args!("error: the vault could not make its keys: {error}"));
-            return ExitCode::FAILURE;
-        }
-    };
-    match evidence(&*device, &keys) {
-        Ok(told) => say(format_args!("{told}")),
-        Err(error) => {
-            say(format_args!("error: {error}"));
-            let mut cause = std::error::Error::source(&error);
-            while let Some(next) = cause {
-                say(format_args!("  because: {next}"));
-                cause = next.source();
-            }
-            return ExitCode::FAILURE;
-        }
+    say(format_args!("error: {error}"));
+    let mut cause = std::error::Error::source(&error);
+    while let Some(next) = cause {
+        say(format_args!("  because: {next}"));
+        cause = next.source();
     }
-    say(format_args!(
-        "error: no hub of this version takes attested evidence, so there is no task to claim\n\n\
-         hint: on a machine without SEV-SNP, `chorion vault run` runs the same tasks unattested"
-    ));
+    if let Some(hint) = error.hint() {
+        say(format_args!("\nhint: {hint}"));
+    }
     ExitCode::FAILURE
 }
 
-/// Evidence over this vault's keys, in a line for the console.
 #[cfg(not(feature = "unattested"))]
-fn evidence(device: &dyn Device, keys: &VaultKeys) -> Result<String, vault::device::DeviceError> {
-    let evidence = device.report(&keys.report_data(&[0; 32]))?;
-    let certificates = certificates(&evidence.certificates).len();
-    Ok(format!(
-        "{} signed for this vault's keys; the host gave {certificates} certificates with it",
-        device.name()
-    ))
+mod work {
+    //! One task, as the arguments and standard input say.
+
+    use std::io::Read;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use api::TaskId;
+    use vault::memory::Unprotected;
+    use vault::remote::{RemoteError, RemoteHub};
+    use vault::task::{TaskConfig, TaskError, VaultKeys};
+
+    /// More than any ticket with the approvals of a boot.
+    const MOST_TICKET_BYTES: u64 = 1 << 20;
+
+    /// Why there was nothing to do, or it was not done.
+    #[derive(Debug, thiserror::Error)]
+    pub(super) enum WorkError {
+        /// No device.
+        #[error("this guest has no device of SEV-SNP, so it can prove nothing and gets no key")]
+        NoDevice,
+        /// No arguments.
+        #[error("nobody named a task")]
+        NoTask,
+        /// An argument is no use.
+        #[error("{name} is missing or no use")]
+        Argument {
+            /// Which.
+            name: &'static str,
+        },
+        /// A file or standard input does not read.
+        #[error("{what} cannot be read")]
+        Read {
+            /// Which.
+            what: &'static str,
+            /// Why.
+            source: std::io::Error,
+        },
+        /// What came on standard input is no ticket.
+        #[error("what came on standard input is no ticket")]
+        Ticket(#[source] serde_json::Error),
+        /// Memory could not be kept to itself.
+        #[error(transparent)]
+        Memory(#[from] Unprotected),
+        /// The hub cannot be used.
+        #[error(transparent)]
+        Hub(#[from] RemoteError),
+        /// The authority is none.
+        #[error("the hub's certificate authority is none")]
+        Authority(#[source] client::ClientError),
+        /// The task did not complete.
+        #[error("the task did not complete")]
+        Task(#[from] TaskError),
+    }
+
+    impl WorkError {
+        pub(super) const fn hint(&self) -> Option<&'static str> {
+            match self {
+                Self::NoDevice => Some(
+                    "start it on a machine with SEV-SNP; elsewhere `chorion vault run` runs the same tasks unattested",
+                ),
+                Self::NoTask | Self::Argument { .. } => {
+                    Some("vault run --hub URL --ca FILE --task ID [--app-cache DIR] <TICKET")
+                }
+                _ => None,
+            }
+        }
+    }
+
+    pub(super) fn run() -> Result<(), WorkError> {
+        vault::memory::protect_all()?;
+        if vault::device::find().is_none() {
+            return Err(WorkError::NoDevice);
+        }
+        let words: Vec<String> = std::env::args().skip(1).collect();
+        // An engine names the command as it names the command line's.
+        let words: Vec<&str> =
+            words.iter().map(String::as_str).filter(|word| *word != "vault").collect();
+        let Some((&"run", options)) = words.split_first() else { return Err(WorkError::NoTask) };
+        let option = |name: &'static str| {
+            options
+                .chunks_exact(2)
+                .find(|pair| pair.first() == Some(&name))
+                .and_then(|pair| pair.get(1).copied())
+        };
+        let needed = |name| option(name).ok_or(WorkError::Argument { name });
+        let task: TaskId =
+            needed("--task")?.parse().map_err(|_| WorkError::Argument { name: "--task" })?;
+        let ca = std::fs::read(needed("--ca")?).map_err(|source| WorkError::Read {
+            what: "the hub's certificate authority",
+            source,
+        })?;
+        let mut text = zeroize::Zeroizing::new(String::new());
+        std::io::stdin()
+            .lock()
+            .take(MOST_TICKET_BYTES)
+            .read_to_string(&mut text)
+            .map_err(|source| WorkError::Read { what: "standard input", source })?;
+        let (ticket, boots) = vault::task::ticket(&text).map_err(WorkError::Ticket)?;
+        let keys = VaultKeys::generate()?;
+        let trust = client::Trust::from_pem(&ca).map_err(WorkError::Authority)?;
+        let hub = RemoteHub::new(needed("--hub")?, trust, &keys)?;
+        let threads = std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN);
+        let app_cache = PathBuf::from(option("--app-cache").unwrap_or("apps"));
+        let config = TaskConfig { task, ticket, boots, app_cache, threads };
+        Ok(vault::task::run(Arc::new(hub), &config, &keys)?)
+    }
 }
 
 fn main() -> ExitCode {

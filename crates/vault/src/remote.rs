@@ -19,6 +19,9 @@ use crate::task::{Hub, HubError, VaultKeys};
 /// How long a call is tried again while the hub cannot be reached: less than the hub waits before it gives a silent vault up.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// For how long the hub may leave the question open whether an owner has answered.
+const ASK_SECONDS: u64 = 5;
+
 /// A hub that is reached over TLS.
 #[derive(Debug)]
 pub struct RemoteHub {
@@ -61,7 +64,7 @@ impl Hub for RemoteHub {
     }
 
     fn approvals(&self, task: TaskId) -> Result<Vec<TaskApproval>, HubError> {
-        self.wait(self.client.task_approvals(task))
+        self.wait(self.client.task_approvals(task, ASK_SECONDS))
     }
 
     fn progress(&self, task: TaskId, percent: u8) -> Result<(), HubError> {

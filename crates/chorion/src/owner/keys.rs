@@ -5,6 +5,7 @@ use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
 use identity::Identity;
 use serde_json::{Value, json};
 
+use super::handover::person_phrase;
 use super::messages::{self, OpenArgs, SignArgs};
 use super::{PersonArgs, protect_process};
 use crate::report::{CliError, CliResult, Ui};
@@ -73,6 +74,8 @@ fn show(args: &ShowArgs, ui: Ui) -> CliResult {
             ui.line(format_args!("sealing: {sealing}"));
             let words = proof::phrase(&api::Digest(sealing.fingerprint()));
             ui.line(format_args!("six words of the sealing key: {words}"));
+            let both = person_phrase(&card, &sealing.to_bytes());
+            ui.line(format_args!("six words of both, for who gives you a project: {both}"));
         }
         Format::Ethereum => ui.line(ethereum(&person)?.address()),
         Format::OpenPgp => {
@@ -94,6 +97,7 @@ pub(super) fn public_halves(person: &Identity) -> CliResult<Value> {
         "sealing": sealing.to_string(),
         "sealing_fingerprint": HEXLOWER.encode(&sealing.fingerprint()),
         "sealing_phrase": proof::phrase(&api::Digest(sealing.fingerprint())),
+        "person_phrase": person_phrase(&person.card_key().public().to_bytes(), &sealing.to_bytes()),
         "ethereum": ethereum(person)?.address().to_string(),
         "openpgp": HEXUPPER.encode(&person.openpgp(None).fingerprint()),
         "x509": BASE64.encode(person.client_certificate().der()),

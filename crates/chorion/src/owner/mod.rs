@@ -5,11 +5,16 @@
 
 pub(crate) mod approve;
 pub(crate) mod device;
+mod export;
+pub(crate) mod handover;
 mod keys;
 mod memory;
 mod messages;
+pub(crate) mod release;
+mod rotate;
 mod terminal;
 mod words;
+pub(crate) mod writers;
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -17,7 +22,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use identity::{Identity, IdentityFile, IdentityFileError, MOST_PASSPHRASE_BYTES};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use zeroize::Zeroizing;
 
 pub(crate) use self::keys::{IdentityCommand, identity};
@@ -143,11 +147,8 @@ fn make_home(named: Option<&Path>) -> CliResult {
 
 /// From here on this process leaves no core dump, and nobody but root reads its memory.
 fn protect_process() -> CliResult {
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .and_then(|()| setrlimit(Resource::Core, none))
-        .map_err(|error| {
-            CliError::new("the system does not let this process forbid core dumps")
-                .caused_by(std::io::Error::from(error))
-        })
+    vault::memory::protect().map_err(|error| {
+        CliError::new("the system does not let this process keep its memory to itself")
+            .caused_by(error)
+    })
 }

@@ -1,4 +1,4 @@
-//! `chorion words new | restore | check`.
+//! `chorion words new | restore | check`; `rotate` has a file of its own.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::memory::Locked;
+use super::rotate::{RotateArgs, rotate};
 use super::{WordsPassphraseArgs, identity_path, keys, make_home, protect_process, terminal};
 use crate::offline::keys::{PassphraseArgs, read_small};
 use crate::offline::output::{self, Output};
@@ -20,6 +21,7 @@ pub(crate) enum WordsCommand {
     New(NewArgs),
     Restore(RestoreArgs),
     Check(CheckArgs),
+    Rotate(RotateArgs),
 }
 
 /// Draw twelve new words
@@ -75,6 +77,7 @@ pub(crate) fn words(command: WordsCommand, ui: &Ui) -> CliResult {
         WordsCommand::New(args) => new(&args, ui),
         WordsCommand::Restore(args) => restore(&args, ui),
         WordsCommand::Check(args) => check(&args, ui),
+        WordsCommand::Rotate(args) => crate::wait(rotate(args, *ui)),
     }
 }
 
@@ -119,7 +122,7 @@ fn print_words(person: &Identity, path: &Path, ui: &Ui) -> CliResult {
     terminal::write_output(&shown)
 }
 
-fn type_back_once(person: &Identity) -> CliResult {
+pub(super) fn type_back_once(person: &Identity) -> CliResult {
     let typed = terminal::read_words(WORD_COUNT)?.text;
     match wrong_place(&typed, person.words()) {
         None => Ok(()),
@@ -129,7 +132,7 @@ fn type_back_once(person: &Identity) -> CliResult {
 }
 
 /// One showing, and one try. A wrong word leads back to the words, which are still those that were shown.
-fn show_and_type_back(person: &Identity, ui: &Ui) -> CliResult<bool> {
+pub(super) fn show_and_type_back(person: &Identity, ui: &Ui) -> CliResult<bool> {
     ui.note(WARNING);
     let text = person.words().expose_text();
     let mut shown = Zeroizing::new(String::with_capacity(1_024));
@@ -291,6 +294,6 @@ fn summary(person: &Identity, path: &Path) -> CliResult<Value> {
     Ok(document)
 }
 
-fn unusable(error: impl std::error::Error) -> CliError {
+pub(super) fn unusable(error: impl std::error::Error) -> CliError {
     CliError::new("no keys were made").caused_by(error)
 }

@@ -4,15 +4,16 @@
 //! what cannot count is refused early; the vault checks everything again, because the hub's word is not asked for.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use api::{
     ApprovalDetail, ApprovalId, ApprovalRequest, ApprovalState, AskedDataset, Dataset, DatasetId,
-    ErrorCode, GiveApproval, OwnerKey, ProjectId, RefuseApproval, Release, ReleaseLeaf, ReleaseLog,
-    ShareDataset, SignedApproval, SignedStatement, TaskApproval, TaskId, TaskKind, Time,
-    WrittenUnder,
+    ErrorCode, ExportDataset, GiveApproval, OwnerKey, ProjectId, PutCard, RefuseApproval, Release,
+    ReleaseLeaf, ReleaseLog, ShareDataset, SignedApproval, SignedStatement, TaskApproval, TaskId,
+    TaskKind, Time, WrittenUnder,
 };
 use custody::Appraised;
-use proof::{Act, Approval, Manifest, OwnerCard, ProjectCard, open_statement};
+use proof::{Act, Approval, CodeUpdate, Manifest, OwnerCard, ProjectCard, open_statement};
 use seal::wrap::DatasetContext;
 
 use super::caller::object;
@@ -51,6 +52,7 @@ pub(super) async fn ask(
             expires,
         };
         data::approvals::insert(at, &new).await?;
+        super::notices::asked(at, &new).await?;
     }
     Ok(())
 }
@@ -145,6 +147,7 @@ pub(crate) async fn show(
     Ok(ApprovalDetail {
         request: now_is(kept.request, caller.at),
         card,
+        handovers: data::handovers::of_project(&mut reader, owner).await?,
         evidence: kept.evidence,
         app,
         session: task.task.session,
@@ -243,8 +246,9 @@ pub(crate) async fn dataset_key(
     let act = Action::OwnerKeyGet.act();
     let event = caller.event(act, object("dataset", id), Some(dataset.project));
     data::events::record(&mut tx, &event).await?;
+    let handovers = data::handovers::of_project(&mut tx, dataset.project).await?;
     tx.commit().await?;
-    Ok(OwnerKey { release: relayed(hub, &dataset).await?, card, written_under })
+    Ok(OwnerKey { release: relayed(hub, &dataset).await?, card, handovers, written_under })
 }
 
 /// The project's own key, wrapped to its owner.
@@ -257,11 +261,12 @@ pub(crate) async fn project_key(
     let standing = super::projects::standing(&mut reader, caller, id).await?;
     caller.may(Action::OwnerKeyGet, standing, "project", id, Some(id))?;
     let (_, card) = owner_card(&mut reader, id).await?;
+    let handovers = data::handovers::of_project(&mut reader, id).await?;
     drop(reader);
     let context = super::projects::own_context(id);
     let dataset = DatasetId::from_bytes(context.dataset);
     let release = relay(hub, dataset, id, api::Custodian::Owner, &context).await?;
-    Ok(OwnerKey { release, card, written_under: None })
+    Ok(OwnerKey { release, card, handovers, written_under: None })
 }
 
 /// Takes an approval that a call needs, once: a device of the card in force signed it, now, for what `fits`. Gives its digest,
@@ -389,8 +394,52 @@ pub(crate) async fn shared_key(
     let act = Action::OwnerKeyGet.act();
     let event = caller.event(act, object("dataset", id), Some(dataset.project));
     data::events::record(&mut tx, &event).await?;
+    let handovers = data::handovers::of_project(&mut tx, dataset.project).await?;
     tx.commit().await?;
-    Ok(OwnerKey { release, card, written_under })
+    Ok(OwnerKey { release, card, handovers, written_under })
+}
+
+/// Takes the owner's word that a dataset goes into custody that others hold: it says which, at which version, and the dataset that
+/// it becomes there. Whose device can open it could also have done it unasked; the approval is what the log keeps of it.
+pub(crate) async fn export(
+    hub: &Hub,
+    caller: &Caller,
+    id: DatasetId,
+    body: ExportDataset,
+) -> Result<Dataset, HubError> {
+    let mut tx = hub.db.write().await?;
+    let kept = super::datasets::permitted(&mut tx, caller, id, Action::ApprovalAnswer).await?;
+    let (project, number) = (kept.dataset.project, kept.dataset.manifest_number);
+    let (given, _) = open_statement::<Approval>(&body.approval.approval)
+        .map_err(|e| HubError::bad_request(e.to_string()))?;
+    let Act::Export(export) = given.act else {
+        return Err(HubError::bad_request("the approval is of another kind than `export`"));
+    };
+    let manifest = data::manifests::find(&mut tx, id, number).await?.map(|kept| kept.digest);
+    if export.input.dataset != id || Some(export.input.manifest) != manifest {
+        return Err(HubError::conflict(format!(
+            "the approval is not for dataset {id} as it is now"
+        ))
+        .hint("export it again: its content has changed since"));
+    }
+    let output = &export.output;
+    let into = super::projects::standing(&mut tx, caller, output.project).await?;
+    caller.may(Action::SampleCreate, into, "project", output.project, Some(output.project))?;
+    let card = super::projects::in_force(&mut tx, output.project).await?;
+    let custodian = data::projects::custodian(&mut tx, output.project).await?;
+    if card.digest != output.card || custodian != Some(output.custodian) {
+        return Err(HubError::conflict(format!(
+            "the approval names another card or custodian than project {} has",
+            output.project
+        )));
+    }
+    let names = |act: &Act| matches!(act, Act::Export(named) if *named == export);
+    let digest = spend(&mut tx, caller, project, Some(&body.approval), names).await?;
+    let event = caller.event("approval.export", object("dataset", id), Some(project));
+    let bound = Bound { approval: Some(digest), ..Bound::default() };
+    data::events::record_bound(&mut tx, &event, &bound).await?;
+    tx.commit().await?;
+    super::datasets::show(hub, caller, id).await
 }
 
 /// Puts an owner's next card in force. What waits for an answer under the old one is over: a device that the new card
@@ -399,8 +448,9 @@ pub(crate) async fn put_card(
     hub: &Hub,
     caller: &Caller,
     id: ProjectId,
-    signed: SignedStatement,
+    body: PutCard,
 ) -> Result<SignedStatement, HubError> {
+    let PutCard { card: signed, approval } = body;
     let mut tx = hub.db.write().await?;
     let standing = super::projects::standing(&mut tx, caller, id).await?;
     caller.may(Action::CardPut, standing, "project", id, Some(id))?;
@@ -419,12 +469,29 @@ pub(crate) async fn put_card(
         ))
         .hint("get the card in force, change that, and sign it again"));
     }
+    let mut bound = Bound::default();
+    if let ProjectCard::Owner(next) = &card
+        && next.measurements != seen.measurements
+    {
+        let names =
+            |act: &Act| matches!(act, Act::CodeUpdate(update) if changes(update, &seen, next));
+        bound.approval = Some(spend(&mut tx, caller, id, approval.as_ref(), names).await?);
+    }
     super::projects::keep_card(&mut tx, id, &card, &signed).await?;
     data::approvals::expire_project(&mut tx, id).await?;
     let event = caller.event(Action::CardPut.act(), object("project", id), Some(id));
-    data::events::record(&mut tx, &event).await?;
+    data::events::record_bound(&mut tx, &event, &bound).await?;
     tx.commit().await?;
     Ok(signed)
+}
+
+/// Whether an approved code update is what lies between two cards' measurements: all of it, and nothing else.
+fn changes(update: &CodeUpdate, seen: &OwnerCard, next: &OwnerCard) -> bool {
+    let of = |list: &[api::Bytes]| -> BTreeSet<Vec<u8>> {
+        list.iter().map(|measurement| measurement.0.clone()).collect()
+    };
+    let (before, after) = (of(&seen.measurements), of(&next.measurements));
+    of(&update.remove) == &before - &after && of(&update.add) == &after - &before
 }
 
 /// Takes an owner's approval, once. Of many calls with one approval, or for one request, exactly one is first.
@@ -482,6 +549,7 @@ pub(crate) async fn approve(
     data::events::record_bound(&mut tx, &event, &bound).await?;
     let kept = data::approvals::find(&mut tx, id).await?;
     tx.commit().await?;
+    hub.engine.owner_answered();
     kept.map(|kept| kept.request).ok_or_else(|| HubError::not_found("approval", id))
 }
 
@@ -501,17 +569,45 @@ pub(crate) async fn refuse(
         let project = Some(kept.request.project);
         let event = caller.event("approval.refuse", object("approval", id), project);
         data::events::record(&mut tx, &event).await?;
+        super::notices::refused(&mut tx, &kept.request, caller.at).await?;
     } else if kept.request.state != ApprovalState::Refused {
         return Err(HubError::conflict(format!("request {id} waits for no answer any more")));
     }
     let kept = data::approvals::find(&mut tx, id).await?;
     tx.commit().await?;
+    hub.engine.owner_answered();
     kept.map(|kept| kept.request).ok_or_else(|| HubError::not_found("approval", id))
+}
+
+/// What the vault of a task waits for, as far as it came; answered when something has come, and after `wait` in any case.
+pub(crate) async fn of_task(
+    hub: &Hub,
+    caller: &Caller,
+    id: TaskId,
+    wait: Duration,
+) -> Result<Vec<TaskApproval>, HubError> {
+    let until = tokio::time::Instant::now() + wait;
+    loop {
+        let told = hub.engine.answers().notified();
+        tokio::pin!(told);
+        // From here on no answer is missed.
+        told.as_mut().enable();
+        let found = as_it_stands(hub, caller, id).await?;
+        let pending = |one: &TaskApproval| one.state == ApprovalState::Pending;
+        if !found.iter().all(pending) || found.is_empty() {
+            return Ok(found);
+        }
+        tokio::select! {
+            () = told => {}
+            () = tokio::time::sleep_until(until) => return Ok(found),
+            () = hub.stopping.cancelled() => return Ok(found),
+        }
+    }
 }
 
 /// What the vault of a task waits for, as far as it came. The leaves are on the disk before a released key leaves, and an
 /// approval goes to the vault that asked for it and to no other; until its task has ended that vault may ask again.
-pub(crate) async fn of_task(
+async fn as_it_stands(
     hub: &Hub,
     caller: &Caller,
     id: TaskId,
@@ -542,9 +638,11 @@ pub(crate) async fn of_task(
             data::approvals::set_used(&mut tx, request.id).await?;
         }
         found.push(TaskApproval {
+            handovers: data::handovers::of_project(&mut tx, request.project).await?,
             id: request.id,
             project: request.project,
             state: request.state,
+            reason: request.reason,
             given,
             card,
             log: None,

@@ -1,8 +1,8 @@
 //! Notices: told in the transaction of what happened, listed and put away by whom they are for.
 
 use api::{
-    AccountId, InstrumentId, Key, Notice, NoticeId, NoticeKind, NoticeMail, SetNoticeMail, Task,
-    TaskKind, TaskState, Time,
+    AccountId, ApprovalRequest, InstrumentId, Key, Notice, NoticeId, NoticeKind, NoticeMail,
+    SetNoticeMail, Task, TaskKind, TaskState, Time,
 };
 use jiff::SignedDuration;
 
@@ -130,6 +130,51 @@ async fn of_account(
         &NewNotice { account, kind, subject, project: None, once: None, at: now },
     )
     .await
+}
+
+/// Tells the owner of a project that a vault waits for an approval: once, however often it claims its task.
+pub(super) async fn asked(
+    at: &mut Connection,
+    new: &data::approvals::NewApproval<'_>,
+) -> Result<(), HubError> {
+    let Some((account, _)) = data::projects::maker(at, new.project).await? else { return Ok(()) };
+    let once = format!("approval:{}:{}:{}", new.task, new.project, new.vault_key);
+    let notice = NewNotice {
+        account,
+        kind: NoticeKind::ApprovalAsked,
+        subject: object("approval", new.id),
+        project: Some(new.project),
+        once: Some(&once),
+        at: new.created,
+    };
+    data::notices::tell(at, &notice).await
+}
+
+/// Tells whoever asked that the owner does not want it. Owners need not be told what they did themselves.
+pub(super) async fn refused(
+    at: &mut Connection,
+    request: &ApprovalRequest,
+    now: Time,
+) -> Result<(), HubError> {
+    let owner = data::projects::maker(at, request.project).await?.map(|(owner, _)| owner);
+    if owner == Some(request.requester) {
+        return Ok(());
+    }
+    let task = data::tasks::find(at, request.task).await?.map(|kept| kept.task);
+    let subject = match task.and_then(|task| task.session) {
+        Some(session) => object("session", session),
+        None => object("task", request.task),
+    };
+    let notice = NewNotice {
+        account: request.requester,
+        kind: NoticeKind::ApprovalRefused,
+        subject,
+        // The asker need not be a member of the owner's project.
+        project: None,
+        once: None,
+        at: now,
+    };
+    data::notices::tell(at, &notice).await
 }
 
 /// Tells who is behind a task how it ended. A stop by a person tells nothing new.

@@ -8,7 +8,7 @@ use api::{
     RequestId, Right, Sealed, SignedStatement, Task, TaskId, TaskKind, TaskState, Time,
 };
 use custody::{Appraised, EvidenceError, Grounds, appraise};
-use proof::{AnyReceipt, PublicKey, Released, digest_of, sha256};
+use proof::{AnyReceipt, EvidenceKind, PublicKey, Released, digest_of, sha256};
 
 use super::caller::object;
 use super::datasets::{card_is_in_force, context, release_to};
@@ -248,7 +248,9 @@ pub(crate) async fn claim(
         return Err(refuse(bad_ticket(), project));
     }
     take_up(&mut tx, &kept).await?;
-    let plan = plan(hub, &mut tx, &kept).await.map_err(|error| refuse(error, project))?;
+    let plan = plan(hub, &mut tx, &kept, appraised.kind())
+        .await
+        .map_err(|error| refuse(error, project))?;
     if !again {
         let key = by.key.id();
         if !data::tasks::claim(&mut tx, id, ticket, key, appraised.digest(), by.at).await? {
@@ -338,7 +340,12 @@ struct PlannedInput {
 }
 
 /// Finds what a task needs, and asks once more whether its owner may still have it: rights change while tasks wait.
-async fn plan(hub: &Hub, at: &mut Connection, kept: &Kept) -> Result<Plan, HubError> {
+async fn plan(
+    hub: &Hub,
+    at: &mut Connection,
+    kept: &Kept,
+    kind: EvidenceKind,
+) -> Result<Plan, HubError> {
     let owner = kept.task.owner;
     let gone = |dataset: DatasetId| {
         HubError::new(
@@ -358,7 +365,7 @@ async fn plan(hub: &Hub, at: &mut Connection, kept: &Kept) -> Result<Plan, HubEr
         if right.is_none_or(|right| right < Right::Read) {
             return Err(gone(dataset.id));
         }
-        unattested_is_enough(at, &dataset).await?;
+        unattested_is_enough(at, &dataset, kind).await?;
         let number = dataset.manifest_number;
         let manifest = data::manifests::find(at, dataset.id, number).await?;
         let manifest = manifest.ok_or_else(|| gone(dataset.id))?.signed;
@@ -381,7 +388,7 @@ async fn plan(hub: &Hub, at: &mut Connection, kept: &Kept) -> Result<Plan, HubEr
         if !super::datasets::may_create(right) {
             return Err(gone(made.id));
         }
-        unattested_is_enough(at, &made).await?;
+        unattested_is_enough(at, &made, kind).await?;
         result = Some(made);
         launch = Some(session.settings);
     }
@@ -391,9 +398,15 @@ async fn plan(hub: &Hub, at: &mut Connection, kept: &Kept) -> Result<Plan, HubEr
 }
 
 /// Evidence that proves nothing is enough where the hub's word is all there is, and where an owner tries things out.
-async fn unattested_is_enough(at: &mut Connection, dataset: &Dataset) -> Result<(), HubError> {
+async fn unattested_is_enough(
+    at: &mut Connection,
+    dataset: &Dataset,
+    kind: EvidenceKind,
+) -> Result<(), HubError> {
     match dataset.custodian {
         Custodian::Platform => Ok(()),
+        // A report is for the owner's device to appraise: nothing of the owner's is released before.
+        Custodian::Owner if kind == EvidenceKind::Snp => Ok(()),
         Custodian::Owner if super::approvals::owner_card(at, dataset.project).await?.0.test => {
             Ok(())
         }

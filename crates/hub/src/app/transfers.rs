@@ -35,21 +35,36 @@ pub(crate) async fn offer(
         return Err(HubError::new(
             ErrorCode::NotOffered,
             format!(
-                "project {project} is held by its owner's words, which change hands with nobody"
+                "project {project} is held by its owner's words: only the owner's device hands its keys over"
             ),
         )
-        .hint("this version does not hand such a project over: download it, and give the files"));
+        .hint("hand it over from the owner's device: `chorion approve transfer`"));
     }
+    let transfer = insert(&mut tx, caller, project, body.to, body.reseal).await?;
+    let event = caller.event("project.transfer.offer", object("project", project), Some(project));
+    data::events::record(&mut tx, &event).await?;
+    tell(&mut tx, &transfer, NoticeKind::TransferOffered, transfer.to, caller.at).await?;
+    tx.commit().await?;
+    Ok(transfer)
+}
+
+async fn insert(
+    at: &mut Connection,
+    caller: &Caller,
+    project: ProjectId,
+    to: AccountId,
+    reseal: bool,
+) -> Result<Transfer, HubError> {
     let transfer = Transfer {
         id: TransferId::generate(),
         project,
         from: caller.account(),
-        to: body.to,
-        reseal: body.reseal,
+        to,
+        reseal,
         state: TransferState::Offered,
         created: caller.at,
     };
-    data::transfers::insert(&mut tx, &transfer).await.map_err(|error| {
+    data::transfers::insert(at, &transfer).await.map_err(|error| {
         if data::is_taken(&error) {
             HubError::conflict(format!("project {project} is offered already"))
                 .hint("withdraw that offer first")
@@ -57,11 +72,55 @@ pub(crate) async fn offer(
             error.into()
         }
     })?;
-    let event = caller.event("project.transfer.offer", object("project", project), Some(project));
-    data::events::record(&mut tx, &event).await?;
-    tell(&mut tx, &transfer, NoticeKind::TransferOffered, transfer.to, caller.at).await?;
-    tx.commit().await?;
     Ok(transfer)
+}
+
+/// Offers a project whose key its owner holds, within the hand-over that the owner approved.
+pub(super) async fn of_owner(
+    at: &mut Connection,
+    caller: &Caller,
+    project: ProjectId,
+    to: AccountId,
+    reseal: bool,
+) -> Result<Transfer, HubError> {
+    if to == caller.account() {
+        return Err(HubError::conflict(format!("project {project} is yours already")));
+    }
+    let taker = data::accounts::find(at, to).await?;
+    let taker = taker.ok_or_else(|| HubError::not_found("account", to))?;
+    no_auditor(&taker)?;
+    fits(at, project, &taker).await?;
+    insert(at, caller, project, to, reseal).await
+}
+
+/// Every key waits for the taker now.
+pub(super) async fn tell_taker(
+    at: &mut Connection,
+    id: TransferId,
+    caller: &Caller,
+) -> Result<(), HubError> {
+    let found = data::transfers::find(at, id, caller.account()).await?;
+    let transfer = found.ok_or_else(|| HubError::not_found("transfer", id))?;
+    tell(at, &transfer, NoticeKind::TransferOffered, transfer.to, caller.at).await
+}
+
+/// An owner's project was taken, within the transaction that hands its keys over.
+pub(super) async fn taken(
+    at: &mut Connection,
+    id: TransferId,
+    caller: &Caller,
+    to: AccountId,
+) -> Result<(), HubError> {
+    let gone = || HubError::not_found("transfer", id);
+    let transfer = data::transfers::find(at, id, to).await?.ok_or_else(gone)?;
+    if !data::transfers::end(at, id, TransferState::Accepted, caller.at).await? {
+        return Err(HubError::conflict(format!("transfer {id} waits for nobody any more")));
+    }
+    let taker = data::accounts::find(at, to).await?.ok_or_else(gone)?;
+    fits(at, transfer.project, &taker).await?;
+    data::members::remove(at, transfer.project, to).await?;
+    data::projects::set_owner(at, transfer.project, to).await?;
+    tell(at, &transfer, NoticeKind::TransferAccepted, transfer.from, caller.at).await
 }
 
 /// Offers that the caller made or got.
@@ -142,6 +201,8 @@ async fn end(hub: &Hub, caller: &Caller, id: TransferId, end: End) -> Result<Tra
         End::Withdraw => (TransferState::Withdrawn, "project.transfer.withdraw", transfer.from),
     };
     let project = transfer.project;
+    let of_owner = data::handovers::find(&mut tx, project).await?;
+    let of_owner = of_owner.is_some_and(|kept| kept.transfer == Some(id));
     if whose != caller.account() {
         return Err(HubError::new(
             ErrorCode::Forbidden,
@@ -152,6 +213,11 @@ async fn end(hub: &Hub, caller: &Caller, id: TransferId, end: End) -> Result<Tra
         )
         .refusing(act, object("project", project), Some(project)));
     }
+    let owners = data::projects::custodian(&mut tx, project).await? == Some(Custodian::Owner);
+    if owners && end == End::Accept {
+        return Err(HubError::conflict(format!("project {project} comes with its owner's keys"))
+            .hint("take it with your own words: `chorion project transfer accept`"));
+    }
     if !data::transfers::end(&mut tx, id, state, caller.at).await? {
         let was = data::word(transfer.state);
         return if transfer.state == state {
@@ -159,6 +225,9 @@ async fn end(hub: &Hub, caller: &Caller, id: TransferId, end: End) -> Result<Tra
         } else {
             Err(HubError::conflict(format!("transfer {id} is {was} already")))
         };
+    }
+    if of_owner {
+        data::handovers::forget(&mut tx, project).await?;
     }
     if end == End::Accept {
         // The taker may have left the organization since the offer.

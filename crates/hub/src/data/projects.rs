@@ -133,6 +133,20 @@ pub(crate) async fn set_owner(
     Ok(())
 }
 
+/// The project's key is held by another custodian from here on.
+pub(crate) async fn set_custodian(
+    at: &mut Connection,
+    id: ProjectId,
+    custodian: Custodian,
+) -> Result<(), HubError> {
+    sqlx::query("UPDATE projects SET custodian = $2 WHERE id = $1")
+        .bind(id.to_string())
+        .bind(word(custodian))
+        .execute(at)
+        .await?;
+    Ok(())
+}
+
 /// Marks the project as being deleted: from now on it takes nothing and shows nothing.
 pub(crate) async fn begin_deletion(
     at: &mut Connection,

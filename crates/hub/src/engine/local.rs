@@ -1,6 +1,8 @@
 //! Vaults as child processes of the hub, on the same machine: `PROGRAM vault run --hub URL --ca FILE --task ID`.
 //!
-//! The child gets the ticket on its standard input, which is then closed, and an environment that holds next to nothing.
+//! The child gets the ticket on its standard input, in a second line the owners' approvals of its boot where there are some, and
+//! nothing more; and an environment that holds next to nothing. Whatever starts a guest reads the same and hands it in
+//! (`docs/confidential-machines.md`).
 //! What it prints about itself goes to the hub's own error stream; what its task prints is an output, sealed by the vault.
 
 use std::path::PathBuf;
@@ -59,6 +61,10 @@ async fn attend(child: &mut Child, ticket: &Ticket) -> std::io::Result<()> {
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(ticket.expose().as_bytes()).await?;
         stdin.write_all(b"\n").await?;
+        if let Some(boots) = ticket.boots() {
+            stdin.write_all(boots.as_bytes()).await?;
+            stdin.write_all(b"\n").await?;
+        }
         stdin.shutdown().await?;
     }
     let status = child.wait().await?;

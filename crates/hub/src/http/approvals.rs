@@ -1,15 +1,19 @@
 //! What owners are asked for, and their answers.
 
+use std::time::Duration;
+
 use api::{
-    ApprovalDetail, ApprovalId, ApprovalRequest, Dataset, DatasetId, GiveApproval, OwnerKey, Page,
-    ProjectId, RefuseApproval, ShareDataset, SignedApproval, SignedStatement, TaskApproval, TaskId,
+    ApprovalDetail, ApprovalId, ApprovalRequest, Dataset, DatasetId, ExportDataset, GiveApproval,
+    OwnerKey, Page, ProjectId, PutCard, RefuseApproval, ShareDataset, SignedApproval,
+    SignedStatement, TaskApproval, TaskId,
 };
 use axum::Json;
 use axum::extract::State;
+use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{Body, Id};
+use super::extract::{Body, Id, Params};
 use super::page::{PageParams, Paging};
 use crate::HubError;
 use crate::app::{self, Caller};
@@ -28,6 +32,7 @@ pub(crate) fn routes() -> OpenApiRouter<Hub> {
         .routes(routes!(put_card))
         .routes(routes!(set_writer))
         .routes(routes!(share))
+        .routes(routes!(export))
         .routes(routes!(shared_key))
 }
 
@@ -80,15 +85,29 @@ async fn refuse(
     app::approvals::refuse(&hub, &caller, id, &body).await.map(Json)
 }
 
+/// For how long a vault's question may stay open.
+const MOST_WAIT_SECONDS: u64 = 10;
+
+/// How a vault asks.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Patience {
+    /// Answer when an owner has answered, or after so many seconds, 10 at most; at once if absent.
+    wait: Option<u64>,
+}
+
 /// What the vault of a task waits for, as far as it came.
-#[utoipa::path(get, path = "/tasks/{id}/approvals", tag = "vault", params(("id" = TaskId, Path)),
+#[utoipa::path(get, path = "/tasks/{id}/approvals", tag = "vault",
+    params(("id" = TaskId, Path), Patience),
     responses((status = 200, body = Vec<TaskApproval>)))]
 async fn of_task(
     State(hub): State<Hub>,
     caller: Caller,
     Id(id): Id<TaskId>,
+    Params(patience): Params<Patience>,
 ) -> Result<Json<Vec<TaskApproval>>, HubError> {
-    app::approvals::of_task(&hub, &caller, id).await.map(Json)
+    let wait = Duration::from_secs(patience.wait.unwrap_or(0).min(MOST_WAIT_SECONDS));
+    app::approvals::of_task(&hub, &caller, id, wait).await.map(Json)
 }
 
 /// A dataset's key as it is wrapped to its owner, whose device alone opens it.
@@ -115,12 +134,12 @@ async fn project_key(
 
 /// Puts an owner's next card in force.
 #[utoipa::path(put, path = "/projects/{id}/card", tag = "project", params(("id" = ProjectId, Path)),
-    request_body = SignedStatement, responses((status = 200, body = SignedStatement)))]
+    request_body = PutCard, responses((status = 200, body = SignedStatement)))]
 async fn put_card(
     State(hub): State<Hub>,
     caller: Caller,
     Id(id): Id<ProjectId>,
-    Body(body): Body<SignedStatement>,
+    Body(body): Body<PutCard>,
 ) -> Result<Json<SignedStatement>, HubError> {
     app::approvals::put_card(&hub, &caller, id, body).await.map(Json)
 }
@@ -149,6 +168,19 @@ async fn share(
     Body(body): Body<ShareDataset>,
 ) -> Result<Json<Dataset>, HubError> {
     app::approvals::share(&hub, &caller, id, body).await.map(Json)
+}
+
+/// A dataset goes into custody that others hold: an approval of kind `export`.
+#[utoipa::path(post, path = "/datasets/{id}/export", tag = "dataset",
+    params(("id" = DatasetId, Path)), request_body = ExportDataset,
+    responses((status = 200, body = Dataset)))]
+async fn export(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Id(id): Id<DatasetId>,
+    Body(body): Body<ExportDataset>,
+) -> Result<Json<Dataset>, HubError> {
+    app::approvals::export(&hub, &caller, id, body).await.map(Json)
 }
 
 /// A dataset's key as its owner wrapped it to the caller.

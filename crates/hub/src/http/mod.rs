@@ -15,6 +15,7 @@ mod device;
 pub(crate) mod extract;
 pub(crate) mod finish;
 mod gate;
+mod handovers;
 mod instruments;
 mod keys;
 mod manifests;
@@ -74,6 +75,7 @@ fn nouns() -> OpenApiRouter<Hub> {
         .merge(sessions::routes())
         .merge(tasks::routes())
         .merge(approvals::routes())
+        .merge(handovers::routes())
         .merge(notices::routes())
         .merge(audit::routes())
         .merge(blocks::routes())

@@ -1,8 +1,8 @@
 //! Tasks of vaults.
 
 use api::{
-    BeginReseal, ClaimTask, ClaimedTask, Dataset, DatasetId, EndTask, Page, Task, TaskId,
-    TaskProgress,
+    BeginReseal, ClaimTask, ClaimedTask, Dataset, DatasetId, EndTask, Page, SignedApproval, Task,
+    TaskId, TaskProgress,
 };
 use axum::Json;
 use axum::extract::State;
@@ -23,6 +23,7 @@ pub(crate) fn routes() -> OpenApiRouter<Hub> {
     OpenApiRouter::default()
         .routes(routes!(list))
         .routes(routes!(show))
+        .routes(routes!(boot))
         .routes(routes!(claim))
         .routes(routes!(progress))
         .routes(routes!(reseal))
@@ -60,6 +61,18 @@ async fn show(
     Id(id): Id<TaskId>,
 ) -> Result<Json<Task>, HubError> {
     app::tasks::show(&hub, &caller, id).await.map(Json)
+}
+
+/// The owner of a project lets a vault start for the task: an approval of kind `boot`.
+#[utoipa::path(post, path = "/tasks/{id}/boot", tag = "task", params(("id" = TaskId, Path)),
+    request_body = SignedApproval, responses((status = 200, body = Task)))]
+async fn boot(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Id(id): Id<TaskId>,
+    Body(body): Body<SignedApproval>,
+) -> Result<Json<Task>, HubError> {
+    app::boots::give(&hub, &caller, id, body).await.map(Json)
 }
 
 /// A vault takes the task. The call is signed by the key that its evidence binds.

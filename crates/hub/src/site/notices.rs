@@ -37,6 +37,10 @@ const fn sentence(kind: NoticeKind) -> &'static str {
         NoticeKind::SignedOn => {
             "You are signed on at an instrument: its runs are yours for a shift. If it was not you, end it"
         }
+        NoticeKind::ApprovalAsked => {
+            "Something waits for your approval, on the device that holds your words"
+        }
+        NoticeKind::ApprovalRefused => "An owner refused what you asked for",
         NoticeKind::KeyExpiring => "A key of your account will not count for long",
         NoticeKind::CertificateExpiring => {
             "This hub’s certificate authority will not count for long"

@@ -313,7 +313,18 @@ impl Things {
                 "approval": {"approval": statement, "second": null}, "keys": [],
             })),
             "POST /approvals/{id}/refuse" => value(json!({"reason": "not now"})),
-            "PUT /projects/{id}/card" => value(statement),
+            "PUT /projects/{id}/card" => value(json!({"card": statement, "approval": null})),
+            "POST /projects/{id}/handover" => value(json!({
+                "approval": {"approval": statement, "second": null}, "card": statement,
+            })),
+            "POST /tasks/{id}/boot" => value(json!({"approval": statement, "second": null})),
+            "PUT /projects/{id}/handover" => value(json!({"keys": []})),
+            "POST /projects/{id}/handover/finish" | "POST /transfers/{id}/take" => {
+                value(json!({"card": null}))
+            }
+            "POST /datasets/{id}/export" => value(json!({
+                "approval": {"approval": statement, "second": null},
+            })),
             "POST /datasets/{id}/share" => value(json!({
                 "approval": {"approval": statement, "second": null},
                 "key": {

@@ -6,6 +6,7 @@ mod chromium;
 mod coverage;
 mod datasets;
 mod devices;
+mod handovers;
 mod hostile;
 mod institution;
 mod keys;

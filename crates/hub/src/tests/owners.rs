@@ -3,13 +3,13 @@
 use api::{
     AccountId, AppSession, ApprovalDetail, ApprovalRequest, ApprovalState, Bytes, ClaimedKey,
     CreateDataset, CreateProject, Custodian, Dataset, DatasetId, DatasetKind, Digest, EndTask,
-    ErrorCode, GiveApproval, Launch, OwnerKey, Page, Project, ProjectId, Release, SessionId,
-    SessionInput, SignedStatement, Task, TaskApproval, TaskState,
+    ErrorCode, GiveApproval, Launch, OwnerKey, Page, Project, ProjectId, PutCard, Release,
+    SessionId, SessionInput, SignedStatement, Task, TaskApproval, TaskState,
 };
 use dataset::OpenDataset;
 use proof::{
-    Act, Approval, CardDevice, Delete, EvidenceKind, Input, Mode, Output, OwnerCard, OwnerReceipt,
-    Program, ReceiptOutput, RunApp, Share, SigningKey, VaultKeys, digest_of, sha256,
+    Act, Approval, Boot, CardDevice, Delete, EvidenceKind, Input, Mode, Output, OwnerCard,
+    OwnerReceipt, Program, ReceiptOutput, RunApp, Share, SigningKey, VaultKeys, digest_of, sha256,
     sign_statement,
 };
 use seal::recipient::RecipientSecret;
@@ -26,19 +26,19 @@ const READS: &[u8] = b"@r1\nGATTACAGATTACAGATTACA\n+\nFFFFFFFFFFFFFFFFFFFFF\n";
 type Change = fn(&mut OwnerCard);
 
 /// Somebody with words: a card key, a sealing key, one device.
-struct Owner {
-    words: SigningKey,
-    sealing: RecipientSecret,
-    device: SigningKey,
-    account: AccountId,
+pub(super) struct Owner {
+    pub(super) words: SigningKey,
+    pub(super) sealing: RecipientSecret,
+    pub(super) device: SigningKey,
+    pub(super) account: AccountId,
 }
 
-fn bytes(key: &SigningKey) -> Bytes {
+pub(super) fn bytes(key: &SigningKey) -> Bytes {
     Bytes(key.public().to_bytes().to_vec())
 }
 
 impl Owner {
-    fn new(person: &Person) -> Self {
+    pub(super) fn new(person: &Person) -> Self {
         Self {
             words: signing_key(),
             sealing: RecipientSecret::generate().unwrap(),
@@ -80,16 +80,16 @@ impl Owner {
 }
 
 /// A hub with a project of an owner, a sample in it, an app, and a vault that claimed its launch.
-struct Owned {
-    story: Story,
-    owner: Owner,
-    card: OwnerCard,
-    input: OpenDataset,
+pub(super) struct Owned {
+    pub(super) story: Story,
+    pub(super) owner: Owner,
+    pub(super) card: OwnerCard,
+    pub(super) input: OpenDataset,
     result: OpenDataset,
 }
 
 impl Owned {
-    async fn begin() -> Self {
+    pub(super) async fn begin() -> Self {
         let story = Story::begin().await;
         let owner = Owner::new(&story.ada);
         let card = owner.card(&story.hub, ProjectId::generate(), &story.ada.key);
@@ -105,11 +105,11 @@ impl Owned {
         owned
     }
 
-    fn hub(&self) -> &TestHub {
+    pub(super) fn hub(&self) -> &TestHub {
         &self.story.hub
     }
 
-    fn ada(&self) -> &SigningKey {
+    pub(super) fn ada(&self) -> &SigningKey {
         &self.story.ada.key
     }
 
@@ -133,6 +133,10 @@ impl Owned {
     }
 
     async fn launch(&self) -> AppSession {
+        self.launch_as(self.ada()).await
+    }
+
+    async fn launch_as(&self, key: &SigningKey) -> AppSession {
         let app = registered(&self.story).await;
         let body = Launch {
             id: SessionId::generate(),
@@ -145,7 +149,7 @@ impl Owned {
             settings: self.result.seal_label("launch settings", b"{}").unwrap(),
             label: self.result.seal_label("dataset name", b"trimmed").unwrap(),
         };
-        self.hub().call(self.ada(), "POST", "/api/v1/appsessions", &body).await.ok()
+        self.hub().call(key, "POST", "/api/v1/appsessions", &body).await.ok()
     }
 
     async fn requests(&self) -> Vec<ApprovalRequest> {
@@ -236,8 +240,8 @@ impl Owned {
         next.previous = Some(self.card.digest());
         change(&mut next);
         let path = format!("/api/v1/projects/{}/card", self.card.project);
-        let signed = sign_statement(&next, &self.owner.words);
-        self.hub().call(self.ada(), "PUT", &path, signed).await
+        let card = sign_statement(&next, &self.owner.words);
+        self.hub().call(self.ada(), "PUT", &path, PutCard { card, approval: None }).await
     }
 }
 
@@ -308,7 +312,7 @@ async fn a_hub_takes_only_a_first_card_that_its_owner_signed_and_later_ones_that
     let path = format!("/api/v1/projects/{}/card", owned.card.project);
     let now: SignedStatement = hub.get(ada, &path).await.ok();
     assert_ne!(digest_of(&now), owned.card.digest());
-    let old = sign_statement(&owned.card, &owner.words);
+    let old = PutCard { card: sign_statement(&owned.card, &owner.words), approval: None };
     assert_eq!(hub.call(ada, "PUT", &path, old).await.code(), ErrorCode::BadRequest);
 }
 
@@ -515,6 +519,7 @@ async fn a_request_is_refused_or_expires_and_stays_so() {
     assert_eq!(owned.approve(&detail, &given).await.code(), ErrorCode::Conflict);
     let told: Vec<TaskApproval> = owned.waiting(&vault).await.ok();
     assert_eq!(told[0].state, ApprovalState::Refused);
+    assert_eq!(told[0].reason.as_deref(), Some("not now"));
 
     let mut owned = Owned::begin().await;
     owned.launch().await;
@@ -530,7 +535,7 @@ async fn a_request_is_refused_or_expires_and_stays_so() {
 }
 
 #[tokio::test]
-async fn an_unattested_vault_gets_nothing_of_a_project_without_a_test_mark() {
+async fn a_vault_starts_where_the_owner_let_it_and_an_unattested_one_gets_nothing() {
     let mut owned = Owned::begin().await;
     // A second project of the same owner, which is no trial.
     let mut card = owned.owner.card(owned.hub(), ProjectId::generate(), owned.ada());
@@ -541,12 +546,100 @@ async fn an_unattested_vault_gets_nothing_of_a_project_without_a_test_mark() {
     (owned.input, owned.result) = (open(), open());
     owned.card = card;
     owned.import(&owned.input).await;
-    owned.launch().await;
+    let session = owned.launch().await;
+    let task = session.task;
+    let (hub, ada) = (owned.hub(), owned.ada());
+    let told = async || -> usize {
+        let page: Page<api::Notice> = hub.get(ada, "/api/v1/notices").await.ok();
+        let asked = page.items.iter().filter(|one| one.kind == api::NoticeKind::ApprovalAsked);
+        asked.filter(|one| one.subject == format!("task:{task}")).count()
+    };
+    while told().await == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+
+    let now = api::Time::from_second(hub.now()).unwrap();
+    let boot = |nonce: &[u8], change: &dyn Fn(&mut Approval, &mut Boot)| {
+        let mut boot = Boot {
+            task,
+            measurements: vec![Bytes(vec![1; 48])],
+            policy: sha256(b"policy"),
+            challenge: sha256(nonce),
+        };
+        let mut approval = Approval {
+            hub: hub.hub.id.clone(),
+            project: owned.card.project,
+            owner: owned.card.owner.clone(),
+            card: owned.card.digest(),
+            purpose: sha256(b"purpose"),
+            requester: owned.owner.account,
+            nonce: sha256(nonce),
+            not_before: now,
+            expires: api::Time::from_second(hub.now() + 900).unwrap(),
+            checkpoint: None,
+            act: Act::Boot(boot.clone()),
+        };
+        change(&mut approval, &mut boot);
+        approval.act = Act::Boot(boot);
+        approval
+    };
+    let path = format!("/api/v1/tasks/{task}/boot");
+    let device = &owned.owner.device;
+    let good = boot(b"1", &|_, _| {});
+    for (what, given) in [
+        ("another task", boot(b"2", &|_, b| b.task = api::TaskId::generate()).sign(device, None)),
+        ("another card", boot(b"3", &|a, _| a.card = sha256(b"other")).sign(device, None)),
+        (
+            "over",
+            boot(b"4", &|a, _| {
+                a.not_before = api::Time::from_second(now.as_second() - 900).unwrap();
+                a.expires = now;
+            })
+            .sign(device, None),
+        ),
+        ("signed by the words", good.sign(&owned.owner.words, None)),
+        ("signed by the account", good.sign(ada, None)),
+    ] {
+        let refused = hub.call(ada, "POST", &path, given).await;
+        assert_eq!(refused.code(), ErrorCode::KeyRefused, "{what}");
+    }
+    let bert = hub.person(&owned.story.ada, "Bert").await;
+    let given = good.sign(device, None);
+    assert_eq!(hub.call(&bert.key, "POST", &path, &given).await.code(), ErrorCode::NotFound);
+    hub.call(ada, "POST", &path, &given).await.ok::<Task>();
+    assert_eq!(hub.call(ada, "POST", &path, &given).await.code(), ErrorCode::KeyRefused, "once");
+
     let started = owned.story.next().await;
-    let vault = Vault::new(owned.hub(), started.task);
-    let refused = vault.claim(owned.hub(), &started.ticket).await;
+    let hub = owned.hub();
+    let vault = Vault::new(hub, started.task);
+    let refused = vault.claim(hub, &started.ticket).await;
     assert_eq!(refused.code(), ErrorCode::KeyRefused);
     assert!(owned.requests().await.is_empty(), "nobody is asked for what cannot be");
+
+    // A vault that shows a report is for the owner's device to appraise: the hub relays, and releases nothing.
+    let card = sign_statement(&owned.card, &owned.owner.words);
+    let evidence = proof::SnpEvidence {
+        kind: EvidenceKind::Snp,
+        task,
+        recipient: Bytes(vault.secret.public().to_bytes()),
+        boots: vec![api::BootGiven { approval: given, card }],
+        report: Bytes(vec![0; 1184]),
+        certificates: vec![],
+        program: "a test".into(),
+        at: now,
+    };
+    let claim = |key: &SigningKey| api::ClaimTask {
+        ticket: started.ticket.clone(),
+        evidence: sign_statement(&evidence, key),
+    };
+    let path = format!("/api/v1/tasks/{task}/claim");
+    let proxied = hub.call(&vault.key, "POST", &path, claim(&signing_key())).await;
+    assert_eq!(proxied.code(), ErrorCode::BadSignature, "another vault's evidence");
+    let claimed: api::ClaimedTask =
+        hub.call(&vault.key, "POST", &path, claim(&vault.key)).await.ok();
+    let own = claimed.inputs.iter().filter(|input| input.kind != DatasetKind::App);
+    assert!(own.map(|input| &input.key).all(|key| matches!(key, ClaimedKey::Awaited(_))));
+    assert_eq!(owned.requests().await[0].state, ApprovalState::Pending);
 }
 
 #[tokio::test]
@@ -658,4 +751,33 @@ async fn a_dataset_is_shared_with_whom_the_approval_names_and_nobody_else() {
     let open = OpenDataset::from_release(&theirs.release, &words).unwrap();
     assert_eq!(open.key().expose(), owned.input.key().expose());
     assert_eq!(hub.get(&eve.key, &at(id, "/shared")).await.code(), ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn the_owner_hears_of_a_request_once_and_the_asker_of_a_refusal() {
+    let mut owned = Owned::begin().await;
+    let bert = owned.hub().person(&owned.story.ada, "Bert").await;
+    let ada = owned.ada().clone();
+    // The app's package lies in another project.
+    for project in [owned.card.project, owned.story.project] {
+        let path = format!("/api/v1/projects/{project}/members/{}", bert.account);
+        owned.hub().call(&ada, "PUT", &path, json!({"right": "write"})).await.ok::<api::Member>();
+    }
+    let session = owned.launch_as(&bert.key).await;
+    let started = owned.story.next().await;
+    let (_vault, _) = Vault::of(owned.hub(), &started).await;
+    let hub = owned.hub();
+    let notices = async |key: &SigningKey| -> Vec<(api::NoticeKind, String)> {
+        let page: Page<api::Notice> = hub.get(key, "/api/v1/notices").await.ok();
+        page.items.into_iter().map(|notice| (notice.kind, notice.subject)).collect()
+    };
+    let id = owned.detail().await.request.id;
+    let asked = (api::NoticeKind::ApprovalAsked, format!("approval:{id}"));
+    let told = notices(&ada).await;
+    assert_eq!(told.iter().filter(|one| one.0 == asked.0).collect::<Vec<_>>(), [&asked]);
+    let path = format!("/api/v1/approvals/{id}/refuse");
+    hub.call(&ada, "POST", &path, json!({"reason": "not now"})).await.ok::<ApprovalRequest>();
+    let refused = (api::NoticeKind::ApprovalRefused, format!("session:{}", session.id));
+    assert!(notices(&bert.key).await.contains(&refused));
+    assert!(!notices(&ada).await.iter().any(|one| one.0 == refused.0));
 }

@@ -7,7 +7,10 @@
 use api::{Custodian, Digest, Purpose};
 use data_encoding::HEXLOWER;
 
-use super::{Act, Approval, ApprovalError, Input, Mode, Output, Program, VaultKeys, commitment};
+use super::{
+    Act, Approval, ApprovalError, Input, Mode, Output, Program, RunApp, RunQuery, VaultKeys,
+    commitment,
+};
 use crate::{phrase, sha256};
 
 /// The documents that an approval names by digest, in clear.
@@ -154,7 +157,9 @@ const fn headline_of(act: &Act) -> &'static str {
 
 fn headline(act: &Act) -> String {
     let lax = match act {
-        Act::App(run) => run.outputs.iter().any(|output| output.custodian != Custodian::Owner),
+        Act::App(RunApp { outputs, .. }) | Act::Query(RunQuery { outputs, .. }) => {
+            outputs.iter().any(|output| output.custodian != Custodian::Owner)
+        }
         _ => false,
     };
     let export = if lax { "EXPORT: " } else { "" };

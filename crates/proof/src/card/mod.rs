@@ -3,6 +3,7 @@
 //! The hub signs the card of a project whose key it may release ([`Card`]); an owner signs their own ([`OwnerCard`]). Whoever
 //! seals or checks asks [`ProjectCard`], which is either, and never mistakes one for the other.
 
+mod handover;
 pub(crate) mod owner;
 
 use api::{Bytes, Custodian, Digest, ProjectId, SignedStatement};

@@ -15,7 +15,7 @@ use dataset::SealedPart;
 pub trait Hub: Send + Sync {
     /// Shows evidence and takes the task.
     fn claim(&self, task: TaskId, claim: &ClaimTask) -> Result<ClaimedTask, HubError>;
-    /// What owners have answered so far.
+    /// What owners have answered so far; an implementation may wait some seconds for an answer.
     fn approvals(&self, task: TaskId) -> Result<Vec<TaskApproval>, HubError>;
     /// Says how far it is, 0 to 100.
     fn progress(&self, task: TaskId, percent: u8) -> Result<(), HubError>;

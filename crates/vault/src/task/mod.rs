@@ -7,12 +7,14 @@
 
 mod approved;
 mod demultiplex;
+mod evidence;
 mod hub;
 mod input;
 mod output;
 mod query;
 mod reseal;
 mod run_app;
+mod states;
 #[cfg(test)]
 mod tests;
 
@@ -22,21 +24,15 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use api::{
-    ClaimTask, ClaimedKey, ClaimedTask, Custodian, DatasetId, Digest, EndTask, SignedStatement,
-    TaskId, TaskKind, Time,
-};
+use api::{ClaimedKey, ClaimedTask, DatasetId, Digest, TaskId};
 use dataset::OpenDataset;
-#[cfg(feature = "unattested")]
-use proof::UnattestedEvidence;
-use proof::{
-    EvidenceKind, OwnerReceipt, Receipt, ReceiptOutput, Released, SigningKey, StatementError,
-    digest_of, receipt_log, sign_statement,
-};
+use proof::{ReceiptOutput, SigningKey, StatementError};
 use seal::recipient::RecipientSecret;
 
+use crate::memory::Guarded;
 use approved::Approved;
 pub use hub::{Hub, HubError};
+use states::Booting;
 
 /// Why a task did not make its outputs.
 #[derive(Debug, thiserror::Error)]
@@ -128,20 +124,18 @@ pub enum TaskError {
         /// Why.
         source: std::io::Error,
     },
-    /// This build may not go unattested, and attested evidence is missing in this version.
-    #[error("this vault has no attested evidence: attestation is missing in this version")]
+    /// This build may not go unattested, and there is no device that attests.
+    #[error("this machine has no device of SEV-SNP, and this vault does not go unattested")]
     NoEvidence,
     /// What makes evidence is there and fails.
     #[error(transparent)]
     Device(#[from] crate::device::DeviceError),
-    /// What makes evidence is there and works.
-    #[error(
-        "this machine can prove what it is, and no hub of this version takes that: a vault here does not go unattested"
-    )]
-    CouldAttest,
     /// An owner refused.
-    #[error("the owner refused")]
-    Refused,
+    #[error("the owner refused{reason}")]
+    Refused {
+        /// Colon and reason, where the owner gave one: small letters and digits alone.
+        reason: String,
+    },
     /// No owner answered.
     #[error("the owner did not answer in time")]
     Unanswered,
@@ -156,6 +150,12 @@ pub enum TaskError {
         /// Why.
         source: proof::CardError,
     },
+    /// The system gave no random bytes.
+    #[error(transparent)]
+    Random(#[from] seal::NoRandomness),
+    /// Keys cannot be kept from the rest of the machine.
+    #[error(transparent)]
+    Memory(#[from] crate::memory::Unprotected),
     /// Unattested, and the owner's card bears no test mark.
     #[error("an owner's project without a test mark is not opened by an unattested vault")]
     NotATest,
@@ -171,37 +171,54 @@ pub struct TaskConfig {
     pub task: TaskId,
     /// The one-time ticket.
     pub ticket: zeroize::Zeroizing<String>,
+    /// The owners' approvals of this boot; none for a vault that nobody need let start.
+    pub boots: Vec<api::BootGiven>,
     /// Where checked app roots are kept, by digest; public files, nothing of a person.
     pub app_cache: PathBuf,
     /// Threads to compute with.
     pub threads: std::num::NonZeroUsize,
 }
 
+/// The ticket of a vault and the approvals of its boot, as an engine hands them in: a line, and a line of JSON or none.
+pub fn ticket(
+    text: &str,
+) -> Result<(zeroize::Zeroizing<String>, Vec<api::BootGiven>), serde_json::Error> {
+    let mut lines = text.lines();
+    let ticket = zeroize::Zeroizing::new(lines.next().unwrap_or_default().trim().to_owned());
+    let boots = lines.next().filter(|line| !line.trim().is_empty());
+    Ok((ticket, boots.map(serde_json::from_str).transpose()?.unwrap_or_default()))
+}
+
 /// The two keys of a vault, made for one task.
 #[derive(Debug)]
 pub struct VaultKeys {
-    receipt: SigningKey,
-    recipient: RecipientSecret,
+    secret: Guarded<Secrets>,
     /// Nonces of approvals that these keys were released for.
     spent: Mutex<HashSet<Digest>>,
     /// Since when they are there.
     born: Instant,
 }
 
+/// The secret halves: they lie in pages that the system keeps to itself.
+#[derive(Debug)]
+struct Secrets {
+    receipt: SigningKey,
+    recipient: RecipientSecret,
+}
+
 /// For how long the keys of a vault count.
 const KEYS_LIVE: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl VaultKeys {
-    /// New keys.
-    pub fn generate() -> Result<Self, seal::NoRandomness> {
+    /// New keys, in locked memory.
+    pub fn generate() -> Result<Self, TaskError> {
         let mut seed = zeroize::Zeroizing::new([0; 32]);
         seal::fill_random(&mut *seed)?;
-        Ok(Self {
+        let secrets = Secrets {
             receipt: SigningKey::from_seed(&seed),
             recipient: RecipientSecret::generate()?,
-            spent: Mutex::default(),
-            born: Instant::now(),
-        })
+        };
+        Ok(Self { secret: Guarded::new(secrets)?, spent: Mutex::default(), born: Instant::now() })
     }
 
     /// Uses an approval up: `true` for the first who asks, and for nobody after, however many ask at once.
@@ -213,13 +230,18 @@ impl VaultKeys {
     /// What evidence of this vault must be over: both keys, and the nonce of whoever asked for it. No boot manifest is checked
     /// before a vault of this version starts: its part is zeros.
     pub fn report_data(&self, nonce: &[u8; 32]) -> [u8; 64] {
-        let recipient = proof::sha256(&self.recipient.public().to_bytes());
-        attest::report_data(nonce, &recipient.0, &self.receipt.public().to_bytes(), &[0; 32])
+        let recipient = self.recipient().public().fingerprint();
+        attest::report_data(nonce, &recipient, &self.receipt_key().public().to_bytes(), &[0; 32])
+    }
+
+    /// The key that dataset keys come to.
+    pub(crate) fn recipient(&self) -> &RecipientSecret {
+        &self.secret.recipient
     }
 
     /// The key that signs this vault's calls, manifests and receipt.
-    pub const fn receipt_key(&self) -> &SigningKey {
-        &self.receipt
+    pub fn receipt_key(&self) -> &SigningKey {
+        &self.secret.receipt
     }
 }
 
@@ -268,8 +290,8 @@ impl Work<'_> {
     }
 
     /// What opens the inputs and the result.
-    pub(crate) const fn dataset_keys(&self) -> DatasetKeys<'_> {
-        DatasetKeys { recipient: &self.keys.recipient, approved: &self.approved }
+    pub(crate) fn dataset_keys(&self) -> DatasetKeys<'_> {
+        DatasetKeys { recipient: self.keys.recipient(), approved: &self.approved }
     }
 }
 
@@ -302,108 +324,22 @@ pub(crate) struct Made {
     app: Option<Digest>,
 }
 
-/// What this vault shows of itself: without SEV-SNP, that it can prove nothing.
-#[cfg(feature = "unattested")]
-fn evidence(task: TaskId, keys: &VaultKeys, at: Time) -> Result<SignedStatement, TaskError> {
-    // Where there is a device, nothing less than its evidence is shown: whether it fails or works, this is no unattested vault.
-    if let Some(device) = crate::device::find() {
-        device.report(&keys.report_data(&[0; 32]))?;
-        return Err(TaskError::CouldAttest);
-    }
-    let evidence = UnattestedEvidence {
-        kind: EvidenceKind::Unattested,
-        task,
-        recipient: api::Bytes(keys.recipient.public().to_bytes()),
-        program: concat!("chorion ", env!("CARGO_PKG_VERSION")).to_owned(),
-        at,
-    };
-    Ok(sign_statement(&evidence, &keys.receipt))
-}
-
-/// What a guest shows of itself: nothing yet, so it gets no key.
-#[cfg(not(feature = "unattested"))]
-fn evidence(_: TaskId, _: &VaultKeys, _: Time) -> Result<SignedStatement, TaskError> {
-    Err(TaskError::NoEvidence)
-}
-
 /// Runs one task from claim to receipt. The error, if there is one, was told to the hub in words that carry no data.
 pub fn run(hub: Arc<dyn Hub>, config: &TaskConfig, keys: &VaultKeys) -> Result<(), TaskError> {
-    let started = Time::now();
-    let evidence = evidence(config.task, keys, started)?;
-    let evidence_digest = digest_of(&evidence);
-    let claim = ClaimTask { ticket: config.ticket.to_string(), evidence };
-    let claimed = hub.claim(config.task, &claim)?;
-    // Without it there is no receipt, so nothing is opened.
-    let mut log = receipt_log(&claimed, &[]).ok_or(TaskError::Log)?;
-    let (name, kind) = (claimed.hub.clone(), claimed.task.kind);
-    let by_owners = approved::is_awaited(&claimed);
-    let waited = heard_of(
-        HEARTBEAT,
-        || tell(&hub, config.task, 0),
-        || Approved::wait(&hub, config, keys, &claimed, evidence_digest),
-    );
+    // Where there is a device, nothing less than its evidence is shown.
+    run_with(hub, config, keys, crate::device::find().as_deref())
+}
 
-    let mut made = Made::default();
-    let mut approvals = Vec::new();
-    let result = waited.and_then(|approved| {
-        approvals = approved.digests();
-        let held = approved.logs();
-        log = receipt_log(&claimed, &held).ok_or(TaskError::Log)?;
-        let (hub, percent) = (Arc::clone(&hub), AtomicU8::new(0));
-        let work = Work { hub, keys, config, claimed, approved, percent };
-        heard_of(
-            HEARTBEAT,
-            || work.tell(),
-            || match kind {
-                TaskKind::Demultiplex => demultiplex::run(&work, &mut made),
-                TaskKind::App => run_app::run(&work, &mut made),
-                TaskKind::Reseal => reseal::run(&work, &mut made),
-                TaskKind::Query => query::run(&work, &mut made),
-            },
-        )
-    });
-
-    let (complete, ended) = (result.is_ok(), Time::now());
-    let Made { inputs, outputs, app } = made;
-    let (task, evidence) = (config.task, EvidenceKind::Unattested);
-    let receipt = if by_owners {
-        let receipt = OwnerReceipt {
-            hub: name,
-            task,
-            kind,
-            approvals,
-            evidence,
-            evidence_digest,
-            app,
-            inputs,
-            outputs,
-            log,
-            complete,
-            started,
-            ended,
-        };
-        sign_statement(&receipt, &keys.receipt)
-    } else {
-        let receipt = Receipt {
-            hub: name,
-            task,
-            kind,
-            custodian: Custodian::Platform,
-            released: Released::Policy,
-            evidence,
-            evidence_digest,
-            app,
-            inputs,
-            outputs,
-            log,
-            complete,
-            started,
-            ended,
-        };
-        sign_statement(&receipt, &keys.receipt)
-    };
-    let reason = result.as_ref().err().map(ToString::to_string);
-    let end = EndTask { complete, reason, receipt };
-    hub.end(config.task, &end)?;
-    result
+/// The same with the device given.
+fn run_with(
+    hub: Arc<dyn Hub>,
+    config: &TaskConfig,
+    keys: &VaultKeys,
+    device: Option<&dyn crate::device::Device>,
+) -> Result<(), TaskError> {
+    let attested = Booting { hub, config, keys }.attest(device)?;
+    match attested.open() {
+        Ok(open) => open.work().end(),
+        Err(halted) => halted.end(),
+    }
 }

@@ -70,7 +70,7 @@ pub(super) fn run(work: &Work<'_>, made: &mut Made) -> Result<(), TaskError> {
         }
         Err(_) => {}
     }
-    let version = Version::first(&work.claimed.hub, &work.keys.receipt);
+    let version = Version::first(&work.claimed.hub, work.keys.receipt_key());
     let manifest = output.close(&work.hub, &senders, version)?;
     made.outputs.push(ReceiptOutput { dataset, manifest });
     given.map(drop)

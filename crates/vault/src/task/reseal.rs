@@ -54,7 +54,7 @@ pub(super) fn run(work: &Work<'_>, made: &mut Made) -> Result<(), TaskError> {
         number: input.manifest().number + 1,
         previous: Some(input.manifest_digest()),
         at: api::Time::now(),
-        key: &work.keys.receipt,
+        key: work.keys.receipt_key(),
         reads: None,
     };
     let manifest = output.close(&work.hub, &senders, version)?;

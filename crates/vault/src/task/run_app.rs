@@ -37,7 +37,7 @@ pub(super) fn run(work: &Work<'_>, made: &mut Made) -> Result<(), TaskError> {
     if let Err(TaskError::App { class, detail }) = &verdict {
         output.file(&senders, "log/error.txt", format!("{class}: {detail}\n").as_bytes())?;
     }
-    let version = Version::first(&work.claimed.hub, &work.keys.receipt);
+    let version = Version::first(&work.claimed.hub, work.keys.receipt_key());
     let manifest = output.close(&work.hub, &senders, version)?;
     made.outputs.push(ReceiptOutput { dataset, manifest });
     verdict

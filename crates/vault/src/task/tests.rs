@@ -11,7 +11,10 @@ use api::{
     RunSettings, Sealed, SealedObject, SignedStatement, Task, TaskId, TaskKind, TaskState, Time,
 };
 use dataset::{OpenDataset, PACK_BYTES, Packer, SealedPart};
-use proof::{Card, Manifest, Receipt, SigningKey, digest_of, open_statement, sign_statement};
+use proof::{
+    Card, Manifest, Receipt, SigningKey, UnattestedEvidence, digest_of, open_statement,
+    sign_statement,
+};
 use seal::recipient::RecipientSecret;
 
 use super::*;
@@ -361,6 +364,7 @@ fn run_task(hub: &Arc<MemoryHub>) -> (Result<(), TaskError>, EndTask, Receipt) {
     let config = TaskConfig {
         task: TaskId::generate(),
         ticket: zeroize::Zeroizing::new("ticket".to_owned()),
+        boots: Vec::new(),
         app_cache: cache.path().to_owned(),
         threads: std::num::NonZeroUsize::new(2).unwrap(),
     };
@@ -554,12 +558,12 @@ fn an_input_reads_alike_whole_and_piece_by_piece_and_a_broken_segment_is_told() 
             name: "run".into(),
             kind: DatasetKind::Run,
             card: hub.cards[&lab].clone(),
-            key: ClaimedKey::Released(hub.release(id, &keys.recipient.public().to_bytes())),
+            key: ClaimedKey::Released(hub.release(id, &keys.recipient().public().to_bytes())),
             manifest,
             label,
         };
         let shared: hub::SharedHub = Arc::clone(&hub) as Arc<dyn Hub>;
-        let keys = DatasetKeys { recipient: &keys.recipient, approved: &approved };
+        let keys = DatasetKeys { recipient: keys.recipient(), approved: &approved };
         input::Input::open(&shared, &claimed, &keys).unwrap()
     };
     let mut input = open();

@@ -41,16 +41,16 @@ pub(super) async fn grant(ctx: &ClientContext, ui: Ui, new: &NewGrant) -> CliRes
     let signed = ctx.client.card(new.project).await?;
     let card = owner.card(ctx, new.project, &signed)?;
     let device = owner.approval_key()?.public();
-    if !card.test {
-        return Err(CliError::new(
-            "there is no attested vault that a grant could name in this version",
-        )
-        .hint("standing grants work in projects with the test mark"));
+    if !card.test && card.measurements.is_empty() {
+        return Err(CliError::new("the card lists no vault program that a grant could name")
+            .hint("take those of a signed release list: `chorion approve update`"));
     }
+    // Under a test mark vaults that prove nothing are enough; else those that the card lists, and no other.
+    let measurements = if card.test { Vec::new() } else { card.measurements.clone() };
     let act = Act::StandingGrant(StandingGrant {
         device: Bytes(device.to_bytes().to_vec()),
         app: new.app,
-        measurements: Vec::new(),
+        measurements,
         into: Output {
             project: new.project,
             card: card.digest(),
@@ -103,7 +103,10 @@ fn covers(grant: &StandingGrant, digest: Digest, judged: &Judged, used: u32, now
         && judged.app == Some(grant.app)
         && judged.approval.project == grant.into.project
         && run.outputs.iter().all(into)
-        && grant.measurements.is_empty() == matches!(run.vault.mode, Mode::Unattested { .. })
+        && match &run.vault.mode {
+            Mode::Unattested { .. } => grant.measurements.is_empty(),
+            Mode::Snp { measurement, .. } => grant.measurements.contains(measurement),
+        }
         && used < grant.uses
         && now < grant.until
 }

@@ -5,30 +5,34 @@
 //! card or was made one by an approval of before, and content is no older than what was seen. From what was checked the
 //! approval is built, shown, signed, and only the dataset keys that it lists are released, to the vault that it names.
 
+mod evidence;
 mod grants;
 
 use std::io::IsTerminal;
 
 use api::{
-    ApprovalDetail, ApprovalId, ApprovalRequest, AskedDataset, Bytes, Custodian, DatasetId,
-    DatasetKind, Digest, GiveApproval, LaunchSettings, Purpose, QueryRequest, RefuseApproval,
-    Release, RequeueSettings, RunSettings, ShareDataset, SignedApproval, TaskKind, Time,
-    WrittenUnder,
+    ApprovalId, ApprovalRequest, AskedDataset, Bytes, Custodian, DatasetId, DatasetKind, Digest,
+    GiveApproval, LaunchSettings, Purpose, QueryRequest, RefuseApproval, Release, RequeueSettings,
+    RunSettings, ShareDataset, SignedApproval, SignedStatement, TaskKind, Time,
 };
 use clap::{Args, Subcommand};
 use dataset::OpenDataset;
 use proof::{
-    APPROVAL_SECONDS, Act, AnyReceipt, Approval, Asked, AskedInput, EvidenceKind, Input, Manifest,
-    Mode, Output, OwnerCard, Private, Program, ProjectCard, PublicKey, ReceiptOutput, RunApp,
-    RunQuery, Share, TypedData, UnattestedEvidence, VaultKeys, Writer, commitment, digest_of,
-    open_statement, phrase, sha256,
+    APPROVAL_SECONDS, Act, AnyReceipt, Approval, Asked, AskedInput, Input, Manifest, Output,
+    OwnerCard, Private, Program, ProjectCard, ReceiptOutput, RunApp, RunQuery, Share, TypedData,
+    Writer, commitment, digest_of, open_statement, phrase, sha256,
 };
 use seal::recipient::RecipientKey;
 use serde::Serialize;
 
+use self::evidence::{BootArgs, OwnPolicy, Vault, appraised, boot};
 use self::grants::{NewGrant, grant, watch};
 use super::PersonArgs;
 use super::device::{Owner, whole};
+use super::export::{self, ExportArgs};
+use super::handover::{self, CustodyArgs, GiveArgs};
+use super::release::{self, UpdateArgs};
+use super::writers::Writers;
 use crate::config::{ClientContext, Seen};
 use crate::offline::keys::read_small;
 use crate::report::{CliError, CliResult, Ui};
@@ -119,6 +123,16 @@ enum ApproveCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Copy a dataset of yours into a project whose key others hold.
+    Export(ExportArgs),
+    /// Give a project of yours to another person, with the keys of everything in it.
+    Transfer(GiveArgs),
+    /// Let others hold the key of a whole project of yours from now on.
+    Custody(CustodyArgs),
+    /// Let a vault start that shall prove what it is, for a task of yours.
+    Boot(BootArgs),
+    /// Say which vault programs may open your projects: those of a signed release list.
+    Update(UpdateArgs),
 }
 
 /// A request that was verified, and what would be signed for it.
@@ -134,6 +148,10 @@ struct Judged {
     names: Vec<(DatasetId, String)>,
     asked: Digest,
     app: Option<Digest>,
+    /// Whether whoever runs the vault's machine is kept out.
+    confidential: bool,
+    /// What the owner's policy accepted that is weaker than it could be.
+    weakenings: Vec<String>,
 }
 
 /// What `show` and `yes` print as JSON.
@@ -181,6 +199,26 @@ pub(crate) async fn run(args: ApproveArgs, ui: Ui) -> CliResult {
         Some(ApproveCommand::Share { dataset, with, key, phrase }) => {
             unlock()?;
             share(&ctx, ui, dataset, with, &key, phrase.as_deref()).await
+        }
+        Some(ApproveCommand::Export(args)) => {
+            unlock()?;
+            export::run(&ctx, ui, &args).await
+        }
+        Some(ApproveCommand::Transfer(args)) => {
+            unlock()?;
+            handover::give(&ctx, ui, &args).await
+        }
+        Some(ApproveCommand::Custody(args)) => {
+            unlock()?;
+            handover::custody(&ctx, ui, &args).await
+        }
+        Some(ApproveCommand::Boot(args)) => {
+            unlock()?;
+            boot(&ctx, ui, &args).await
+        }
+        Some(ApproveCommand::Update(args)) => {
+            unlock()?;
+            release::update(&ctx, ui, &args).await
         }
         Some(ApproveCommand::Grant { project, app, uses, days, purpose, yes }) => {
             unlock()?;
@@ -238,7 +276,18 @@ async fn judge(
         ))
         .hint("approve on one that is, or certify this one: `chorion device add`"));
     }
-    let (vault, recipient) = vault(&detail, &card).map_err(|why| refuse(id, why))?;
+    let policy = OwnPolicy::read(ctx.home())?;
+    let vault = appraised(
+        &detail.evidence,
+        request.task,
+        &card,
+        policy.as_ref(),
+        Time::now(),
+        attest::appraise,
+    )
+    .map_err(|why| refuse(id, why))?;
+    let confidential = vault.is_confidential();
+    let Vault { keys: vault, recipient, weakenings } = vault;
 
     let mut keys = Vec::new();
     let mut names = Vec::new();
@@ -246,7 +295,7 @@ async fn judge(
     let mut first = None;
     for asked in &detail.inputs {
         let manifest = asked.manifest.as_ref().ok_or_else(|| bad("an input has no manifest"))?;
-        let opened = opened(owner, asked, &card, id)?;
+        let opened = opened(owner, asked, &card, &detail.handovers, id)?;
         let (facts, signer) = open_statement::<Manifest>(manifest).map_err(|e| refuse(id, e))?;
         if facts.hub != ctx.hub_id
             || facts.dataset != asked.dataset
@@ -258,7 +307,8 @@ async fn judge(
             if facts.card != open.card_digest() || facts.epoch != open.epoch() {
                 return Err(bad("a manifest speaks of another key than the one that is kept"));
             }
-            if !may_write(&card, &facts, &signer, asked.written_under.as_ref()) {
+            let (under, handovers) = (asked.written_under.clone(), detail.handovers.clone());
+            if !(Writers { card: card.clone(), under, handovers }).may_write(&facts, &signer) {
                 return Err(bad("an input was written by a key that your card does not know"));
             }
             names.extend(name(&open, asked));
@@ -284,7 +334,7 @@ async fn judge(
             custodian: made.custodian(),
             dataset: Some(result.dataset),
         });
-        let open = match opened(owner, result, &card, id)? {
+        let open = match opened(owner, result, &card, &detail.handovers, id)? {
             Some(open) => {
                 keys.push(open.clone());
                 open
@@ -414,6 +464,8 @@ async fn judge(
         names,
         asked,
         app,
+        confidential,
+        weakenings,
     })
 }
 
@@ -428,33 +480,12 @@ fn asked_query(bytes: &[u8]) -> CliResult<QueryRequest> {
     Ok(asked)
 }
 
-/// The vault that waits, by the evidence that it showed, which is verified here.
-fn vault(detail: &ApprovalDetail, card: &OwnerCard) -> Result<(VaultKeys, RecipientKey), String> {
-    let (evidence, signer) =
-        open_statement::<UnattestedEvidence>(&detail.evidence).map_err(|e| e.to_string())?;
-    if evidence.task != detail.request.task {
-        return Err("the vault's evidence is for another task".into());
-    }
-    match evidence.kind {
-        EvidenceKind::Unattested if !card.test => {
-            return Err("the vault is unattested, and the project bears no test mark: whoever runs its machine could read everything".into());
-        }
-        EvidenceKind::Unattested => {}
-    }
-    let recipient = RecipientKey::from_bytes(&evidence.recipient.0).map_err(|e| e.to_string())?;
-    let keys = VaultKeys {
-        recipient: Digest(recipient.fingerprint()),
-        receipt_key: Bytes(signer.to_bytes().to_vec()),
-        mode: Mode::Unattested { evidence: digest_of(&detail.evidence) },
-    };
-    Ok((keys, recipient))
-}
-
 /// A dataset of the owner who is asked, opened; nothing for one in other custody.
 fn opened(
     owner: &Owner,
     asked: &AskedDataset,
     card: &OwnerCard,
+    handovers: &[SignedStatement],
     id: ApprovalId,
 ) -> CliResult<Option<OpenDataset>> {
     let Some(release) = &asked.key else { return Ok(None) };
@@ -466,45 +497,8 @@ fn opened(
         return Err(refuse(id, "the hub mixes datasets: a key is of another one"));
     }
     let (under, _) = ProjectCard::open(&asked.card, asked.project).map_err(|e| refuse(id, e))?;
-    ProjectCard::Owner(card.clone()).may_follow(&under).map_err(|e| refuse(id, e))?;
+    ProjectCard::Owner(card.clone()).follows(&under, handovers).map_err(|e| refuse(id, e))?;
     Ok(Some(OpenDataset::from_release(release, &owner.person.sealing())?))
-}
-
-/// Whether a manifest's signer may write: by the card, or by an approval that made a vault's key a writer of this dataset.
-pub(crate) fn may_write(
-    card: &OwnerCard,
-    manifest: &Manifest,
-    signer: &PublicKey,
-    under: Option<&WrittenUnder>,
-) -> bool {
-    if card.is_writer(signer) {
-        return true;
-    }
-    let Some(WrittenUnder { approval, card: then }) = under else { return false };
-    let Ok((ProjectCard::Owner(then), _)) = ProjectCard::open(then, manifest.project) else {
-        return false;
-    };
-    // The card of that day must be one that this card follows: of the same owner.
-    if ProjectCard::Owner(card.clone()).may_follow(&ProjectCard::Owner(then.clone())).is_err() {
-        return false;
-    }
-    let Ok(verified) = Approval::open(approval, &then) else { return false };
-    let wrote = |vault: &VaultKeys, outputs: &[Output]| {
-        vault.receipt_key.0 == signer.to_bytes()
-            && outputs.iter().any(|output| {
-                // What a demultiplexing finds has no name beforehand; the vault's key is its task's alone.
-                let named = output.dataset.is_none_or(|dataset| dataset == manifest.dataset);
-                output.project == manifest.project && named
-            })
-    };
-    match &verified.approval().act {
-        Act::App(run) => wrote(&run.vault, &run.outputs),
-        Act::Query(query) => wrote(&query.vault, &query.outputs),
-        Act::Writer(writer) => {
-            writer.key.0 == signer.to_bytes() && writer.dataset == manifest.dataset
-        }
-        _ => false,
-    }
 }
 
 fn name(open: &OpenDataset, asked: &AskedDataset) -> Option<(DatasetId, String)> {
@@ -544,7 +538,7 @@ fn purpose(settings: Option<&[u8]>, kind: TaskKind) -> CliResult<Purpose> {
     Ok(Purpose { salt: random()?, text: kind.as_str().to_owned() })
 }
 
-fn random() -> CliResult<Digest> {
+pub(super) fn random() -> CliResult<Digest> {
     let mut bytes = [0; 32];
     seal::fill_random(&mut bytes)
         .map_err(|e| CliError::new("the system gives no randomness").caused_by(e))?;
@@ -570,13 +564,13 @@ fn shown(judged: &Judged, ui: Ui) -> CliResult<Shown> {
     for sentence in &sentences {
         ui.line(sentence);
     }
+    judged.weakenings.iter().for_each(|weakening| ui.line(weakening));
     ui.line(format!("\nsix words of the request: {}", phrase(&judged.asked)));
     let typed = judged.approval.typed_data().map(|typed: TypedData| typed.to_json());
     Ok(Shown {
         request: judged.request.clone(),
         request_phrase: phrase(&judged.asked),
-        // Evidence of attested vaults is missing in this version.
-        confidential: false,
+        confidential: judged.confidential,
         sentences,
         approval: judged.approval.text(),
         approval_digest: judged.approval.digest(),
@@ -714,7 +708,7 @@ async fn draw(
 /// task that made it must have ended with a receipt of the same vault for this very content.
 async fn accept(ctx: &ClientContext, ui: Ui, id: DatasetId, sure: bool) -> CliResult {
     let not = |why: &str| CliError::new(format!("dataset {id} is not to be accepted: {why}"));
-    let (open, card, under) = ctx.open_owned(id).await?;
+    let (open, writers) = ctx.open_owned(id).await?;
     let signed = ctx.client.manifest(id).await?;
     let (facts, signer) = open_statement::<Manifest>(&signed)
         .map_err(|e| not("its manifest does not hold").caused_by(e))?;
@@ -726,7 +720,7 @@ async fn accept(ctx: &ClientContext, ui: Ui, id: DatasetId, sure: bool) -> CliRe
     if !fits {
         return Err(not("its manifest speaks of something else"));
     }
-    if may_write(&card, &facts, &signer, under.as_ref()) {
+    if writers.may_write(&facts, &signer) {
         ui.line(format!("dataset {id} is yours already: your card knows who wrote it"));
         return Ok(());
     }
@@ -751,6 +745,26 @@ async fn accept(ctx: &ClientContext, ui: Ui, id: DatasetId, sure: bool) -> CliRe
     ui.line(format!("dataset {id} is yours"));
     ui.value(&serde_json::json!({ "dataset": id, "accepted": true }));
     Ok(())
+}
+
+/// A dataset of one's own, opened, and as what an approval names it: at the version whose writer was checked just now.
+pub(super) async fn own(ctx: &ClientContext, id: DatasetId) -> CliResult<(OpenDataset, Input)> {
+    let (open, writers) = ctx.open_owned(id).await?;
+    if !ctx.owner()?.owns(&writers.card) {
+        return Err(CliError::new(format!(
+            "dataset {id} is somebody else's: only its owner gives it on"
+        )));
+    }
+    let signed = ctx.client.manifest(id).await?;
+    let (facts, signer) = open_statement::<Manifest>(&signed)
+        .map_err(|e| CliError::new("the manifest does not hold").caused_by(e))?;
+    if facts.dataset != id || !writers.may_write(&facts, &signer) {
+        return Err(CliError::new(format!(
+            "dataset {id} was written by a key that your card does not know"
+        )));
+    }
+    let input = Input { name: "dataset".to_owned(), dataset: id, manifest: digest_of(&signed) };
+    Ok((open, input))
 }
 
 /// Wraps a dataset's key to another person's words, whose key was compared by six words.
@@ -788,21 +802,7 @@ async fn share(
             "share with nobody before you know why: somebody may have put another key in its place",
         ));
     }
-    let (open, card, under) = ctx.open_owned(id).await?;
-    if !ctx.owner()?.owns(&card) {
-        return Err(CliError::new(format!(
-            "dataset {id} is somebody else's: only its owner shares it"
-        )));
-    }
-    let signed = ctx.client.manifest(id).await?;
-    let (facts, signer) = open_statement::<Manifest>(&signed)
-        .map_err(|e| CliError::new("the manifest does not hold").caused_by(e))?;
-    if facts.dataset != id || !may_write(&card, &facts, &signer, under.as_ref()) {
-        return Err(CliError::new(format!(
-            "dataset {id} was written by a key that your card does not know"
-        )));
-    }
-    let input = Input { name: "dataset".to_owned(), dataset: id, manifest: digest_of(&signed) };
+    let (open, input) = own(ctx, id).await?;
     let act = Act::Share(Share { input, account, recipient: fingerprint });
     let approval = sign_act(ctx, ui, open.project(), act, "share with somebody").await?;
     let key = Release {

@@ -14,15 +14,16 @@ use api::{
 };
 use dataset::OpenDataset;
 use proof::{
-    Act, Approval, ApprovalError, Mode, Output, OwnerCard, Program, ProjectCard, RunApp, Verified,
+    Act, Approval, ApprovalError, Output, OwnerCard, Program, ProjectCard, RunApp, Verified,
     commitment, digest_of, sha256,
 };
 
+use super::evidence::Own;
 use super::hub::SharedHub;
 use super::{TaskConfig, TaskError, VaultKeys};
 
-/// How often the hub is asked whether an owner has answered.
-const ASK: Duration = Duration::from_millis(500);
+/// The least time between two questions whether an owner has answered; the hub itself keeps each open for some seconds.
+const ASK: Duration = Duration::from_millis(100);
 /// For how long a vault waits: a little longer than a request is open.
 const PATIENCE: Duration = Duration::from_secs(proof::APPROVAL_SECONDS.unsigned_abs() + 30);
 
@@ -57,7 +58,7 @@ impl Approved {
         config: &TaskConfig,
         keys: &VaultKeys,
         claimed: &ClaimedTask,
-        evidence: Digest,
+        own: &Own,
     ) -> Result<Self, TaskError> {
         let places = awaited(claimed);
         let projects: BTreeSet<ProjectId> = places.iter().map(|place| place.project).collect();
@@ -70,11 +71,21 @@ impl Approved {
                     continue;
                 }
                 match found.state {
-                    ApprovalState::Refused => return Err(TaskError::Refused),
+                    ApprovalState::Refused => {
+                        let reason = found.reason.map(|why| format!(": {why}")).unwrap_or_default();
+                        return Err(TaskError::Refused { reason });
+                    }
                     ApprovalState::Expired => return Err(TaskError::Unanswered),
                     ApprovalState::Pending | ApprovalState::Approved | ApprovalState::Used => {}
                 }
-                let TaskApproval { project, given: Some(given), card: Some(card), log, .. } = found
+                let TaskApproval {
+                    project,
+                    given: Some(given),
+                    card: Some(card),
+                    handovers,
+                    log,
+                    ..
+                } = found
                 else {
                     continue;
                 };
@@ -82,7 +93,8 @@ impl Approved {
                 this.logs.push(log.ok_or(TaskError::Log)?);
                 let of_project: Vec<KeyPlace> =
                     places.iter().filter(|place| place.project == project).copied().collect();
-                let judge = Judge { config, keys, claimed, evidence, now: Time::now() };
+                let judge =
+                    Judge { config, keys, claimed, handovers: &handovers, own, now: Time::now() };
                 let verified = judge.judge(&given, &card, project)?;
                 this.open(keys, &given, &verified, &of_project)?;
                 this.verified.push(verified);
@@ -94,7 +106,8 @@ impl Approved {
             if since.elapsed() > PATIENCE {
                 return Err(TaskError::Unanswered);
             }
-            std::thread::sleep(ASK);
+            // Once one of several owners has answered, the hub answers at once.
+            std::thread::sleep(if this.verified.is_empty() { ASK } else { ASK * 5 });
         }
         this.verified.sort_by_key(|verified| verified.approval().project);
         Ok(this)
@@ -118,7 +131,7 @@ impl Approved {
             let release = given.keys.iter().find(|release| release.place() == *place).ok_or(
                 TaskError::Mismatch { dataset, what: "the approval and the released keys" },
             )?;
-            let open = OpenDataset::from_approved(release, &keys.recipient, verified.digest())?;
+            let open = OpenDataset::from_approved(release, keys.recipient(), verified.digest())?;
             self.opened.insert(dataset, open);
         }
         Ok(())
@@ -207,7 +220,10 @@ pub(super) struct Judge<'a> {
     pub(super) config: &'a TaskConfig,
     pub(super) keys: &'a VaultKeys,
     pub(super) claimed: &'a ClaimedTask,
-    pub(super) evidence: Digest,
+    /// What lets the card follow one of an owner of before.
+    pub(super) handovers: &'a [api::SignedStatement],
+    /// What this vault showed.
+    pub(super) own: &'a Own,
     pub(super) now: Time,
 }
 
@@ -240,16 +256,22 @@ impl Judge<'_> {
         }
         let receipt_key = self.keys.receipt_key().public().to_bytes();
         if vault.receipt_key.0 != receipt_key
-            || vault.recipient.0 != self.keys.recipient.public().fingerprint()
+            || vault.recipient.0 != self.keys.recipient().public().fingerprint()
         {
             return Err(other("vault key"));
         }
-        // This vault has no other evidence: an approval for an attested one is not for it.
-        if vault.mode != (Mode::Unattested { evidence: self.evidence }) {
+        // An approval for another vault, or for one that proves more or less than this one, is not for it.
+        if !self.own.is(&vault.mode) {
             return Err(other("evidence"));
         }
-        if !card.test {
-            return Err(TaskError::NotATest);
+        match self.own {
+            Own::Unattested(_) if !card.test => return Err(TaskError::NotATest),
+            Own::Unattested(_) => {}
+            Own::Snp { measurement, .. } => {
+                if !card.measurements.iter().any(|listed| listed.0 == *measurement) {
+                    return Err(other("measurement"));
+                }
+            }
         }
         if let Act::App(run) = &approval.act
             && !self.is_program(&run.program)
@@ -278,7 +300,7 @@ impl Judge<'_> {
         for input in &self.claimed.inputs {
             if input.key.place().project == project {
                 let (under, _) = ProjectCard::open(&input.card, project).map_err(held)?;
-                card.may_follow(&under).map_err(held)?;
+                card.follows(&under, self.handovers).map_err(held)?;
             }
         }
         match card {

@@ -6,7 +6,9 @@ use api::{
     AccountId, App, AppId, Bytes, ClaimedInput, ClaimedResult, Custodian, ProjectId, Release,
     SignedApproval, SignedStatement, Task, TaskId, TaskState,
 };
-use proof::{CardDevice, Delete, Input, SigningKey, VaultKeys as Named, sha256, sign_statement};
+use proof::{
+    CardDevice, Delete, Input, Mode, SigningKey, VaultKeys as Named, sha256, sign_statement,
+};
 use seal::recipient::RecipientSecret;
 
 use super::*;
@@ -113,6 +115,7 @@ impl World {
         let config = TaskConfig {
             task,
             ticket: String::new().into(),
+            boots: Vec::new(),
             app_cache: std::path::PathBuf::new(),
             threads: std::num::NonZeroUsize::MIN,
         };
@@ -138,7 +141,7 @@ impl World {
                 dataset: Some(self.result.dataset()),
             }],
             vault: Named {
-                recipient: Digest(self.keys.recipient.public().fingerprint()),
+                recipient: Digest(self.keys.recipient().public().fingerprint()),
                 receipt_key: Bytes(self.keys.receipt_key().public().to_bytes().to_vec()),
                 mode: Mode::Unattested { evidence: self.evidence },
             },
@@ -173,7 +176,7 @@ impl World {
             card_digest: open.card_digest(),
             epoch: 0,
             wrapped_key: open
-                .wrap_approved(&self.keys.recipient.public().to_bytes(), approval.digest())
+                .wrap_approved(&self.keys.recipient().public().to_bytes(), approval.digest())
                 .unwrap(),
             leaf: None,
         };
@@ -189,7 +192,8 @@ impl World {
 
     fn judge(&self, approval: SignedApproval, now: i64) -> Result<Verified, TaskError> {
         let Self { config, keys, claimed, evidence, .. } = self;
-        let judge = Judge { config, keys, claimed, evidence: *evidence, now: at(now) };
+        let (own, now) = (&Own::Unattested(*evidence), at(now));
+        let judge = Judge { config, keys, claimed, handovers: &[], own, now };
         let given = GiveApproval { approval, keys: vec![] };
         judge.judge(&given, &self.signed_card(), self.card.project)
     }
@@ -317,7 +321,8 @@ fn a_card_that_another_owner_signed_or_that_is_older_or_no_test_brings_nothing()
 /// What a vault says of a good approval that comes with this card.
 fn with_card(world: &World, card: &SignedStatement) -> Result<Verified, TaskError> {
     let World { config, keys, claimed, evidence, .. } = world;
-    let judge = Judge { config, keys, claimed, evidence: *evidence, now: at(1_500) };
+    let (own, now) = (&Own::Unattested(*evidence), at(1_500));
+    let judge = Judge { config, keys, claimed, handovers: &[], own, now };
     judge.judge(&world.given(&world.good()), card, world.card.project)
 }
 

@@ -227,7 +227,7 @@ impl<'w, 'a> Outputs<'w, 'a> {
             };
             let dataset = output.key().dataset();
             let version =
-                Version { reads, ..Version::first(&work.claimed.hub, &work.keys.receipt) };
+                Version { reads, ..Version::first(&work.claimed.hub, work.keys.receipt_key()) };
             let manifest = output.close(&work.hub, senders, version)?;
             made.outputs.push(ReceiptOutput { dataset, manifest });
         }

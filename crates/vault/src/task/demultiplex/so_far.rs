@@ -116,7 +116,7 @@ pub(super) fn run(
         journal.report_file("error.txt", story(error).as_bytes())?;
     }
     let dataset = journal.output.key().dataset();
-    let version = Version::first(&work.claimed.hub, &work.keys.receipt);
+    let version = Version::first(&work.claimed.hub, work.keys.receipt_key());
     let manifest = journal.output.close(&work.hub, senders, version)?;
     made.outputs.push(ReceiptOutput { dataset, manifest });
     done
