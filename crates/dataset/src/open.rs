@@ -325,3 +325,52 @@ pub(crate) const fn context(
         epoch,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Packer;
+
+    #[test]
+    fn ten_thousand_objects_open_with_one_public_key_operation() {
+        const OBJECTS: usize = 10_000;
+        let made = OpenDataset::create(
+            DatasetId::from_bytes([1; 16]),
+            ProjectId::from_bytes([2; 16]),
+            Digest([3; 32]),
+        )
+        .unwrap();
+        let mut packer = Packer::new(8);
+        let file = packer.begin("reads");
+        let mut packs = packer.write(file, &[7; 8 * OBJECTS]).unwrap();
+        packer.end(file);
+        packs.extend(packer.flush());
+        let parts: Vec<_> = packs.into_iter().map(|pack| pack.seal(&made).unwrap()).collect();
+        assert_eq!(parts.len(), OBJECTS);
+
+        let secret = RecipientSecret::generate().unwrap();
+        let release = Release {
+            dataset: made.dataset(),
+            project: made.project(),
+            card_digest: made.card_digest(),
+            epoch: 0,
+            wrapped_key: made.wrap_to(&secret.public().to_bytes()).unwrap(),
+            leaf: None,
+        };
+        // The one: after it the secret is gone, so that no object can cost another.
+        let open = OpenDataset::from_release(&release, &secret).unwrap();
+        drop((secret, made));
+        let mut bytes = 0;
+        for part in &parts {
+            let object = SealedObject {
+                object: part.object,
+                hash: part.hash,
+                sealed_bytes: part.sealed.len() as u64,
+                epoch: 0,
+                wrapped_key: Bytes(part.wrapped_key.to_vec()),
+            };
+            bytes += open.open_object(&object, &part.sealed, Some(part.commitment)).unwrap().len();
+        }
+        assert_eq!(bytes, 8 * OBJECTS);
+    }
+}
