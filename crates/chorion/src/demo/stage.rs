@@ -3,13 +3,14 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::{DemoArgs, text};
 use crate::report::{CliError, CliResult, Ui};
@@ -130,14 +131,103 @@ fn this_program() -> CliResult<Command> {
     Ok(Command::new(program))
 }
 
+/// Protects the identity files of the demo, whose projects are trials.
+const PASSPHRASE: &str = "a passphrase that stands in the source";
+
 /// Somebody with a key of their own.
 pub(super) struct Person {
     home: PathBuf,
+    /// Whether they hold the keys of projects by twelve words.
+    has_words: bool,
+}
+
+/// A command that goes on while others are given.
+pub(super) struct Asking(Child);
+
+impl Asking {
+    /// Waits for its end and gives its JSON.
+    pub(super) fn finish(self) -> CliResult<Value> {
+        let out = self.0.wait_with_output();
+        let out = out.map_err(|e| CliError::new("a command did not end").caused_by(e))?;
+        if !out.status.success() {
+            let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
+            return Err(CliError::new(format!("what was asked was not answered: {said}")));
+        }
+        serde_json::from_slice(&out.stdout)
+            .map_err(|e| CliError::new("what was answered is no JSON").caused_by(e))
+    }
 }
 
 impl Person {
     pub(super) fn new(dir: &Path, name: &str) -> Self {
-        Self { home: dir.join("people").join(name) }
+        Self { home: dir.join("people").join(name), has_words: false }
+    }
+
+    /// One who holds keys by twelve words.
+    pub(super) fn with_words(dir: &Path, name: &str) -> Self {
+        Self { has_words: true, ..Self::new(dir, name) }
+    }
+
+    fn command(&self, words: &[&str]) -> CliResult<Command> {
+        let mut command = this_program()?;
+        command.args(words).arg("--json").env("CHORION_HOME", &self.home).stdin(Stdio::null());
+        if self.has_words {
+            command.env("CHORION_PASSPHRASE", PASSPHRASE);
+        }
+        Ok(command)
+    }
+
+    /// Draws twelve words, and types them back as they were printed. Nobody sees them here.
+    pub(super) fn draw_words(&self, said: &mut Said) -> CliResult {
+        let words = ["words", "new", "--print-words"];
+        said.command(&words);
+        let failed = |e| CliError::new("no words were drawn").caused_by(e);
+        let mut command = this_program()?;
+        command
+            .args(words)
+            .env("CHORION_HOME", &self.home)
+            .env("CHORION_PASSPHRASE", PASSPHRASE)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().map_err(failed)?;
+        let mut line = Zeroizing::new(String::new());
+        if let Some(out) = child.stdout.take() {
+            BufReader::new(out).read_line(&mut line).map_err(failed)?;
+        }
+        if let Some(mut back) = child.stdin.take() {
+            back.write_all(line.as_bytes()).map_err(failed)?;
+        }
+        if child.wait().map_err(failed)?.success() {
+            Ok(())
+        } else {
+            Err(CliError::new("the words that were typed back were not taken"))
+        }
+    }
+
+    /// Starts a command that ends later.
+    pub(super) fn start(&self, said: &mut Said, words: &[&str]) -> CliResult<Asking> {
+        said.command(words);
+        let mut command = self.command(words)?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let failed = |e| CliError::new("this program cannot run itself").caused_by(e);
+        Ok(Asking(command.spawn().map_err(failed)?))
+    }
+
+    /// Waits until something waits for this person's approval, and gives its id.
+    pub(super) fn wait_for_request(&self, said: &mut Said) -> CliResult<String> {
+        said.command(&["approve", "list"]);
+        let begin = Instant::now();
+        while begin.elapsed() < LOST {
+            let list = self.quietly(&["approve", "list"])?;
+            let pending =
+                list.as_array().and_then(|all| all.iter().find(|r| r["state"] == "pending"));
+            if let Some(request) = pending {
+                return text(request, "/id");
+            }
+            std::thread::sleep(ASK);
+        }
+        Err(CliError::new("nobody asked for an approval"))
     }
 
     pub(super) fn home(&self) -> &Path {
@@ -170,8 +260,7 @@ impl Person {
     }
 
     fn output(&self, words: &[&str]) -> CliResult<std::process::Output> {
-        let mut command = this_program()?;
-        command.args(words).arg("--json").env("CHORION_HOME", &self.home).stdin(Stdio::null());
+        let mut command = self.command(words)?;
         command.output().map_err(|e| CliError::new("this program cannot run itself").caused_by(e))
     }
 
