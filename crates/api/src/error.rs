@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{RequestId, Time};
+use crate::{KeyAway, RequestId, Time};
 
 /// What went wrong, for a program to act on. The codes are stable; new ones may be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -34,6 +34,8 @@ pub enum ErrorCode {
     BadCode,
     /// The custodian did not release the key.
     KeyRefused,
+    /// The organization has taken its key away: `key` of the problem says which, since when and why.
+    KeyAway,
     /// This hub does not offer it.
     NotOffered,
     /// The organization's plan does not have it.
@@ -64,6 +66,7 @@ impl ErrorCode {
             Self::Conflict => 409,
             Self::TooLarge => 413,
             Self::BadRequest | Self::DigestMismatch | Self::TaskFailed => 422,
+            Self::KeyAway => 423,
             Self::NotOffered => 501,
             Self::TooManyRequests => 429,
             Self::StorageUnavailable | Self::Unavailable => 503,
@@ -85,6 +88,9 @@ pub struct Problem {
     /// The next step, where there is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hint: Option<String>,
+    /// The customer's key that was taken away, where that is why.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub key: Option<KeyAway>,
     /// The call's id in the hub's log.
     pub request_id: RequestId,
     /// The hub's clock, so that a caller with a skewed one can correct itself.

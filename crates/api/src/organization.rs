@@ -76,6 +76,9 @@ pub struct Organization {
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
     pub created: Time,
+    /// The X-Wing key to which outsiders wrap the keys of its datasets, where it has a key of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<crate::Bytes>,
 }
 
 /// `POST /organizations`.
@@ -229,8 +232,14 @@ pub struct AuditedRight {
 pub enum OwnKey {
     /// Its plan has none.
     NotInPlan,
-    /// This hub does not offer it.
-    NotOffered,
+    /// It has none yet.
+    NotSet,
+    /// It has one, which serves.
+    InForce,
+    /// It has taken its key away.
+    TakenAway,
+    /// The service of its key does not answer.
+    Unreachable,
 }
 
 /// `GET /organizations/{id}/custody`: how the keys of an organization are held.

@@ -47,6 +47,8 @@ impl From<ClientError> for UplinkError {
         let (sentence, hint) = (error.to_string(), error.hint());
         match error.code() {
             _ if error.may_pass() => Self::Away(sentence),
+            // The organization has taken its key away: the run keeps its place here until the key is back.
+            Some(ErrorCode::KeyAway) => Self::Away(sentence),
             _ if error.is_about_rights() => Self::Rights { sentence, hint },
             Some(ErrorCode::DigestMismatch) => Self::Mismatch(sentence),
             Some(ErrorCode::Conflict) => Self::Conflict { sentence, hint },

@@ -261,9 +261,21 @@ async fn create(
     if custodian == Custodian::Organization {
         may_bring_its_key(ctx, organization).await?;
     }
-    let hub = ctx.client.whoami().await?.hub;
-    let offered = hub.custodians.iter().find(|c| c.custodian == custodian);
-    let recipient = offered.and_then(|c| c.recipient.as_ref()).ok_or_else(|| {
+    let recipient = match organization {
+        Some(id) if custodian == Custodian::Organization => {
+            let found = ctx.client.organization(id).await?.recipient;
+            Some(found.ok_or_else(|| {
+                CliError::new(format!("organization {id} has no key of its own yet"))
+                    .hint("an administrator of the organization sets it up: chorion org kms set")
+            })?)
+        }
+        _ => {
+            let hub = ctx.client.whoami().await?.hub;
+            let offered = hub.custodians.into_iter().find(|c| c.custodian == custodian);
+            offered.and_then(|c| c.recipient)
+        }
+    };
+    let recipient = recipient.ok_or_else(|| {
         CliError::new(format!(
             "this hub does not offer projects whose key is held by: {}",
             custodian.as_str()

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
-use hub::{CertificateFiles, HubConfig, Limits, Ready, Relay, StartError};
+use hub::{CertificateFiles, HubConfig, KeyServices, Limits, Ready, Relay, StartError};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -71,6 +71,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
     institution: InstitutionArgs,
 }
 
@@ -100,6 +102,44 @@ struct LimitArgs {
     /// MiB of bodies in memory at once; one key gets half.
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     body_memory: u32,
+}
+
+/// The key services of organizations that hold their keys themselves (`spec/organization-keys.md`).
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Key services of organizations")]
+struct KeyArgs {
+    /// Where AWS's services answer, instead of AWS itself.
+    #[arg(long, value_name = "URL")]
+    aws_endpoint: Option<String>,
+    /// A file with the token by which AWS knows this machine (web identity), read anew each time.
+    #[arg(long, value_name = "FILE")]
+    aws_token_file: Option<PathBuf>,
+    /// Where tenants of Azure sign in, instead of Microsoft's own address.
+    #[arg(long, value_name = "URL")]
+    azure_login: Option<String>,
+    /// A further domain of vaults of Azure's, with its first dot, once for each.
+    #[arg(long = "azure-domain", value_name = "DOMAIN")]
+    azure_domains: Vec<String>,
+    /// Certificates to trust for key services, PEM, instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    kms_ca: Option<PathBuf>,
+    /// For development: organizations may keep keys in files in this directory.
+    #[arg(long, value_name = "DIR")]
+    development_keys: Option<PathBuf>,
+}
+
+impl From<KeyArgs> for KeyServices {
+    fn from(args: KeyArgs) -> Self {
+        Self {
+            files: args.development_keys,
+            aws_endpoint: args.aws_endpoint,
+            aws_token_file: args.aws_token_file,
+            azure_login: args.azure_login,
+            azure_domains: args.azure_domains,
+            ca_file: args.kms_ca,
+            ..Self::default()
+        }
+    }
 }
 
 impl From<LimitArgs> for Limits {
@@ -166,6 +206,7 @@ async fn serve(args: ServeArgs, ui: Ui) -> CliResult {
         vaults: args.vaults,
         limits: args.limits.into(),
         relay,
+        key_services: args.keys.into(),
     };
     let stopped = |e| CliError::new("the program cannot wait for signals").caused_by(e);
     let mut interrupt = signal(SignalKind::interrupt()).map_err(stopped)?;

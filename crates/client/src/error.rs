@@ -164,7 +164,7 @@ impl ClientError {
             Self::Unreachable { sent, .. } => !sent,
             Self::Refused(refusal) => matches!(
                 refusal.problem.code,
-                ErrorCode::TooManyRequests | ErrorCode::StorageUnavailable
+                ErrorCode::TooManyRequests | ErrorCode::StorageUnavailable | ErrorCode::Unavailable
             ),
             Self::NoExplanation { status, .. } => *status == 429,
             _ => false,

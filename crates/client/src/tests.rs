@@ -54,6 +54,7 @@ fn problem(code: ErrorCode, hub: &Hub) -> Problem {
         status: code.status(),
         title: format!("the call is refused: {code:?}"),
         hint: Some("do otherwise".to_owned()),
+        key: None,
         request_id: RequestId::generate(),
         time: jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead),
     }

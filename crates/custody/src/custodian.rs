@@ -129,6 +129,28 @@ pub enum CustodyError {
         /// Its epoch.
         epoch: u32,
     },
+    /// The lease on the organization's keys has ended, or the customer has taken the key away.
+    #[error("the lease on the organization's keys has ended")]
+    LeaseEnded,
+    /// An organization key of that version is not in use.
+    #[error("the organization has no {} key of version {version} in use", purpose.as_str())]
+    UnknownVersion {
+        /// What it would be for.
+        purpose: api::KeyPurpose,
+        /// Its version.
+        version: u32,
+    },
+    /// The salt of a field's index did not come from the customer's store of secrets.
+    #[error("field {field} has no salt for version {version} of its index")]
+    NoSalt {
+        /// The field.
+        field: String,
+        /// The version of its index.
+        version: u32,
+        /// What the store said, if it was asked.
+        #[source]
+        cause: Option<Arc<crate::kms::KmsError>>,
+    },
     /// Only the owner's device opens it, and it answers no hub.
     #[error("the key is the owner's alone: only the owner's device releases it")]
     OwnersAlone,
@@ -138,6 +160,14 @@ pub enum CustodyError {
     /// No randomness for a nonce.
     #[error(transparent)]
     Random(#[from] NoRandomness),
+}
+
+/// What a wrapping that failed means to whoever asked a custodian.
+pub(crate) fn refused(error: WrapError) -> CustodyError {
+    match error {
+        WrapError::Random(none) => CustodyError::Random(none),
+        other => CustodyError::DoesNotOpen(other),
+    }
 }
 
 const fn words(kind: api::Custodian) -> &'static str {

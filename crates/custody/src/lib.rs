@@ -7,14 +7,15 @@
 //! `spec/custody.md` has the bytes and the rules; [`Custodian`] has the contract, and one suite of tests runs on every
 //! implementation.
 //!
-//! This build offers the platform's custody and the owner's, which keeps what it cannot open ([`OwnerCustodian`]). A custodian
-//! that is missing is named by [`Custodians`], which says that it is not offered, rather than by something that pretends. What custody
-//! by an organization will ask, the customer's own key, is in [`kms`].
+//! There are the platform's custody, the organization's ([`organization`], under a key that the customer holds: [`kms`]), and the
+//! owner's, which keeps what it cannot open ([`OwnerCustodian`]). A custodian that a hub does not offer is named by [`Custodians`],
+//! which says so, rather than by something that pretends.
 
 mod custodian;
 mod evidence;
 pub mod kms;
 mod opened;
+pub mod organization;
 mod owner;
 mod platform;
 

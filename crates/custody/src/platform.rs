@@ -11,13 +11,14 @@ use std::fmt;
 use std::path::Path;
 
 use data_encoding::HEXLOWER;
+use seal::DatasetKey;
 use seal::recipient::{RecipientKey, unwrap, wrap_to};
 use seal::wrap::{DatasetContext, WRAPPED_BYTES, unwrap_dataset_key, wrap_dataset_key};
-use seal::{DatasetKey, WrapError};
 
 use key_file::KeyFile;
 pub use key_file::KeyFileError;
 
+use crate::custodian::refused;
 use crate::{Custodian, CustodyError, Grounds, Opened};
 
 /// The first byte of what is kept at rest: this layout.
@@ -158,13 +159,6 @@ impl Custodian for PlatformCustodian {
         kept: &[u8],
     ) -> Result<Option<Opened>, CustodyError> {
         Ok(Some(Opened::new(self.key(context, kept)?, *context)))
-    }
-}
-
-fn refused(error: WrapError) -> CustodyError {
-    match error {
-        WrapError::Random(none) => CustodyError::Random(none),
-        other => CustodyError::DoesNotOpen(other),
     }
 }
 

@@ -32,6 +32,8 @@ pub struct HubConfig {
     pub limits: crate::Limits,
     /// What takes mail about notices; no mail is sent if absent.
     pub relay: Option<crate::Relay>,
+    /// What is allowed of the key services of organizations.
+    pub key_services: crate::KeyServices,
 }
 
 impl HubConfig {
@@ -50,6 +52,7 @@ impl HubConfig {
             metrics: None,
             limits: crate::Limits::default(),
             relay: None,
+            key_services: crate::KeyServices::default(),
         }
     }
 }

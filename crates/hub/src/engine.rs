@@ -194,6 +194,10 @@ async fn look(hub: &Hub, start: &Arc<dyn Start>) -> Result<(), HubError> {
         if in_the_way || hub.engine.running().contains_key(&id) {
             continue;
         }
+        // One whose keys an organization has taken away is left where it is, and goes on by itself when they are back.
+        if !app::tasks::keys_serve(hub, id).await? {
+            continue;
+        }
         let mut tx = hub.db.write().await?;
         // An owner whose project is no trial lets each vault start; without that it could get no key.
         let Some(boots) = app::boots::ready(&mut tx, &kept, now).await? else {

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use api::{ErrorCode, ProjectId};
+use api::{ErrorCode, KeyAway, ProjectId};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
@@ -23,6 +23,7 @@ struct Inner {
     hint: Option<String>,
     refused: Option<Refused>,
     wait: Option<Wait>,
+    key: Option<KeyAway>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -57,6 +58,7 @@ impl HubError {
             hint: None,
             refused: None,
             wait: None,
+            key: None,
             cause: None,
         }))
     }
@@ -121,6 +123,11 @@ impl HubError {
         self.change(|inner| inner.wait = Some(wait))
     }
 
+    /// Says which customer's key was taken away.
+    pub(crate) fn key(self, key: KeyAway) -> Self {
+        self.change(|inner| inner.key = Some(key))
+    }
+
     fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             change(inner);
@@ -140,6 +147,10 @@ impl HubError {
 
     pub(crate) fn hint_text(&self) -> Option<&str> {
         self.0.hint.as_deref()
+    }
+
+    pub(crate) fn key_away(&self) -> Option<&KeyAway> {
+        self.0.key.as_ref()
     }
 
     pub(crate) fn refused(&self) -> Option<&Refused> {

@@ -37,6 +37,7 @@ mod tls;
 
 pub use backup::{BackupReport, backup_create, backup_restore, backup_verify, newest_backup};
 pub use config::{HubConfig, StartError};
+pub use custody::kms::Services as KeyServices;
 pub use error::HubError;
 pub use gate::Limits;
 pub use http::openapi;

@@ -187,6 +187,10 @@ actions! {
     OrganizationAudit = "organization.audit", Need::Role(&[Role::Administrator, Role::Auditor], false);
     /// Makes a project of the organization.
     OrganizationProject = "organization.project", Need::Role(MAKERS, false);
+    /// Sets up, tests, changes and rotates the key that an organization holds itself.
+    OrganizationKeySet = "organization.key.set", Need::Role(&[Role::Administrator], false);
+    /// Sees how the organization's key stands.
+    OrganizationKeySee = "organization.key.see", Need::Role(&[Role::Administrator, Role::Auditor], false);
     /// Changes what an organization has agreed on.
     OrganizationPlan = "organization.plan", Need::Role(&[], true);
     /// Takes an account out of an organization.

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 
+use crate::app::organization_keys::Holders;
 use crate::app::sign_in::work::Work;
 use crate::app::sign_in::{Challenges, SlowDown};
 use crate::closing::Line;
@@ -119,6 +120,7 @@ pub async fn serve(config: HubConfig, ready: oneshot::Sender<Ready>) -> Result<(
     if let Some(figures) = figures {
         hub.background.spawn(metrics::serve(hub.clone(), figures));
     }
+    app::organization_keys::start(&hub);
     mail::start(&hub);
     let _nobody_asked = ready.send(Ready {
         address,
@@ -189,6 +191,7 @@ pub(crate) async fn start(
         store,
         keys,
         custodians,
+        organization_keys: Holders::new(config.key_services.clone()),
         card_key,
         _lock: lock,
         names,

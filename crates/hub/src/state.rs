@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::HubError;
 use crate::app::log::Log;
+use crate::app::organization_keys::{Holders, custody_error};
 use crate::app::sign_in::work::Work;
 use crate::app::sign_in::{Challenges, SlowDown};
 use crate::data::{Db, intents::Releases, nonces::NonceLog, objects::ObjectLog};
@@ -38,8 +39,10 @@ pub(crate) struct Inner {
     pub(crate) store: store::Store,
     /// Wrapped keys.
     pub(crate) keys: store::KeyStore,
-    /// Who releases dataset keys.
+    /// Who releases dataset keys, where it is not the project's organization.
     pub(crate) custodians: Custodians,
+    /// Keys that organizations hold themselves.
+    pub(crate) organization_keys: Holders,
     /// Signs platform cards.
     pub(crate) card_key: SigningKey,
     /// Keeps a second hub off the same data.
@@ -171,7 +174,7 @@ impl From<CustodyError> for HubError {
                 ErrorCode::KeyRefused,
                 "the vault's evidence binds another recipient than the one named",
             ),
-            _ => Self::internal("the custodian did not do what it was asked", cause),
+            _ => custody_error(cause),
         }
     }
 }

@@ -64,7 +64,12 @@ impl TestHub {
         clock: Arc<AtomicI64>,
         relay: Option<crate::Relay>,
     ) -> Self {
-        let config = HubConfig { relay, ..HubConfig::new(directory.path().join("data")) };
+        let key_services = crate::KeyServices {
+            files: Some(directory.path().join("customers")),
+            ..crate::KeyServices::default()
+        };
+        let data = directory.path().join("data");
+        let config = HubConfig { relay, key_services, ..HubConfig::new(data) };
         let seconds = Arc::clone(&clock);
         let now = move || Time::from_second(seconds.load(Ordering::SeqCst)).unwrap();
         let (hub, ..) = serve::start(&config, config.listen, Arc::new(now)).await.unwrap();

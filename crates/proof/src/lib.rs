@@ -46,6 +46,7 @@ pub use manifest::{Extent, FileEntry, Index, IndexError, Manifest, ObjectSet};
 pub use phrase::phrase;
 pub use receipt::{
     AnyReceipt, OwnerReceipt, Receipt, ReceiptFacts, ReceiptOutput, Released, receipt_log,
+    released_by,
 };
 pub use release::ReleaseList;
 pub use request::{Asked, AskedInput};

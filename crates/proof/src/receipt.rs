@@ -15,6 +15,21 @@ use crate::{EvidenceKind, PublicKey, Statement, StatementError, open_statement};
 pub enum Released {
     /// The hub's policy, under platform custody.
     Policy,
+    /// A lease that the organization's own key service gave, under organization custody.
+    Lease,
+}
+
+/// Who holds the keys of what was claimed, as the cards of its inputs say, and what released those that the hub released.
+pub fn released_by(claimed: &ClaimedTask) -> (Custodian, Released) {
+    let is_organizations = claimed.inputs.iter().any(|input| {
+        open_statement::<crate::Card>(&input.card)
+            .is_ok_and(|(card, _)| card.custodian == Custodian::Organization)
+    });
+    if is_organizations {
+        (Custodian::Organization, Released::Lease)
+    } else {
+        (Custodian::Platform, Released::Policy)
+    }
 }
 
 /// A dataset that went in or came out, at one version.

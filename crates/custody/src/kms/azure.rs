@@ -190,6 +190,28 @@ impl AzureKeyVault {
         })
     }
 
+    /// Whether a secret's address, `VAULT/secrets/NAME/VERSION`, is of this vault: the token goes nowhere else.
+    fn is_ours(&self, place: &str) -> Result<(), KmsError> {
+        let closed = || KmsError::NoSuchKey { key: place.to_owned() };
+        let url = Url::parse(place).map_err(|_| closed())?;
+        let plain = |text: &str| {
+            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        let parts: Vec<&str> = url.path().trim_matches('/').split('/').collect();
+        let whole = url.query().is_none() && url.fragment().is_none();
+        match parts[..] {
+            ["secrets", name, version]
+                if whole
+                    && url.origin() == self.vault.origin()
+                    && plain(name)
+                    && plain(version) =>
+            {
+                Ok(())
+            }
+            _ => Err(closed()),
+        }
+    }
+
     fn address(&self) -> String {
         let version = self.version.as_ref().map(|v| format!("/{v}")).unwrap_or_default();
         format!("{}keys/{}{version}", self.vault, self.name)
@@ -364,6 +386,16 @@ struct Done {
 }
 
 #[derive(Deserialize)]
+struct KeptSecret {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct GivenSecret {
+    value: Secret,
+}
+
+#[derive(Deserialize)]
 struct Described {
     key: DescribedKey,
     attributes: Attributes,
@@ -482,5 +514,43 @@ impl CustomerKey for AzureKeyVault {
             (true, true) => KeyState::Enabled,
         };
         Ok(KeyDescription { key: found.key.kid, state, deleted_on: None })
+    }
+
+    async fn keep_secret(&self, name: &str, secret: &Secret) -> Result<String, KmsError> {
+        let place = format!("{}secrets/chorion-{name}", self.vault);
+        let url = format!("{place}?{API}");
+        let body = Zeroizing::new(json!({"value": secret.reveal()}).to_string());
+        let answer = self
+            .ask("set secrets beside", &place, || {
+                self.http
+                    .put(&url)
+                    .header("content-type", "application/json")
+                    .body(body.as_str().to_owned())
+            })
+            .await?;
+        let kept: KeptSecret = serde_json::from_slice(&answer.body)
+            .map_err(|_| odd("its answer is not the JSON it should be"))?;
+        self.is_ours(&kept.id)?;
+        Ok(kept.id)
+    }
+
+    async fn secret(&self, place: &str) -> Result<Secret, KmsError> {
+        self.is_ours(place)?;
+        let url = format!("{place}?{API}");
+        let answer = self.ask("get secrets beside", place, || self.http.get(&url)).await?;
+        serde_json::from_slice::<GivenSecret>(&answer.body)
+            .map(|given| given.value)
+            .map_err(|_| odd("its answer is not the JSON it should be"))
+    }
+
+    async fn drop_secret(&self, place: &str) -> Result<(), KmsError> {
+        self.is_ours(place)?;
+        // A secret is deleted with all its versions.
+        let whole = place.rsplit_once('/').map_or(place, |(whole, _version)| whole);
+        let url = format!("{whole}?{API}");
+        match self.ask("delete secrets beside", whole, || self.http.delete(&url)).await {
+            Ok(_) | Err(KmsError::NoSuchKey { .. } | KmsError::PendingDeletion { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -67,7 +67,7 @@ async fn conforms(held: &dyn CustomerKey) {
     // Nor of another provider, whose bytes are not sent anywhere.
     let other = match held.provider() {
         Provider::AwsKms => Provider::LocalFile,
-        Provider::LocalFile | Provider::AzureKeyVault => Provider::AwsKms,
+        Provider::LocalFile | Provider::AzureKeyVault | Provider::Pkcs11 => Provider::AwsKms,
     };
     let foreign = WrappedKey { provider: other, ..wrapped.clone() };
     let refused = held.unwrap(&of, &foreign).await.unwrap_err();
@@ -153,6 +153,7 @@ impl Moto {
             region: REGION.to_owned(),
             endpoint: Some(self.url.clone()),
             sts_endpoint: Some(self.url.clone()),
+            secrets_endpoint: Some(self.url.clone()),
             credentials: AwsCredentials::Static(AwsKeys {
                 id: "AKIAIOSFODNN7EXAMPLE".into(),
                 secret: api::Secret::new("a secret".to_owned().into()),
@@ -286,6 +287,7 @@ async fn a_service_that_is_away_is_no_denial() {
         region: region.to_owned(),
         endpoint: Some(endpoint.to_owned()),
         sts_endpoint: None,
+        secrets_endpoint: None,
         credentials: AwsCredentials::Static(AwsKeys {
             id: "A".into(),
             secret: api::Secret::new("s".to_owned().into()),

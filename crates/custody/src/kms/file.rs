@@ -1,9 +1,10 @@
 //! A customer's key in a file on this machine: for development and for tests, and named as such wherever it is shown.
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use api::Secret;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use seal::fill_random;
 use zeroize::Zeroizing;
@@ -43,6 +44,29 @@ impl LocalFile {
             done.map_err(|e| wrong(&e))?;
         }
         Ok(Self { path: path.to_owned() })
+    }
+
+    /// The key in that file, which is there, or was: none is made.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Where secrets are kept: a directory beside the key.
+    fn secrets(&self) -> PathBuf {
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(".secrets");
+        self.path.with_file_name(name)
+    }
+
+    /// The file of a secret; nothing for a place that is none of ours.
+    fn secret_file(&self, place: &str) -> Result<PathBuf, KmsError> {
+        let plain =
+            !place.is_empty() && place.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if plain {
+            Ok(self.secrets().join(place))
+        } else {
+            Err(KmsError::Configuration(format!("`{place}` is no name of a secret")))
+        }
     }
 
     fn name(&self) -> String {
@@ -121,5 +145,45 @@ impl CustomerKey for LocalFile {
     async fn describe(&self) -> Result<KeyDescription, KmsError> {
         self.key()?;
         Ok(KeyDescription { key: self.name(), state: KeyState::Enabled, deleted_on: None })
+    }
+
+    async fn keep_secret(&self, name: &str, secret: &Secret) -> Result<String, KmsError> {
+        let file = self.secret_file(name)?;
+        let kept = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(self.secrets())
+            .and_then(|()| {
+                let mut options = std::fs::OpenOptions::new();
+                options.write(true).create_new(true).mode(0o600).open(&file)
+            })
+            .and_then(|mut file| {
+                file.write_all(secret.reveal().as_bytes())?;
+                file.sync_all()
+            });
+        kept.map_err(|e| KmsError::Away(Box::new(e)))?;
+        Ok(name.to_owned())
+    }
+
+    async fn secret(&self, place: &str) -> Result<Secret, KmsError> {
+        // Taking the key away takes the secrets with it, as a cloud's policy would.
+        self.key()?;
+        let file = self.secret_file(place)?;
+        std::fs::read_to_string(&file).map(|text| Secret::new(text.into())).map_err(|e| {
+            match e.kind() {
+                std::io::ErrorKind::NotFound => KmsError::NoSuchKey { key: place.to_owned() },
+                std::io::ErrorKind::PermissionDenied => {
+                    KmsError::Denied { key: place.to_owned(), act: "read" }
+                }
+                _ => KmsError::Away(Box::new(e)),
+            }
+        })
+    }
+
+    async fn drop_secret(&self, place: &str) -> Result<(), KmsError> {
+        match std::fs::remove_file(self.secret_file(place)?) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(KmsError::Away(Box::new(e))),
+            _ => Ok(()),
+        }
     }
 }

@@ -5,12 +5,14 @@
 //! What crosses is a 32-byte key of an organization and a context of opaque ids; nobody's data ever goes to a key management
 //! service.
 //!
-//! This is the client side alone. Custody by an organization is not offered yet: nothing in the hub calls it.
+//! [`Services`] is what an operator allows of it, and connects what an organization names. What is built on it is
+//! [`crate::organization`].
 
 pub mod aws;
 pub mod azure;
 mod file;
 mod http;
+mod settings;
 
 #[cfg(test)]
 mod conformance;
@@ -18,57 +20,15 @@ mod conformance;
 use std::fmt;
 use std::time::Duration;
 
-use api::OrganizationId;
+use api::{KeyTrouble, OrganizationId, Secret};
 use seal::{NoRandomness, fill_random};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+pub use api::{KeyProvider as Provider, KeyPurpose};
+
 pub use file::LocalFile;
-
-/// Where a customer's key is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Provider {
-    /// AWS Key Management Service.
-    AwsKms,
-    /// Azure Key Vault.
-    AzureKeyVault,
-    /// A file on this machine: for development, and no protection from whoever has the machine.
-    LocalFile,
-}
-
-impl Provider {
-    /// As people read it.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::AwsKms => "AWS KMS",
-            Self::AzureKeyVault => "Azure Key Vault",
-            Self::LocalFile => "a local file (development only)",
-        }
-    }
-}
-
-/// What an organization's key is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyPurpose {
-    /// It wraps dataset keys.
-    Data,
-    /// Index keys follow from it.
-    Index,
-    /// It is nobody's: unwrapping it shows that the customer's key answers.
-    Canary,
-}
-
-impl KeyPurpose {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Data => "data",
-            Self::Index => "index",
-            Self::Canary => "canary",
-        }
-    }
-}
+pub use settings::Services;
 
 /// To what a wrapped key is bound: opaque ids alone, because services write it into their logs in clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +81,7 @@ impl OrganizationKey {
     }
 
     /// From bytes that a service gave; nothing if they are not 32.
-    fn from_slice(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
         Some(Self(Zeroizing::new(bytes.try_into().ok()?)))
     }
 }
@@ -215,6 +175,25 @@ pub trait CustomerKey: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`KmsError`] says what the service said.
     async fn describe(&self) -> Result<KeyDescription, KmsError>;
+
+    /// Keeps a new secret of that name in the customer's own store of secrets; gives the place where it is asked for again.
+    /// `name` has letters, digits and hyphens, and is used once.
+    ///
+    /// # Errors
+    /// [`KmsError`] says what the service said.
+    async fn keep_secret(&self, name: &str, secret: &Secret) -> Result<String, KmsError>;
+
+    /// The secret that is kept at that place.
+    ///
+    /// # Errors
+    /// [`KmsError`] says what the service said; a secret that is not there is [`KmsError::NoSuchKey`] with its place.
+    async fn secret(&self, place: &str) -> Result<Secret, KmsError>;
+
+    /// Takes it away. One that is gone already is a success.
+    ///
+    /// # Errors
+    /// [`KmsError`] says what the service said.
+    async fn drop_secret(&self, place: &str) -> Result<(), KmsError>;
 }
 
 /// What an error means for keys that are in memory under a lease.
@@ -314,6 +293,21 @@ pub enum KmsError {
 }
 
 impl KmsError {
+    /// What the customer did to the key, where it is that.
+    pub const fn trouble(&self) -> Option<KeyTrouble> {
+        Some(match self {
+            Self::Disabled { .. } => KeyTrouble::Disabled,
+            Self::PendingDeletion { .. } => KeyTrouble::PendingDeletion,
+            Self::PendingImport { .. } => KeyTrouble::NoMaterial,
+            Self::Unusable { .. } => KeyTrouble::Unusable,
+            Self::NoSuchKey { .. } => KeyTrouble::NoSuchKey,
+            Self::Denied { .. } => KeyTrouble::Denied,
+            Self::Credentials { .. } => KeyTrouble::Credentials,
+            Self::Misuse { .. } => KeyTrouble::Misuse,
+            _ => return None,
+        })
+    }
+
     /// What it means for keys in memory.
     pub const fn effect(&self) -> Effect {
         match self {

@@ -621,7 +621,7 @@ async fn as_it_stands(
     let evidence = data::tasks::find(&mut tx, id).await?.and_then(|kept| kept.evidence);
     for kept in data::approvals::of_vault(&mut tx, id, key.id()).await? {
         let request = now_is(kept.request, caller.at);
-        let bound = Bound { approval: kept.digest, evidence, statement: None };
+        let bound = Bound { approval: kept.digest, evidence, ..Bound::default() };
         let (given, card) = match (request.state, kept.approved, kept.keys) {
             (ApprovalState::Approved | ApprovalState::Used, Some((approval, card)), Some(keys)) => {
                 (Some(GiveApproval { approval, keys }), Some(card))

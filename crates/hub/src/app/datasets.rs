@@ -83,7 +83,8 @@ pub(crate) async fn permitted(
 /// The dataset key, opened for what the hub reads; nothing where the custodian lets it read nothing.
 pub(crate) async fn opened(hub: &Hub, dataset: &Dataset) -> Result<Option<Opened>, HubError> {
     let kept = hub.keys.dataset_key(dataset.id.to_bytes(), dataset.epoch).await?;
-    Ok(hub.custodian(dataset.custodian)?.open_for_hub(&context(dataset), &kept).await?)
+    let custodian = hub.custodian_of(dataset.custodian, dataset.project).await?;
+    Ok(custodian.open_for_hub(&context(dataset), &kept).await?)
 }
 
 /// The dataset with its name opened, where the custodian lets the hub and a person or an instrument asks. A name that
@@ -149,6 +150,7 @@ pub(crate) async fn create(
         made_by,
         created: caller.at,
     };
+    hub.open_keys_of(body.project).await?;
     let mut tx = hub.db.write().await?;
     let dataset = match make(hub, &mut tx, caller, &new, &body.wrapped_key.0).await? {
         Made::New(dataset) => {
@@ -173,7 +175,7 @@ pub(crate) enum Made {
 }
 
 /// Makes a dataset within the caller's transaction, which keeps others from making one of the same id meanwhile. Its key
-/// is in both places of the key store before this returns.
+/// is in both places of the key store before this returns. The keys of the project's organization must be open already.
 pub(crate) async fn make(
     hub: &Hub,
     at: &mut Connection,
@@ -208,7 +210,8 @@ pub(crate) async fn make(
         card_digest: new.card_digest.0,
         epoch: 0,
     };
-    let kept = hub.custodian(custodian)?.adopt(&place, wrapped_key).await?;
+    let custodian = hub.custodian_within(at, custodian, project).await?;
+    let kept = custodian.adopt(&place, wrapped_key).await?;
     match hub.keys.put_dataset_key(id.to_bytes(), 0, kept).await {
         Ok(()) => {}
         Err(store::KeyStoreError::Destroyed { .. }) => {
@@ -369,7 +372,9 @@ pub(crate) async fn release_at(
     let leaf = intent.leaf();
     let wrapped = async {
         let kept = hub.keys.dataset_key(place.dataset, place.epoch).await?;
-        Ok::<_, HubError>(hub.custodian(custodian)?.release(place, &kept, to, grounds).await?)
+        let project = ProjectId::from_bytes(place.project);
+        let custodian = hub.custodian_of(custodian, project).await?;
+        Ok::<_, HubError>(custodian.release(place, &kept, to, grounds).await?)
     }
     .await;
     hub.releases.close(intent, wrapped.as_ref().err(), hub.now()).await?;

@@ -6,6 +6,7 @@ pub(crate) mod device;
 pub(crate) mod events;
 pub(crate) mod instruments;
 pub(crate) mod keys;
+pub(crate) mod organization_keys;
 pub(crate) mod organizations;
 pub(crate) mod projects;
 pub(crate) mod transfers;

@@ -7,8 +7,9 @@
 
 use api::{
     Account, AccountId, AuditedAccount, AuditedKey, AuditedProject, AuditedRight, Belongs,
-    CreateOrganization, Custodian, ErrorCode, Event, Invitation, InviteMember, Organization,
-    OrganizationCustody, OrganizationId, OrganizationMember, OwnKey, PermissionTable, Plan, Role,
+    CreateOrganization, Custodian, ErrorCode, Event, Invitation, InviteMember, KeyStanding,
+    Organization, OrganizationCustody, OrganizationId, OrganizationMember, OwnKey, PermissionTable,
+    Plan, Role,
 };
 
 use super::Caller;
@@ -29,21 +30,27 @@ pub(super) async fn may_make_project(
 ) -> Result<(), HubError> {
     let found = may(at, caller, Action::OrganizationProject, id).await?;
     if custodian == Custodian::Organization && found.plan != Plan::Enterprise {
-        return Err(HubError::new(
-            ErrorCode::NotInPlan,
-            format!(
-                "bring-your-own-key needs the enterprise plan, and organization {id} has the {} plan",
-                found.plan.as_str()
-            ),
-        )
-        .hint("the operator of this hub changes it: `chorion org plan`")
-        .refusing(Action::OrganizationProject.act(), object("organization", id), None));
+        return Err(not_in_plan(&found, Action::OrganizationProject));
     }
     Ok(())
 }
 
+/// What an organization's plan does not have.
+pub(super) fn not_in_plan(found: &Organization, action: Action) -> HubError {
+    HubError::new(
+        ErrorCode::NotInPlan,
+        format!(
+            "bring-your-own-key needs the enterprise plan, and organization {} has the {} plan",
+            found.id,
+            found.plan.as_str()
+        ),
+    )
+    .hint("the operator of this hub changes it: `chorion org plan`")
+    .refusing(action.act(), object("organization", found.id), None)
+}
+
 /// Asks the table whether the caller may do `action` to the organization.
-async fn may(
+pub(super) async fn may(
     at: &mut Connection,
     caller: &Caller,
     action: Action,
@@ -73,6 +80,7 @@ pub(crate) async fn create(
         name: name(&body.name, "organization")?,
         plan: body.plan,
         created: caller.at,
+        recipient: None,
     };
     let mut tx = hub.db.write().await?;
     data::organizations::insert(&mut tx, &new).await?;
@@ -350,19 +358,40 @@ pub(crate) async fn custody(
     caller: &Caller,
     id: OrganizationId,
 ) -> Result<OrganizationCustody, HubError> {
-    let found = may(&mut *hub.db.read().await?, caller, Action::OrganizationAudit, id).await?;
+    let mut reader = hub.db.read().await?;
+    let found = may(&mut reader, caller, Action::OrganizationAudit, id).await?;
+    let service = data::organization_keys::service(&mut reader, id).await?;
     let plan = found.plan;
-    let (own_key, sentence) = match plan {
-        Plan::Standard => (
+    let (own_key, sentence) = match (plan, service) {
+        (Plan::Standard, None) => (
             OwnKey::NotInPlan,
-            "bring-your-own-key needs the enterprise plan: this organization's keys are held by the platform",
+            "bring-your-own-key needs the enterprise plan: this organization's keys are held by the platform"
+                .to_owned(),
         ),
-        Plan::Enterprise => (
-            OwnKey::NotOffered,
-            "this version of the hub does not offer custody by the organization: its keys are held by the platform",
+        (Plan::Enterprise, None) => (
+            OwnKey::NotSet,
+            "this organization has no key of its own yet, and its keys are held by the platform: `chorion org kms set`"
+                .to_owned(),
         ),
+        (_, Some(service)) => {
+            let (held, since) = (service.service.provider().words(), service.since);
+            match service.standing {
+                KeyStanding::InForce => (
+                    OwnKey::InForce,
+                    format!("projects in custody of the organization are under its own key, held by {held}, in force since {since}"),
+                ),
+                KeyStanding::TakenAway => (
+                    OwnKey::TakenAway,
+                    format!("the organization has taken its key away, held by {held}, since {since}: nothing under it opens"),
+                ),
+                KeyStanding::Unreachable => (
+                    OwnKey::Unreachable,
+                    format!("the service of the organization's key, {held}, does not answer since {since}"),
+                ),
+            }
+        }
     };
-    Ok(OrganizationCustody { plan, own_key, sentence: sentence.to_owned() })
+    Ok(OrganizationCustody { plan, own_key, sentence })
 }
 
 /// The table of who may do what, which is the same for everybody.

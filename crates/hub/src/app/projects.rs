@@ -1,5 +1,7 @@
 //! Projects: who holds the key is their choice, said in a card that the hub signs for platform projects.
 
+use std::sync::Arc;
+
 use api::{
     AccountId, Belongs, ConfirmDeletion, CreateProject, Custodian, Deletion, Digest, ErrorCode,
     Member, Project, ProjectId, Release, ReleaseRequest, Right, Role, SignedStatement,
@@ -99,14 +101,19 @@ pub(crate) async fn create(
         )
         .hint("name the organization: `chorion project create --organization`"));
     }
-    let custodian = hub.custodian(body.custodian)?;
+    let custodian = match body.organization {
+        Some(organization) if body.custodian == Custodian::Organization => {
+            super::organization_keys::custodian(hub, organization).await?
+        }
+        _ => Arc::clone(hub.custodian(body.custodian)?),
+    };
     if body.label.0.len() > LABEL_BYTES {
         return Err(HubError::bad_request(format!(
             "the project's sealed name is longer than {LABEL_BYTES} bytes"
         )));
     }
     let (id, owner) = (body.id, caller.account());
-    let (card, signed) = first_card(hub, &body)?;
+    let (card, signed) = first_card(hub, &*custodian, &body)?;
     if let Some(maker) = data::projects::maker(&mut *hub.db.read().await?, id).await? {
         return again(hub, caller, id, made_by, maker).await;
     }
@@ -156,8 +163,12 @@ pub(crate) async fn create(
 }
 
 /// The first card of a project: the hub's own, or the one that its owner made, which the hub can only take or leave.
-fn first_card(hub: &Hub, body: &CreateProject) -> Result<(ProjectCard, SignedStatement), HubError> {
-    let (id, custodian) = (body.id, hub.custodian(body.custodian)?);
+fn first_card(
+    hub: &Hub,
+    custodian: &dyn custody::Custodian,
+    body: &CreateProject,
+) -> Result<(ProjectCard, SignedStatement), HubError> {
+    let id = body.id;
     let Some(signed) = &body.card else {
         let recipient = custodian.recipient().ok_or_else(|| {
             HubError::bad_request("the owner's card of the project is missing")
@@ -264,7 +275,7 @@ async fn find(hub: &Hub, caller: &Caller, id: ProjectId) -> Result<Project, HubE
 /// The project's name, where the custodian opens it for the hub. A list is not refused because one name does not open.
 async fn name(hub: &Hub, project: &Project) -> Option<String> {
     let opened = async {
-        let custodian = hub.custodian(project.custodian)?;
+        let custodian = hub.custodian_of(project.custodian, project.id).await?;
         let context = own_context(project.id);
         let kept = hub.keys.dataset_key(context.dataset, context.epoch).await?;
         let opened = custodian.open_for_hub(&context, &kept).await?;

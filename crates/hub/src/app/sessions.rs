@@ -27,6 +27,11 @@ pub(crate) async fn launch(
     body: Launch,
     made_by: Digest,
 ) -> Result<AppSession, HubError> {
+    let mut reader = hub.db.read().await?;
+    let standing = tasks::project_standing(&mut reader, caller, body.project).await?;
+    caller.may(Action::LaunchInto, standing, "project", body.project, Some(body.project))?;
+    drop(reader);
+    hub.open_keys_of(body.project).await?;
     let mut tx = hub.db.write().await?;
     let standing = tasks::project_standing(&mut tx, caller, body.project).await?;
     caller.may(Action::LaunchInto, standing, "project", body.project, Some(body.project))?;

@@ -233,6 +233,11 @@ pub(crate) async fn claim(
             .hint("a ticket counts once: the engine gives a new one to each vault it starts")
     };
     let ticket = sha256(body.ticket.as_bytes());
+    let known = data::tasks::find(&mut *hub.db.read().await?, id).await?;
+    if known.is_some_and(|kept| kept.ticket == Some(ticket)) {
+        // Before anything changes: a task whose keys cannot be had waits on.
+        open_keys(hub, id).await?;
+    }
     let mut tx = hub.db.write().await?;
     let Some(kept) = data::tasks::find(&mut tx, id).await? else {
         return Err(refuse(bad_ticket(), None));
@@ -407,6 +412,11 @@ async fn unattested_is_enough(
         Custodian::Platform => Ok(()),
         // A report is for the owner's device to appraise: nothing of the owner's is released before.
         Custodian::Owner if kind == EvidenceKind::Snp => Ok(()),
+        Custodian::Organization
+            if data::organization_keys::takes_unattested(at, dataset.project).await? =>
+        {
+            Ok(())
+        }
         Custodian::Owner if super::approvals::owner_card(at, dataset.project).await?.0.test => {
             Ok(())
         }
@@ -521,6 +531,26 @@ fn running(kept: &Kept) -> Result<(), HubError> {
         .hint("stop: nothing that it writes counts any more"))
 }
 
+/// Opens the keys of every organization that holds those of what the task reads or writes.
+async fn open_keys(hub: &Hub, id: TaskId) -> Result<(), HubError> {
+    let all = data::tasks::organizations(&mut *hub.db.read().await?, id).await?;
+    for organization in all {
+        super::organization_keys::open(hub, organization).await?;
+    }
+    Ok(())
+}
+
+/// Whether the keys of every organization that the task needs can be had, as far as anybody knows.
+pub(crate) async fn keys_serve(hub: &Hub, id: TaskId) -> Result<bool, HubError> {
+    let all = data::tasks::organizations(&mut *hub.db.read().await?, id).await?;
+    for organization in all {
+        if !super::organization_keys::serves(hub, organization).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Opens the next key epoch of the dataset that the task writes anew. The new key is in both places of the key store when
 /// this returns; the old epoch stays in force until the manifest of the new one is there.
 pub(crate) async fn begin_reseal(
@@ -529,6 +559,7 @@ pub(crate) async fn begin_reseal(
     id: TaskId,
     body: BeginReseal,
 ) -> Result<Dataset, HubError> {
+    open_keys(hub, id).await?;
     let mut tx = hub.db.write().await?;
     let kept = permitted(&mut tx, caller, id, Action::ResealBegin).await?;
     running(&kept)?;
@@ -564,7 +595,8 @@ pub(crate) async fn begin_reseal(
         epoch: body.epoch,
         ..context(&dataset)
     };
-    let key = hub.custodian(dataset.custodian)?.adopt(&place, &body.wrapped_key.0).await?;
+    let custodian = hub.custodian_within(&mut tx, dataset.custodian, dataset.project).await?;
+    let key = custodian.adopt(&place, &body.wrapped_key.0).await?;
     // What an earlier attempt left under this epoch must not be counted with what comes now.
     if data::datasets::reseal(&mut tx, dataset.id).await?.is_none() {
         super::datasets::destroy_remains_within(hub, &mut tx, &dataset).await?;
@@ -592,6 +624,12 @@ pub(crate) async fn end(
     if kept.task.kind == TaskKind::Reseal && body.complete {
         // A receipt for a re-seal is taken when nothing of the old epoch is left.
         super::datasets::destroy_remains(hub, kept.task.subject).await?;
+    }
+    if !body.complete && kept.task.state == TaskState::Running && !keys_serve(hub, id).await? {
+        // It failed because its keys were taken away: that is no failure of the task, which waits until they are back.
+        wait_again(hub, id).await?;
+        let task = data::tasks::find(&mut *hub.db.read().await?, id).await?;
+        return task.map(|kept| kept.task).ok_or_else(|| HubError::not_found("task", id));
     }
     let mut tx = hub.db.write().await?;
     let kept = permitted(&mut tx, caller, id, Action::TaskRun).await?;
@@ -645,6 +683,17 @@ async fn forget_early(
     Ok(begun)
 }
 
+/// Who holds the keys of what a task reads, and what released them.
+async fn released_by(at: &mut Connection, id: TaskId) -> Result<(Custodian, Released), HubError> {
+    for input in data::tasks::inputs(at, id).await? {
+        let found = data::datasets::find(at, input.dataset).await?;
+        if found.is_some_and(|found| found.dataset.custodian == Custodian::Organization) {
+            return Ok((Custodian::Organization, Released::Lease));
+        }
+    }
+    Ok((Custodian::Platform, Released::Policy))
+}
+
 /// Whether the receipt is what this task's vault must sign: its key, its evidence, what it was given, what is here.
 async fn receipt_holds(
     hub: &Hub,
@@ -670,9 +719,7 @@ async fn receipt_holds(
     let asked = data::approvals::of_vault(at, id, signer.id()).await?;
     let released = match &receipt {
         AnyReceipt::Policy(receipt) => {
-            asked.is_empty()
-                && receipt.custodian == Custodian::Platform
-                && receipt.released == Released::Policy
+            asked.is_empty() && (receipt.custodian, receipt.released) == released_by(at, id).await?
         }
         // A vault that ends before its owners have answered has no approval to name.
         AnyReceipt::Owner(receipt) => {
@@ -837,6 +884,8 @@ pub(crate) async fn wait_again(hub: &Hub, id: TaskId) -> Result<(), HubError> {
 
 async fn gone(hub: &Hub, id: TaskId, lost: Option<u32>, why: &str) -> Result<(), HubError> {
     let now = hub.now();
+    // A vault that ended because an organization has taken its key away is not lost: its task waits until the key is back.
+    let counts = lost.is_some() && keys_serve(hub, id).await?;
     let mut tx = hub.db.write().await?;
     let Some(kept) = data::tasks::find(&mut tx, id).await? else { return Ok(()) };
     let ended = !matches!(kept.task.state, TaskState::Queued | TaskState::Running);
@@ -855,7 +904,7 @@ async fn gone(hub: &Hub, id: TaskId, lost: Option<u32>, why: &str) -> Result<(),
         request: None,
     };
     let (mut emptied, mut begun) = (Vec::new(), Vec::new());
-    if lost.is_some() && kept.lost >= MOST_LOST {
+    if counts && kept.lost >= MOST_LOST {
         close(hub, &mut tx, &kept, TaskState::Failed, Some(why), None, now).await?;
         event.act = "task.end";
     } else {
@@ -875,7 +924,7 @@ async fn gone(hub: &Hub, id: TaskId, lost: Option<u32>, why: &str) -> Result<(),
             data::datasets::end_reseal(&mut tx, kept.task.subject).await?;
         }
         data::approvals::close_task(&mut tx, id).await?;
-        data::tasks::set_waiting_again(&mut tx, id, lost.is_some()).await?;
+        data::tasks::set_waiting_again(&mut tx, id, counts).await?;
     }
     data::events::record(&mut tx, &event).await?;
     tx.commit().await?;

@@ -13,7 +13,7 @@ use crate::HubError;
 /// The name under which the key of pseudonyms is remembered.
 pub(crate) const PSEUDONYM_KEY: &str = "audit pseudonym key";
 
-/// Digests that an act is bound to, beside what every event says.
+/// What an act is bound to, beside what every event says.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Bound {
     /// The approval that it is done on.
@@ -22,6 +22,8 @@ pub(crate) struct Bound {
     pub(crate) evidence: Option<Digest>,
     /// The signed statement that it is about: a manifest, a card, a receipt.
     pub(crate) statement: Option<Digest>,
+    /// The organization whose affair it is, where it is about no project.
+    pub(crate) organization: Option<api::OrganizationId>,
 }
 
 impl Bound {

@@ -60,14 +60,8 @@ pub(crate) async fn record_for(
     organization: OrganizationId,
     event: &NewEvent,
 ) -> Result<(), HubError> {
-    let id = EventId::generate();
-    keep(at, id, event, &Bound::default()).await?;
-    sqlx::query("INSERT INTO organization_events (organization, event) VALUES ($1, $2)")
-        .bind(organization.to_string())
-        .bind(id.to_string())
-        .execute(at)
-        .await?;
-    Ok(())
+    let bound = Bound { organization: Some(organization), ..Bound::default() };
+    record_bound(at, event, &bound).await
 }
 
 /// Writes an event and its leaf; says which leaf it is.
@@ -105,6 +99,13 @@ pub(super) async fn keep(
         request_id: event.request,
         leaf: None,
     };
+    if let Some(organization) = bound.organization {
+        sqlx::query("INSERT INTO organization_events (organization, event) VALUES ($1, $2)")
+            .bind(organization.to_string())
+            .bind(id.to_string())
+            .execute(&mut *at)
+            .await?;
+    }
     append(at, told, event.project, bound).await
 }
 
@@ -196,6 +197,7 @@ pub(crate) async fn repair(db: &Db, now: Time) -> Result<(), HubError> {
             actor: intent.actor,
             act: super::intents::ACTS
                 .iter()
+                .chain(&crate::app::organization_keys::ACTS)
                 .copied()
                 .find(|act| *act == intent.act)
                 .unwrap_or(super::intents::RELEASE),

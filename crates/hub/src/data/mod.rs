@@ -32,6 +32,7 @@ pub(crate) mod meta;
 pub(crate) mod nonces;
 pub(crate) mod notices;
 pub(crate) mod objects;
+pub(crate) mod organization_keys;
 pub(crate) mod organizations;
 pub(crate) mod passkeys;
 pub(crate) mod passwords;

@@ -27,7 +27,7 @@ pub(crate) async fn find(
     id: OrganizationId,
 ) -> Result<Option<Organization>, HubError> {
     let row: Option<Row> =
-        sqlx::query_as("SELECT id, name, plan, created FROM organizations WHERE id = $1")
+        sqlx::query_as("SELECT id, name, plan, created, (SELECT recipient FROM organization_keys WHERE organization = id AND purpose = 'recipient' ORDER BY version DESC LIMIT 1) AS recipient FROM organizations WHERE id = $1")
             .bind(id.to_string())
             .fetch_optional(at)
             .await?;
@@ -42,7 +42,7 @@ pub(crate) async fn list(
     limit: i64,
 ) -> Result<Vec<Organization>, HubError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, name, plan, created FROM organizations WHERE id > $1
+        "SELECT id, name, plan, created, (SELECT recipient FROM organization_keys WHERE organization = id AND purpose = 'recipient' ORDER BY version DESC LIMIT 1) AS recipient FROM organizations WHERE id > $1
              AND ($2 IS NULL OR id IN (SELECT organization FROM organization_members WHERE account = $2))
          ORDER BY id LIMIT $3",
     )
@@ -341,6 +341,7 @@ struct Row {
     name: String,
     plan: String,
     created: i64,
+    recipient: Option<Vec<u8>>,
 }
 
 impl Row {
@@ -350,6 +351,7 @@ impl Row {
             name: self.name,
             plan: from_word(self.plan)?,
             created: time(self.created)?,
+            recipient: self.recipient.map(api::Bytes),
         })
     }
 }

@@ -259,6 +259,24 @@ pub(crate) async fn in_state(
     rows.into_iter().map(Row::kept).collect()
 }
 
+/// The organizations that hold the keys of what a task reads or writes.
+pub(crate) async fn organizations(
+    at: &mut Connection,
+    id: TaskId,
+) -> Result<Vec<api::OrganizationId>, HubError> {
+    let ids: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT o.organization FROM organization_projects o
+         JOIN projects p ON p.id = o.project AND p.custodian = 'organization'
+         WHERE p.id IN (SELECT project FROM tasks WHERE id = $1
+                        UNION SELECT d.project FROM task_inputs i JOIN datasets d ON d.id = i.dataset
+                              WHERE i.task = $1)",
+    )
+    .bind(id.to_string())
+    .fetch_all(at)
+    .await?;
+    ids.iter().map(|id| parsed(id)).collect()
+}
+
 /// Tasks that wait or run and are about this dataset, read it or write it.
 pub(crate) async fn unfinished_of(
     at: &mut Connection,

@@ -144,6 +144,7 @@ fn problem(error: &HubError, request_id: RequestId, hub: &Hub) -> Response {
         status: error.code().status(),
         title: error.title().to_owned(),
         hint: error.hint_text().map(str::to_owned),
+        key: error.key_away().cloned(),
         request_id,
         time: hub.now(),
     };

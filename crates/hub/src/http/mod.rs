@@ -22,6 +22,7 @@ mod manifests;
 mod notices;
 mod objects;
 pub(crate) mod open;
+mod organization_keys;
 mod organizations;
 pub(crate) mod page;
 mod projects;
@@ -65,6 +66,7 @@ fn nouns() -> OpenApiRouter<Hub> {
         .merge(device::routes())
         .merge(instruments::routes())
         .merge(organizations::routes())
+        .merge(organization_keys::routes())
         .merge(projects::routes())
         .merge(transfers::routes())
         .merge(datasets::routes())

@@ -199,6 +199,7 @@ impl Things {
             name: "a clinic".into(),
             plan: api::Plan::Standard,
             created: hub.hub.now(),
+            recipient: None,
         };
         data::organizations::insert(&mut tx, &organization).await.unwrap();
         // The owner is its administrator. Each belongs to the newest one alone: an account belongs to one at most.

@@ -14,6 +14,7 @@ mod lasting;
 mod log;
 mod material;
 mod notices;
+mod organization_keys;
 mod organizations;
 mod owners;
 mod pages;

@@ -13,7 +13,7 @@ use super::material::{at, sent};
 use super::refusals::operations;
 use crate::testing::{Person, TestHub, signing_key};
 
-async fn organization(hub: &TestHub, operator: &Person, name: &str) -> OrganizationId {
+pub(super) async fn organization(hub: &TestHub, operator: &Person, name: &str) -> OrganizationId {
     let body = json!({"name": name});
     let made: Organization =
         hub.call(&operator.key, "POST", "/api/v1/organizations", body).await.ok();
@@ -21,7 +21,7 @@ async fn organization(hub: &TestHub, operator: &Person, name: &str) -> Organizat
 }
 
 /// A new account of the organization.
-async fn member(hub: &TestHub, by: &Person, id: OrganizationId, role: Role) -> Person {
+pub(super) async fn member(hub: &TestHub, by: &Person, id: OrganizationId, role: Role) -> Person {
     let path = format!("/api/v1/organizations/{id}/members");
     let body = json!({"name": "somebody", "role": role});
     let invited: Invitation = hub.call(&by.key, "POST", &path, body).await.ok();
@@ -148,7 +148,7 @@ async fn who_leaves_an_organization_leaves_its_projects_and_owns_none_of_them() 
 }
 
 #[tokio::test]
-async fn bring_your_own_key_needs_the_plan_and_is_not_offered_yet() {
+async fn bring_your_own_key_needs_the_plan_and_a_key() {
     let hub = TestHub::start().await;
     let operator = hub.operator().await;
     let clinic = organization(&hub, &operator, "clinic").await;
@@ -172,11 +172,10 @@ async fn bring_your_own_key_needs_the_plan_and_is_not_offered_yet() {
     let set: Organization = hub.call(&operator.key, "PUT", &plan, &enterprise).await.ok();
     assert_eq!(set.plan, Plan::Enterprise);
     let refused = hub.call(&lab.key, "POST", "/api/v1/projects", &body).await.problem();
-    assert_eq!(refused.code, ErrorCode::NotOffered);
-    assert!(refused.title.contains("organization"), "{}", refused.title);
+    assert_eq!(refused.code, ErrorCode::Conflict);
+    assert!(refused.title.contains("has no key of its own yet"), "{}", refused.title);
     let state: OrganizationCustody = hub.get(&admin.key, &custody).await.ok();
-    assert_eq!(state.own_key, OwnKey::NotOffered);
-    assert!(state.sentence.contains("does not offer"), "{}", state.sentence);
+    assert_eq!(state.own_key, OwnKey::NotSet);
 }
 
 #[tokio::test]

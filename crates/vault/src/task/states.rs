@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 
-use api::{ClaimTask, ClaimedTask, Custodian, Digest, EndTask, ReleaseLog, TaskKind, Time};
-use proof::{OwnerReceipt, Receipt, Released, digest_of, receipt_log, sign_statement};
+use api::{ClaimTask, ClaimedTask, Digest, EndTask, ReleaseLog, TaskKind, Time};
+use proof::{OwnerReceipt, Receipt, digest_of, receipt_log, released_by, sign_statement};
 
 use super::approved::{self, Approved};
 use super::evidence::{self, Own};
@@ -129,6 +129,7 @@ impl Halted<'_> {
         let Attested { boot, own, evidence: evidence_digest, claimed, log, started } = attested;
         let by_owners = approved::is_awaited(&claimed);
         let (complete, ended) = (result.is_ok(), Time::now());
+        let (custodian, released) = released_by(&claimed);
         let Made { inputs, outputs, app } = made;
         let (hub, kind) = (claimed.hub, claimed.task.kind);
         let (task, evidence) = (boot.config.task, own.kind());
@@ -155,8 +156,8 @@ impl Halted<'_> {
                 hub,
                 task,
                 kind,
-                custodian: Custodian::Platform,
-                released: Released::Policy,
+                custodian,
+                released,
                 evidence,
                 evidence_digest,
                 app,

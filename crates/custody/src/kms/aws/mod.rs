@@ -58,6 +58,8 @@ pub struct AwsConfig {
     pub endpoint: Option<String>,
     /// Where the Security Token Service answers; AWS's own address for the region if absent.
     pub sts_endpoint: Option<String>,
+    /// Where Secrets Manager answers; AWS's own address for the region if absent.
+    pub secrets_endpoint: Option<String>,
     /// Who asks.
     pub credentials: AwsCredentials,
     /// The customer's role that is assumed with them, if any.
@@ -74,6 +76,7 @@ pub struct AwsKms {
     key: String,
     region: String,
     endpoint: Url,
+    secrets: Url,
     http: reqwest::Client,
     roles: Roles,
     clock: Clock,
@@ -115,13 +118,15 @@ impl AwsKms {
         };
         let http = client(config.ca_file.as_deref())?;
         let kms = address(config.endpoint.as_deref(), "kms")?;
+        let secrets = address(config.secrets_endpoint.as_deref(), "secretsmanager")?;
         let sts = address(config.sts_endpoint.as_deref(), "sts")?;
         let roles =
             Roles::new(config.credentials, config.role, sts, config.region.clone(), http.clone());
-        Ok(Self { key: config.key, region: config.region, endpoint: kms, http, roles, clock })
+        let (key, region) = (config.key, config.region);
+        Ok(Self { key, region, endpoint: kms, secrets, http, roles, clock })
     }
 
-    /// Makes a call, and gives its answer.
+    /// Makes a call of KMS, and gives its answer.
     async fn ask<T: for<'de> Deserialize<'de>>(
         &self,
         act: &'static str,
@@ -129,13 +134,36 @@ impl AwsKms {
         key: &str,
         body: &Value,
     ) -> Result<T, KmsError> {
+        let target = format!("TrentService.{operation}");
+        self.ask_at((&self.endpoint, "kms"), act, &target, key, body).await
+    }
+
+    /// Makes a call of Secrets Manager, and gives its answer.
+    async fn ask_secrets<T: for<'de> Deserialize<'de>>(
+        &self,
+        act: &'static str,
+        operation: &str,
+        place: &str,
+        body: &Value,
+    ) -> Result<T, KmsError> {
+        let target = format!("secretsmanager.{operation}");
+        self.ask_at((&self.secrets, "secretsmanager"), act, &target, place, body).await
+    }
+
+    async fn ask_at<T: for<'de> Deserialize<'de>>(
+        &self,
+        (endpoint, service): (&Url, &str),
+        act: &'static str,
+        target: &str,
+        key: &str,
+        body: &Value,
+    ) -> Result<T, KmsError> {
         let now = (self.clock)();
         let keys = self.roles.keys(now).await?;
         let body = Zeroizing::new(body.to_string());
-        let target = format!("TrentService.{operation}");
-        let headers = [("content-type", JSON), ("x-amz-target", target.as_str())];
+        let headers = [("content-type", JSON), ("x-amz-target", target)];
         let request =
-            signed(&self.http, &self.endpoint, &self.region, "kms", &headers, &body, &keys, now)?;
+            signed(&self.http, endpoint, &self.region, service, &headers, &body, &keys, now)?;
         let answer = call(request).await?;
         if answer.status == StatusCode::OK {
             // The reason is not kept: it may quote what was read.
@@ -218,7 +246,10 @@ fn refusal(answer: &Answer, key: &str, act: &'static str) -> KmsError {
                 _ => KmsError::Unusable { key },
             }
         }
-        "NotFound" => KmsError::NoSuchKey { key },
+        "NotFound" | "ResourceNotFound" => KmsError::NoSuchKey { key },
+        // Of Secrets Manager: a secret that is to be deleted, and one whose own key is off.
+        "InvalidRequest" => KmsError::PendingDeletion { key },
+        "DecryptionFailure" | "EncryptionFailure" => KmsError::Unusable { key },
         "InvalidCiphertext" | "IncorrectKey" => KmsError::DoesNotOpen { key },
         "InvalidKeyUsage" | "UnsupportedOperation" => KmsError::Misuse { key },
         "AccessDenied" | "InvalidGrantToken" => KmsError::Denied { key, act },
@@ -281,6 +312,18 @@ struct Metadata {
     arn: String,
     key_state: String,
     deletion_date: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct Kept {
+    #[serde(rename = "ARN")]
+    arn: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Got {
+    secret_string: Secret,
 }
 
 #[async_trait::async_trait]
@@ -351,6 +394,37 @@ impl CustomerKey for AwsKms {
         let deleted_on =
             key_metadata.deletion_date.and_then(|at| Time::from_second(at as i64).ok());
         Ok(KeyDescription { key: key_metadata.arn, state, deleted_on })
+    }
+
+    async fn keep_secret(&self, name: &str, secret: &Secret) -> Result<String, KmsError> {
+        let name = format!("chorion/{name}");
+        // The token is the service's own guard against doing this twice; the name is used once.
+        let token = format!("{:0<32}", name.rsplit('/').next().unwrap_or_default());
+        let body = json!({
+            "Name": name,
+            "ClientRequestToken": token.chars().take(64).collect::<String>(),
+            "Description": "A salt of searchable fields in Chorion: without it nothing is found",
+            "SecretString": secret.reveal(),
+        });
+        let done: Kept =
+            self.ask_secrets("create the secret", "CreateSecret", &name, &body).await?;
+        Ok(done.arn)
+    }
+
+    async fn secret(&self, place: &str) -> Result<Secret, KmsError> {
+        let body = json!({"SecretId": place, "VersionStage": "AWSCURRENT"});
+        let got: Got = self.ask_secrets("read the secret", "GetSecretValue", place, &body).await?;
+        Ok(got.secret_string)
+    }
+
+    async fn drop_secret(&self, place: &str) -> Result<(), KmsError> {
+        let body = json!({"SecretId": place, "ForceDeleteWithoutRecovery": true});
+        let gone =
+            self.ask_secrets::<Value>("delete the secret", "DeleteSecret", place, &body).await;
+        match gone {
+            Ok(_) | Err(KmsError::NoSuchKey { .. } | KmsError::PendingDeletion { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -1,0 +1,151 @@
+//! How an organization's key stands, and the recovery copy of what it opens.
+
+use api::{
+    Digest, ErrorCode, KeyPurpose, KeyStanding, OrganizationId, OrganizationKeyStatus,
+    RecoveryCopy, RecoveryKey, RecoveryStored,
+};
+use custody::kms::Services;
+use proof::sha256;
+
+use super::{IDLE_PROBE_SECONDS, PROBE_SECONDS, holder, next_probe, none_set};
+use crate::HubError;
+use crate::app::Caller;
+use crate::app::caller::object;
+use crate::app::organizations::may;
+use crate::data;
+use crate::policy::Action;
+use crate::state::Hub;
+
+/// The longest that a call of a key service takes.
+const CALL_SECONDS: u32 = 10;
+/// How long before the credentials expire it is said.
+const WARN_SECONDS: i64 = 30 * 24 * 3600;
+
+/// How the key stands.
+pub(crate) async fn status(
+    hub: &Hub,
+    caller: &Caller,
+    id: OrganizationId,
+) -> Result<OrganizationKeyStatus, HubError> {
+    let mut reader = hub.db.read().await?;
+    may(&mut reader, caller, Action::OrganizationKeySee, id).await?;
+    let service = data::organization_keys::service(&mut reader, id).await?;
+    let service = service.ok_or_else(|| none_set(id))?;
+    let keys = data::organization_keys::keys(&mut reader, id).await?;
+    let rotations = data::organization_keys::rotations(&mut reader, id).await?;
+    drop(reader);
+    let recovers = service.recovery.is_some();
+    let held_by_customer =
+        |row: &data::organization_keys::Row| row.recovery.is_none() || row.stored.is_some();
+    let recovery_stored = recovers.then(|| keys.iter().all(held_by_customer));
+    let mut warnings = service.warnings.clone();
+    if let Some(expires) = service.secret_expires {
+        let left = expires.duration_since(hub.now()).as_secs();
+        if left <= 0 {
+            warnings.push(format!("the credentials expired at {expires}"));
+        } else if left < WARN_SECONDS {
+            warnings.push(format!(
+                "the credentials expire in {} days, at {expires}: `chorion org kms set` takes new ones",
+                left / 86_400
+            ));
+        }
+    }
+    match recovery_stored {
+        None => warnings.push(
+            "there is no recovery copy: who loses the key loses the data, for ever".to_owned(),
+        ),
+        Some(false) => warnings.push(
+            "the newest recovery copy is not stored yet: `chorion org kms recovery`".to_owned(),
+        ),
+        Some(true) => {}
+    }
+    if service.standing == KeyStanding::Unreachable {
+        warnings.push("the key service does not answer".to_owned());
+    }
+    let lease = service.lease_seconds;
+    // While a lease lasts the key is probed; without a lease every call asks.
+    let seen = u32::try_from(PROBE_SECONDS).unwrap_or(u32::MAX) + CALL_SECONDS + 1;
+    // A local file has no call that could take long, but the bound is the same for all.
+    let effect_seconds = lease.min(seen);
+    let holder = holder(hub, id).await?;
+    Ok(OrganizationKeyStatus {
+        organization: id,
+        service: service.service,
+        standing: service.standing,
+        trouble: service.trouble,
+        since: service.since,
+        checked: service.checked,
+        next_probe: next_probe(hub, &holder),
+        lease_seconds: lease,
+        effect_seconds,
+        effect_unreachable_seconds: lease,
+        secret_expires: service.secret_expires,
+        external_id: Services::external_id(id),
+        recovery: service.recovery,
+        recovery_stored,
+        warnings,
+        versions: keys.iter().map(|row| row.shown(recovers)).collect(),
+        rotations,
+        idle_probe_seconds: u32::try_from(IDLE_PROBE_SECONDS).unwrap_or(u32::MAX),
+    })
+}
+
+/// Uses the key once, as any read would: what holds is opened, or refused.
+pub(crate) async fn use_once(
+    hub: &Hub,
+    caller: &Caller,
+    id: OrganizationId,
+) -> Result<(), HubError> {
+    may(&mut *hub.db.read().await?, caller, Action::OrganizationKeySee, id).await?;
+    super::open(hub, id).await.map(drop)
+}
+
+/// The recovery copy: every key of the organization, sealed to the customer's offline key.
+pub(crate) async fn recovery(
+    hub: &Hub,
+    caller: &Caller,
+    id: OrganizationId,
+) -> Result<RecoveryCopy, HubError> {
+    let mut reader = hub.db.read().await?;
+    may(&mut reader, caller, Action::OrganizationKeySet, id).await?;
+    let service = data::organization_keys::service(&mut reader, id).await?;
+    let service = service.ok_or_else(|| none_set(id))?;
+    let keys = data::organization_keys::keys(&mut reader, id).await?;
+    let recipient = service.recovery.ok_or_else(|| {
+        HubError::new(ErrorCode::NotFound, format!("organization {id} has no recovery copy")).hint(
+            "name an offline key: `chorion keygen -o FILE`, then `chorion org kms set --recovery`",
+        )
+    })?;
+    let keys = keys.into_iter().filter(|row| row.kept.purpose != KeyPurpose::Canary);
+    let keys = keys.filter_map(|row| {
+        let (purpose, version) = (row.kept.purpose, row.kept.version);
+        row.recovery.map(|sealed| RecoveryKey { purpose, version, sealed: api::Bytes(sealed) })
+    });
+    Ok(RecoveryCopy { organization: id, recipient, keys: keys.collect() })
+}
+
+/// What names a recovery copy: the SHA-256 of its JSON.
+fn digest(copy: &RecoveryCopy) -> Result<Digest, HubError> {
+    serde_json::to_vec(copy)
+        .map(|bytes| sha256(&bytes))
+        .map_err(|e| HubError::internal("the recovery copy was not written", e))
+}
+
+/// The customer says that the copy is in hand.
+pub(crate) async fn recovery_stored(
+    hub: &Hub,
+    caller: &Caller,
+    id: OrganizationId,
+    body: RecoveryStored,
+) -> Result<(), HubError> {
+    let copy = recovery(hub, caller, id).await?;
+    if digest(&copy)? != body.digest {
+        return Err(HubError::conflict("that is not the newest recovery copy")
+            .hint("fetch it again: `chorion org kms recovery`"));
+    }
+    let mut tx = hub.db.write().await?;
+    data::organization_keys::recovery_stored(&mut tx, id, hub.now()).await?;
+    let event = caller.event("organization.key.recovery", object("organization", id), None);
+    data::events::record_for(&mut tx, id, &event).await?;
+    Ok(tx.commit().await?)
+}
