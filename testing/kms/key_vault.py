@@ -1,7 +1,7 @@
 """A stand-in for Azure Key Vault and its sign-in service, on loopback over TLS, that can fail as they do.
 
 Only tests use it: no program of ours is linked with it. It speaks what the public documentation says: the token by client
-credentials, the challenge, keys (wrapKey, unwrapKey, encrypt, decrypt, get) by RSA-OAEP-256, and the clouds' own error bodies. A test
+credentials, the challenge, keys (wrapKey, unwrapKey, encrypt, decrypt, get) by RSA-OAEP-256, secrets, and the clouds' own error bodies. A test
 sets its state with POST /stand-in. That it is accepted by Azure's own SDK is tested too; that the clouds do the same is not shown.
 
     key_vault.py CERTIFICATE KEY      prints its port
@@ -38,6 +38,7 @@ class State:
     order = []
     tokens = set()
     asked = []
+    secrets = {}
     # What a test has set: disabled, deleted, expired, forbidden (acts), throttled, away, secret (a code of the tenant's), resource
     faults = {}
 
@@ -79,6 +80,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         self.serve()
 
+    def do_PUT(self):
+        self.serve()
+
+    def do_DELETE(self):
+        self.serve()
+
     def serve(self):
         data = self.body()
         path = urllib.parse.urlsplit(self.path).path.strip("/").split("/")
@@ -92,6 +99,8 @@ class Handler(BaseHTTPRequestHandler):
             self.token(path, dict(urllib.parse.parse_qsl(data.decode())))
         elif path[0] == "keys":
             self.key(path[1:], data)
+        elif path[0] == "secrets":
+            self.secret(path[1:], data)
         elif path[-1] == "openid-configuration" or path[-1] == "instance":
             self.discover(path)
         else:
@@ -125,22 +134,52 @@ class Handler(BaseHTTPRequestHandler):
         State.tokens.add(token)
         self.answer(200, {"token_type": "Bearer", "expires_in": 3600, "ext_expires_in": 3600, "access_token": token})
 
-    def key(self, path, data):
+    def admits(self, act):
+        """Whether the call goes on; what keeps it from that is answered."""
         faults = State.faults
-        act = path[-1] if self.command == "POST" else "get"
         State.asked.append(act)
         if faults.get("away"):
-            return self.refuse(503, "ServiceUnavailable")
+            self.refuse(503, "ServiceUnavailable")
+            return False
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if token not in State.tokens:
             login = faults.get("login") or f"https://login.{DOMAIN}:{self.server.server_port}/{TENANT}"
             resource = faults.get("resource") or f"https://{DOMAIN}"
             challenge = f'Bearer authorization="{login}", resource="{resource}"'
-            return self.refuse(401, "Unauthorized", headers=[("WWW-Authenticate", challenge)])
+            self.refuse(401, "Unauthorized", headers=[("WWW-Authenticate", challenge)])
+            return False
         if faults.get("throttled"):
-            return self.refuse(429, "Throttled", headers=[("Retry-After", "2")])
+            self.refuse(429, "Throttled", headers=[("Retry-After", "2")])
+            return False
         if act in faults.get("forbidden", []):
-            return self.refuse(403, "Forbidden", "ForbiddenByPolicy")
+            self.refuse(403, "Forbidden", "ForbiddenByPolicy")
+            return False
+        return True
+
+    def secret(self, path, data):
+        act = {"PUT": "setsecret", "GET": "getsecret", "DELETE": "deletesecret"}.get(self.command)
+        if not act or not self.admits(act):
+            return act or self.refuse(404, "NotFound")
+        if act == "setsecret":
+            version = uuid.uuid4().hex
+            State.secrets.setdefault(path[0], {})[version] = json.loads(data)["value"]
+            value = State.secrets[path[0]][version]
+        else:
+            versions = State.secrets.get(path[0], {})
+            version = path[1] if len(path) > 1 else next(reversed(versions), None)
+            if version not in versions:
+                return self.refuse(404, "SecretNotFound")
+            value = versions[version]
+            if act == "deletesecret":
+                del State.secrets[path[0]]
+        self.answer(200, {"id": f"{self.base()}/secrets/{path[0]}/{version}", "value": value,
+                          "attributes": {"enabled": True}})
+
+    def key(self, path, data):
+        faults = State.faults
+        act = path[-1] if self.command == "POST" else "get"
+        if not self.admits(act):
+            return None
         if path[0] != NAME:
             return self.refuse(404, "KeyNotFound")
         if faults.get("deleted"):

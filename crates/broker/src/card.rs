@@ -95,7 +95,7 @@ impl Pins {
             new.may_follow(&seen)?;
             return same_signer(project, signer, seen_signer).map(|()| Standing::Confirmed);
         }
-        if new.custodian() == Custodian::Platform && signer.to_bytes() != hub_key {
+        if new.custodian() != Custodian::Owner && signer.to_bytes() != hub_key {
             return Err(PinError::Signer { project, expected: "the hub's" });
         }
         Ok(Standing::New { phrase: ProjectCard::fingerprint(card).1 })

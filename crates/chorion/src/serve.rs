@@ -123,6 +123,9 @@ struct KeyArgs {
     /// Certificates to trust for key services, PEM, instead of the system's.
     #[arg(long, value_name = "FILE")]
     kms_ca: Option<PathBuf>,
+    /// The PKCS #11 module of this machine's hardware security module.
+    #[arg(long, value_name = "FILE")]
+    pkcs11_module: Option<PathBuf>,
     /// For development: organizations may keep keys in files in this directory.
     #[arg(long, value_name = "DIR")]
     development_keys: Option<PathBuf>,
@@ -132,6 +135,7 @@ impl From<KeyArgs> for KeyServices {
     fn from(args: KeyArgs) -> Self {
         Self {
             files: args.development_keys,
+            pkcs11_module: args.pkcs11_module,
             aws_endpoint: args.aws_endpoint,
             aws_token_file: args.aws_token_file,
             azure_login: args.azure_login,

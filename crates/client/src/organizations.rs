@@ -2,8 +2,10 @@
 
 use api::{
     AccountId, AuditedAccount, AuditedKey, AuditedProject, AuditedRight, CreateOrganization, Event,
-    Invitation, InviteMember, Organization, OrganizationCustody, OrganizationId,
-    OrganizationMember, PermissionTable, SetPlan, SetRole, Time,
+    Invitation, InviteMember, KeyTest, Organization, OrganizationCustody, OrganizationId,
+    OrganizationKeyStatus, OrganizationMember, PermissionTable, RecoveryCopy, RecoveryStored,
+    RotateOrganizationKey, Rotation, SetOrganizationKey, SetPlan, SetRole, TestOrganizationKey,
+    Time,
 };
 use reqwest::Method;
 
@@ -123,6 +125,66 @@ impl Client {
         id: OrganizationId,
     ) -> Result<OrganizationCustody, ClientError> {
         self.call(Request::get(format!("/organizations/{id}/custody"))).await
+    }
+
+    /// How the key stands that it holds itself.
+    pub async fn organization_key(
+        &self,
+        id: OrganizationId,
+    ) -> Result<OrganizationKeyStatus, ClientError> {
+        self.call(Request::get(format!("/organizations/{id}/key"))).await
+    }
+
+    /// Tests a key and takes it in use.
+    pub async fn set_organization_key(
+        &self,
+        id: OrganizationId,
+        set: &SetOrganizationKey,
+    ) -> Result<KeyTest, ClientError> {
+        let path = format!("/organizations/{id}/key");
+        self.call(Request::bare(Method::PUT, path).json(set)).await
+    }
+
+    /// Tests a key, and changes nothing.
+    pub async fn test_organization_key(
+        &self,
+        id: OrganizationId,
+        test: &TestOrganizationKey,
+    ) -> Result<KeyTest, ClientError> {
+        self.call(Request::post(format!("/organizations/{id}/key/test"), test)).await
+    }
+
+    /// Begins a rotation.
+    pub async fn rotate_organization_key(
+        &self,
+        id: OrganizationId,
+        rotate: &RotateOrganizationKey,
+    ) -> Result<Rotation, ClientError> {
+        self.call(Request::post(format!("/organizations/{id}/key/rotate"), rotate)).await
+    }
+
+    /// Uses the key once, as a read would.
+    pub async fn use_organization_key(&self, id: OrganizationId) -> Result<(), ClientError> {
+        let path = format!("/organizations/{id}/key/use");
+        self.call_empty(Request::bare(Method::POST, path).repeatable()).await
+    }
+
+    /// The recovery copy of what its key opens.
+    pub async fn organization_recovery(
+        &self,
+        id: OrganizationId,
+    ) -> Result<RecoveryCopy, ClientError> {
+        self.call(Request::get(format!("/organizations/{id}/key/recovery"))).await
+    }
+
+    /// Says that the recovery copy is stored.
+    pub async fn organization_recovery_stored(
+        &self,
+        id: OrganizationId,
+        stored: &RecoveryStored,
+    ) -> Result<(), ClientError> {
+        let path = format!("/organizations/{id}/key/recovery/stored");
+        self.call_empty(Request::post(path, stored)).await
     }
 
     /// The table of who may do what.

@@ -1,5 +1,6 @@
 //! `chorion audit`: what was done, by whom, to which thing; and whether the log that says so is the one it was.
 
+mod reconcile;
 mod verify;
 mod view;
 mod witness;
@@ -26,6 +27,8 @@ pub(crate) enum AuditCommand {
     Export(ExportArgs),
     /// Verify the log: your events, your receipts, and that it continues what this machine saw before.
     Verify(verify::VerifyArgs),
+    /// Compare the hub's log of a customer's key with the key service's own.
+    Reconcile(reconcile::ReconcileArgs),
     /// Be a witness: remember each checkpoint, and put a name under the ones that continue it.
     Witness(witness::WitnessArgs),
 }
@@ -35,6 +38,7 @@ pub(crate) async fn run(command: AuditCommand, ui: Ui) -> CliResult {
         AuditCommand::List { object } => object,
         AuditCommand::Export(args) => return crate::audit_export::run(args, ui).await,
         AuditCommand::Verify(args) => return verify::run(args, ui).await,
+        AuditCommand::Reconcile(args) => return reconcile::run(args, ui).await,
         AuditCommand::Witness(args) => return witness::run(args, ui).await,
     };
     let ctx = ClientContext::load(ui)?;

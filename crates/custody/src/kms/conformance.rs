@@ -23,12 +23,12 @@ use super::{
 
 const REGION: &str = "eu-central-1";
 
-fn context() -> KeyContext {
+pub(super) fn context() -> KeyContext {
     KeyContext { organization: OrganizationId::generate(), purpose: KeyPurpose::Data, version: 7 }
 }
 
 /// What [`CustomerKey`]'s contract says, on any of them.
-async fn conforms(held: &dyn CustomerKey) {
+pub(super) async fn conforms(held: &dyn CustomerKey) {
     let of = context();
     let key = OrganizationKey::generate().unwrap();
     let wrapped = held.wrap(&of, &key).await.unwrap();
@@ -84,12 +84,29 @@ async fn conforms(held: &dyn CustomerKey) {
     assert!(shown.contains("OrganizationKey(..)") && !shown.contains("secret"), "{shown}");
 }
 
+/// The customer's store of secrets: what was kept comes back from its place, and is gone when it was dropped.
+pub(super) async fn keeps_secrets(held: &dyn CustomerKey) {
+    let salt = crate::organization::new_salt().unwrap();
+    let name = format!("{}-mrn-1", OrganizationId::generate());
+    let place = held.keep_secret(&name, &salt).await.unwrap();
+    assert_eq!(held.secret(&place).await.unwrap().reveal(), salt.reveal());
+    let other = format!("{}-mrn-2", OrganizationId::generate());
+    let second = held.keep_secret(&other, &crate::organization::new_salt().unwrap()).await.unwrap();
+    assert_ne!(second, place);
+    held.drop_secret(&place).await.unwrap();
+    held.drop_secret(&place).await.unwrap();
+    let gone = held.secret(&place).await.unwrap_err();
+    assert!(gone.trouble().is_some() && !format!("{gone:?}").contains(salt.reveal()), "{gone:?}");
+    assert!(held.secret(&second).await.is_ok(), "nobody else's went with it");
+}
+
 #[tokio::test]
 async fn a_local_file_conforms_and_is_gone_when_it_is_taken_away() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("customer.key");
     let held = LocalFile::open(&path).unwrap();
     conforms(&held).await;
+    keeps_secrets(&held).await;
     let wrapped = held.wrap(&context(), &OrganizationKey::generate().unwrap()).await.unwrap();
     std::fs::remove_file(&path).unwrap();
     let refused = held.unwrap(&context(), &wrapped).await.unwrap_err();
@@ -212,6 +229,7 @@ async fn aws_kms_conforms_on_moto_and_boto3_opens_what_it_wrapped() {
     let held = moto.held(arn);
     conforms(&held).await;
     conforms(&moto.held("alias/customer")).await;
+    keeps_secrets(&held).await;
 
     // Each opens what the other wrapped.
     let (of, key) = (context(), OrganizationKey::generate().unwrap());
@@ -427,6 +445,7 @@ async fn azure_key_vault_conforms_and_azures_sdk_opens_what_it_wrapped() {
     let Some(vault) = Vault::start() else { return };
     let held = vault.held();
     conforms(&held).await;
+    keeps_secrets(&held).await;
     let encrypting = AzureConfig { operations: AzureOperations::Encrypt, ..vault.config() };
     conforms(&vault.held_by(encrypting)).await;
 

@@ -12,6 +12,7 @@ pub mod aws;
 pub mod azure;
 mod file;
 mod http;
+mod pkcs11;
 mod settings;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ use zeroize::Zeroizing;
 pub use api::{KeyProvider as Provider, KeyPurpose};
 
 pub use file::LocalFile;
+pub use pkcs11::Token;
 pub use settings::Services;
 
 /// To what a wrapped key is bound: opaque ids alone, because services write it into their logs in clear.

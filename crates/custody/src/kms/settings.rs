@@ -11,7 +11,7 @@ use api::{KeyCredentials, KeyService, OrganizationId};
 
 use super::aws::{AwsConfig, AwsCredentials, AwsKeys, AwsKms, AwsRole, Clock};
 use super::azure::{AzureConfig, AzureKeyVault, AzureOperations};
-use super::{CustomerKey, KmsError, LocalFile};
+use super::{CustomerKey, KmsError, LocalFile, Token};
 
 /// The domains under which Azure's clouds have vaults and managed HSMs.
 const AZURE_DOMAINS: [&str; 6] = [
@@ -105,8 +105,14 @@ impl Services {
             KeyService::AzureKeyVault { .. } => {
                 Ok(Arc::new(self.azure(service, credentials, operations, clock)?))
             }
-            KeyService::Pkcs11 { .. } => {
-                Err(wrong("this hub has no PKCS #11 module: its operator configures one"))
+            KeyService::Pkcs11 { token, key } => {
+                let module = self.pkcs11_module.as_deref().ok_or_else(|| {
+                    wrong("this hub has no PKCS #11 module: its operator configures one")
+                })?;
+                let KeyCredentials::Pin { pin } = credentials else {
+                    return Err(wrong("a token is asked with its PIN"));
+                };
+                Ok(Arc::new(Token::new(module, token, key, pin.clone())?))
             }
         }
     }

@@ -360,6 +360,15 @@ impl Things {
             "POST /organizations/{id}/members" => value(json!({"name": "Grace", "role": "lab"})),
             "PUT /organizations/{id}/plan" => value(json!({"plan": "enterprise"})),
             "PUT /organizations/{id}/members/{account}" => value(json!({"role": "administrator"})),
+            // Not confirmed, so that nobody gets a key by it who may.
+            "PUT /organizations/{id}/key" => value(json!({
+                "service": {"provider": "local_file", "name": "first"}, "confirm": "no",
+            })),
+            "POST /organizations/{id}/key/test" => value(json!({})),
+            "POST /organizations/{id}/key/rotate" => value(json!({"kind": "data_key"})),
+            "POST /organizations/{id}/key/recovery/stored" => {
+                value(json!({"digest": "0".repeat(64)}))
+            }
             "POST /instruments" => value(json!({"name": "another sequencer"})),
             "POST /keys" => value(json!(new_key())),
             "PUT /audit/log/cosignatures" => value(json!({"witness": "", "note": ""})),

@@ -3,16 +3,18 @@
 use api::{
     Custodian, Dataset, DatasetId, DatasetKind, ErrorCode, Event, KeyAway, KeyProvider,
     KeyStanding, KeyTest, KeyTrouble, Organization, OrganizationId, OrganizationKeyStatus, Outcome,
-    Page, Plan, Project, ProjectId, RecoveryCopy, Role, Rotation, SetOrganizationKey,
+    Page, Plan, Project, ProjectId, RecoveryCopy, Role, Rotation, SetOrganizationKey, Task,
+    TaskState,
 };
 use dataset::OpenDataset;
 use proof::sha256;
 use seal::recipient::{RecipientKey, RecipientSecret, unwrap, wrap_to};
 use serde_json::json;
 
-use super::material::{at, card, on_disk, released};
+use super::material::{at, card, close, content, on_disk, put_all, released};
 use super::organizations::{member, organization};
-use crate::app::organization_keys::{keep_up, open};
+use super::tasks::{Vault, queue};
+use crate::app::organization_keys::{drop_salt, keep_up, make_salt, open};
 use crate::app::projects::own_context;
 use crate::testing::{Person, TestHub};
 
@@ -152,10 +154,8 @@ async fn what_an_organization_project_holds_is_under_the_customers_key() {
     let kept = clinic.hub.hub.keys.dataset_key(run.dataset().to_bytes(), 0).await.unwrap();
     assert_eq!(custody::organization::kept_version(clinic.id, &kept).unwrap(), 1);
     let again = released(&clinic.hub, &clinic.lab.key, run.dataset()).await;
-    assert_eq!(
-        again.seal_label("x", b"y").unwrap().len(),
-        run.seal_label("x", b"y").unwrap().len()
-    );
+    let sealed = run.seal_label("a name", b"the same key").unwrap();
+    assert_eq!(again.open_label("a name", &sealed).unwrap(), b"the same key");
 }
 
 #[tokio::test]
@@ -458,4 +458,70 @@ async fn neither_credentials_nor_keys_stand_anywhere_on_the_disk() {
     let keys = open(&clinic.hub.hub, clinic.id).await.unwrap();
     assert!(!format!("{keys:?} {:?}", clinic.hub.hub.organization_keys).contains(canary));
     let _kept = project;
+}
+
+#[tokio::test]
+async fn a_queued_task_waits_while_the_key_is_away_and_starts_by_itself_when_it_is_back() {
+    let clinic = Clinic::new().await;
+    let body = SetOrganizationKey { unattested: Some(true), ..clinic.body("first", None) };
+    let (hub, lab) = (&clinic.hub, &clinic.lab);
+    hub.call(&clinic.admin.key, "PUT", &clinic.path(""), body).await.ok::<KeyTest>();
+    let project = clinic.project("panel").await;
+    let run = clinic.run(project).await;
+    let files: [(&str, &[u8]); 1] = [("RunInfo.xml", b"a run")];
+    let manifest = put_all(hub, &lab.key, &run, content(&run, &files), 1, None).await;
+    clinic.take_away();
+    hub.pass(30);
+    keep_up(&hub.hub).await.unwrap();
+    // What needs no key goes on: the run is closed, and its task waits.
+    close(hub, &lab.key, &lab.key, &manifest, "?demultiplex=true").await.ok::<Dataset>();
+    let tasks: Page<Task> = hub.get(&lab.key, "/api/v1/tasks").await.ok();
+    let task = tasks.items[0].id;
+    let mut started = queue(hub);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(started.try_recv().is_err(), "nobody starts what cannot be opened");
+    let state = async || {
+        let task: Task = hub.get(&lab.key, &format!("/api/v1/tasks/{task}")).await.ok();
+        task.state
+    };
+    assert_eq!(state().await, TaskState::Queued);
+
+    clinic.give_back();
+    hub.pass(30);
+    keep_up(&hub.hub).await.unwrap();
+    let first = started.recv().await.unwrap();
+    let (_vault, claimed) = Vault::of(hub, &first).await;
+    assert_eq!(claimed.task.id, task);
+    // Its vault ends because the key is taken away again: that counts as no vault lost, however often.
+    for _ in 0..3 {
+        clinic.take_away();
+        hub.pass(30);
+        keep_up(&hub.hub).await.unwrap();
+        crate::app::tasks::lost(&hub.hub, task, 0, "its vault ended").await.unwrap();
+        assert_eq!(state().await, TaskState::Queued);
+        clinic.give_back();
+        hub.pass(30);
+        keep_up(&hub.hub).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_salt_is_made_in_the_customers_store_and_its_index_key_goes_with_it() {
+    let clinic = Clinic::with_key().await;
+    let hub = &clinic.hub.hub;
+    make_salt(hub, clinic.id, "mrn", 1).await.unwrap();
+    let key = open(hub, clinic.id).await.unwrap().index_key("mrn", 1).unwrap();
+    assert_eq!(key.blind(b"0042"), key.blind(b"0042"));
+    clinic.set("second", None).await;
+    let moved = open(hub, clinic.id).await.unwrap().index_key("mrn", 1).unwrap();
+    assert_eq!(
+        moved.blind(b"0042"),
+        key.blind(b"0042"),
+        "another key of the customer, the same index"
+    );
+    drop_salt(hub, clinic.id, "mrn", 1).await.unwrap();
+    assert!(open(hub, clinic.id).await.unwrap().index_key("mrn", 1).is_err());
+    assert!(clinic.events("kms.secret.keep").await.len() >= 2);
 }

@@ -50,6 +50,13 @@ impl Start for Handing {
     }
 }
 
+/// Starts the queue of this hub; gives what it starts.
+pub(super) fn queue(hub: &TestHub) -> mpsc::UnboundedReceiver<Started> {
+    let (handing, started) = mpsc::unbounded_channel();
+    engine::start_with(&hub.hub, Arc::new(Handing(handing)));
+    started
+}
+
 pub(super) struct Story {
     pub(super) hub: TestHub,
     pub(super) ada: Person,
@@ -62,8 +69,7 @@ impl Story {
         let hub = TestHub::start().await;
         let ada = hub.operator().await;
         let project = hub.project(&ada, "panel").await;
-        let (handing, started) = mpsc::unbounded_channel();
-        engine::start_with(&hub.hub, Arc::new(Handing(handing)));
+        let started = queue(&hub);
         Self { hub, ada, project, started }
     }
 

@@ -7,7 +7,7 @@ use api::{
     SetOrganizationKey, TestOrganizationKey,
 };
 use custody::kms::azure::AzureOperations;
-use custody::kms::{CustomerKey, KeyContext, KeyState, OrganizationKey};
+use custody::kms::{CustomerKey, KeyContext, KeyState, KmsError, OrganizationKey};
 use custody::organization::{KeptKey, KeptSalt, MAX_LEASE_SECONDS, NewKey, make_key};
 use proof::sha256;
 use seal::DatasetKey;
@@ -97,26 +97,38 @@ pub(super) async fn tested(
     let of = KeyContext { organization: id, purpose: KeyPurpose::Canary, version: 0 };
     let mut operations = AzureOperations::default();
     let mut done = Vec::new();
-    if matches!(service, KeyService::AzureKeyVault { .. }) {
-        let vault = services
-            .azure(service, credentials, operations, clock())
-            .map_err(|e| refused_set_up(&e))?;
-        operations = vault.choose(&of).await.map_err(|e| refused_set_up(&e))?;
-        done.push(match operations {
-            AzureOperations::Wrap => {
-                "the vault grants wrapKey and unwrapKey, which are used".to_owned()
-            }
-            AzureOperations::Encrypt => {
-                "the vault grants encrypt and decrypt, which are used".to_owned()
-            }
-        });
-    }
-    let connected = services
-        .connect(id, service, credentials, operations, make, clock())
-        .map_err(|e| refused_set_up(&e))?;
-    let customer: Arc<dyn CustomerKey> = Arc::new(Recorded::new(hub, id, connected, "set-up"));
     let canary = OrganizationKey::generate()
         .map_err(|e| HubError::internal("the system gives no randomness for a key", e))?;
+    let connect = |operations| {
+        let connected = services
+            .connect(id, service, credentials, operations, make, clock())
+            .map_err(|e| refused_set_up(&e))?;
+        Ok::<_, HubError>(Arc::new(Recorded::new(hub, id, connected, "set-up")))
+    };
+    let mut customer: Arc<dyn CustomerKey> = connect(operations)?;
+    if matches!(service, KeyService::AzureKeyVault { .. }) {
+        // A policy may grant one pair of acts and not the other: the published set-up grants encrypt and decrypt alone.
+        let granted = async |held: &dyn CustomerKey| {
+            let wrapped = held.wrap(&of, &canary).await?;
+            held.unwrap(&of, &wrapped).await.map(drop)
+        };
+        match granted(&*customer).await {
+            Err(first @ KmsError::Denied { .. }) => {
+                operations = AzureOperations::Encrypt;
+                customer = connect(operations)?;
+                // What is asked for is the first pair; the second is what an older policy may have.
+                granted(&*customer).await.map_err(|e| match e {
+                    KmsError::Denied { .. } => refused_set_up(&first),
+                    other => refused_set_up(&other),
+                })?;
+                done.push("the vault grants encrypt and decrypt, which are used".to_owned());
+            }
+            Err(other) => return Err(refused_set_up(&other)),
+            Ok(()) => {
+                done.push("the vault grants wrapKey and unwrapKey, which are used".to_owned());
+            }
+        }
+    }
     let wrapped = customer.wrap(&of, &canary).await.map_err(|e| refused_set_up(&e))?;
     done.push(format!("a canary was wrapped under {}", wrapped.key));
     let began = std::time::Instant::now();
@@ -165,12 +177,12 @@ pub(crate) async fn set(
         crate::app::organizations::may(&mut reader, caller, Action::OrganizationKeySet, id).await?;
     let before = data::organization_keys::service(&mut reader, id).await?;
     drop(reader);
-    if found.plan != Plan::Enterprise {
-        return Err(crate::app::organizations::not_in_plan(&found, Action::OrganizationKeySet));
-    }
     if body.confirm != id.to_string() {
         return Err(HubError::bad_request(format!("`{}` is not organization {id}", body.confirm))
             .hint("who loses the key loses the data, for ever, unless there is a recovery copy: repeat the organization's id"));
+    }
+    if found.plan != Plan::Enterprise {
+        return Err(crate::app::organizations::not_in_plan(&found, Action::OrganizationKeySet));
     }
     let lease_seconds = body
         .lease_seconds
@@ -363,9 +375,6 @@ pub(crate) async fn test(
         crate::app::organizations::may(&mut reader, caller, Action::OrganizationKeySet, id).await?;
     let kept = data::organization_keys::service(&mut reader, id).await?;
     drop(reader);
-    if found.plan != Plan::Enterprise {
-        return Err(crate::app::organizations::not_in_plan(&found, Action::OrganizationKeySet));
-    }
     let (service, credentials) = match body.service {
         Some(service) => (service, body.credentials),
         None => {
@@ -374,6 +383,9 @@ pub(crate) async fn test(
             (kept.service, credentials)
         }
     };
+    if found.plan != Plan::Enterprise {
+        return Err(crate::app::organizations::not_in_plan(&found, Action::OrganizationKeySet));
+    }
     Ok(tested(hub, id, &service, &credentials, false).await?.test)
 }
 

@@ -1,5 +1,8 @@
 //! `chorion org`: accounts that belong together, each with a role.
 
+mod kms;
+mod policy;
+
 use api::{
     AccountId, CreateOrganization, InviteMember, Organization, OrganizationId, OrganizationMember,
     Plan, Role, SetPlan, SetRole,
@@ -40,6 +43,9 @@ pub(crate) enum OrgCommand {
         /// Its id.
         organization: OrganizationId,
     },
+    /// A key that it holds itself: set, test, watch, rotate, rehearse a revocation.
+    #[command(subcommand)]
+    Kms(Box<kms::KmsCommand>),
     /// Its accounts: invite one, change its role, disable or remove it.
     #[command(subcommand)]
     Members(MembersCommand),
@@ -141,9 +147,13 @@ fn row(one: &Organization) -> String {
 }
 
 pub(crate) async fn run(command: OrgCommand, ui: Ui) -> CliResult {
+    if let OrgCommand::Kms(command) = command {
+        return kms::run(*command, ui).await;
+    }
     let ctx = ClientContext::load(ui)?;
     let client = &ctx.client;
     match command {
+        OrgCommand::Kms(_) => {}
         OrgCommand::Create { name, plan } => {
             let create = CreateOrganization { name, plan: plan.plan() };
             let made = client.create_organization(&create).await?;
