@@ -5,6 +5,7 @@
 //! The same task notes now and then that a key is in use, because it is the one place that every call passes.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use api::KeyId;
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +15,8 @@ use crate::HubError;
 
 /// How many nonces at most go into one transaction.
 const BATCH: usize = 256;
+/// How long the first nonce waits for others, where the last one was not alone.
+const GATHER: Duration = Duration::from_millis(1);
 /// How often what has expired is swept, in microseconds of the callers' clock.
 const SWEEP_MICROS: i64 = 60_000_000;
 
@@ -64,7 +67,19 @@ async fn write(db: Db, mut entries: mpsc::Receiver<Entry>) {
     let mut swept = i64::MIN;
     let mut noted = HashMap::new();
     let mut batch = Vec::with_capacity(BATCH);
+    let mut crowded = false;
     while entries.recv_many(&mut batch, BATCH).await > 0 {
+        if crowded {
+            // Those that were answered together come back together: the first of them waits for the others, so that they
+            // share a sync again, instead of having one to itself while they wait for the next.
+            tokio::time::sleep(GATHER).await;
+            while batch.len() < BATCH
+                && let Ok(entry) = entries.try_recv()
+            {
+                batch.push(entry);
+            }
+        }
+        crowded = batch.len() > 1;
         let now = batch.iter().map(|entry| entry.now).max().unwrap_or_default();
         let sweep = now.saturating_sub(swept) >= SWEEP_MICROS;
         let mut uses = to_note(&noted, &batch);
