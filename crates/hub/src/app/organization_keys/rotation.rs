@@ -84,19 +84,24 @@ async fn customer_key(
 
 /// Makes a new version of the organization data key.
 async fn data_key(hub: &Hub, caller: &Caller, id: OrganizationId) -> Result<Rotation, HubError> {
+    let at_work = |open: &[data::organization_keys::OpenRotation]| {
+        if !open.iter().any(|open| open.organization == id) {
+            return Ok(());
+        }
+        Err(HubError::conflict(format!(
+            "the data key of organization {id} is being rotated already"
+        ))
+        .hint("`chorion org kms status` shows how far it is"))
+    };
+    // Before the service is asked for anything, and once more when nobody else can begin one.
+    at_work(&data::organization_keys::open_rotations(&mut *hub.db.read().await?).await?)?;
     let holder = holder(hub, id).await?;
     let last = newest(holder.lease.set().keys.iter(), KeyPurpose::Data).unwrap_or(0);
     let of = KeyContext { organization: id, purpose: KeyPurpose::Data, version: last + 1 };
     let made = make_key(&**holder.lease.customer(), &of).await;
     let made = made.map_err(|error| holder.error(&Arc::new(error)))?;
     let mut tx = hub.db.write().await?;
-    let open = data::organization_keys::open_rotations(&mut tx).await?;
-    if open.iter().any(|open| open.organization == id) {
-        return Err(HubError::conflict(format!(
-            "the data key of organization {id} is being rotated already"
-        ))
-        .hint("`chorion org kms status` shows how far it is"));
-    }
+    at_work(&data::organization_keys::open_rotations(&mut tx).await?)?;
     let service = data::organization_keys::service(&mut tx, id).await?;
     let recovery = service.and_then(|service| service.recovery);
     let recovery = recovery.map(|text| text.parse::<RecipientKey>()).transpose();
