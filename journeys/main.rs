@@ -13,6 +13,7 @@ mod imported;
 mod instrument;
 mod killed;
 mod organization;
+mod own_key;
 mod owner;
 mod queried;
 mod recovered;
