@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use api::{DatasetId, Digest, ProjectId, Release, ReleaseRequest, SignedStatement};
+use api::{DatasetId, ProjectId, Release, ReleaseRequest, SignedStatement};
+pub(crate) use authenticator::Seen;
+use authenticator::Writers;
 use client::{Client, ClientError, Options, Patience, Trust};
 use data_encoding::HEXLOWER;
 use dataset::{DatasetError, OpenDataset};
@@ -21,7 +23,6 @@ use zeroize::Zeroizing;
 
 use crate::owner::PersonArgs;
 use crate::owner::device::Owner;
-use crate::owner::writers::Writers;
 use crate::report::{CliError, CliResult, Ui};
 
 /// How long a command keeps trying when the hub is away or busy.
@@ -274,30 +275,44 @@ impl ClientContext {
         broker::Pins::new(self.home.join("cards"))
     }
 
+    /// The card of a project that this machine goes by.
+    pub(crate) fn confirmed(&self, project: ProjectId) -> CliResult<Option<SignedStatement>> {
+        let unread = |e| CliError::new("what this machine saw cannot be read").caused_by(e);
+        self.pins().confirmed(project).map_err(unread)
+    }
+
+    /// Goes by this card from here on.
+    pub(crate) fn pin(&self, project: ProjectId, card: &SignedStatement) -> CliResult {
+        let unkept = |e| CliError::new("what this machine saw cannot be kept").caused_by(e);
+        self.pins().pin(project, card).map_err(unkept)
+    }
+
+    fn content(&self, dataset: DatasetId) -> PathBuf {
+        self.home.join("manifests").join(&self.hub_id).join(format!("{dataset}.json"))
+    }
+
+    /// The newest content of a dataset that was seen from here.
+    pub(crate) fn seen(&self, dataset: DatasetId) -> CliResult<Option<Seen>> {
+        let path = self.content(dataset);
+        let Some(bytes) = read_if_there(&path)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|e| {
+            CliError::new(format!("{} is no record of a manifest", path.display()))
+                .caused_by(e)
+                .hint("remove it if you trust the hub to show its newest content once")
+        })
+    }
+
     /// Remembers the newest content of a dataset that was seen from here, and refuses an older one, or another one under the
     /// same number: a hub can withhold what is newer, but not roll back.
     pub(crate) fn remember(&self, dataset: DatasetId, now: Seen) -> CliResult {
-        let path = self.home.join("manifests").join(&self.hub_id).join(format!("{dataset}.json"));
-        let before: Option<Seen> = match fs::read(&path) {
-            Ok(bytes) => Some(serde_json::from_slice(&bytes).map_err(|e| {
-                CliError::new(format!("{} is no record of a manifest", path.display()))
-                    .caused_by(e)
-                    .hint("remove it if you trust the hub to show its newest content once")
-            })?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                return Err(
-                    CliError::new(format!("{} cannot be read", path.display())).caused_by(error)
-                );
-            }
-        };
+        let before = self.seen(dataset)?;
         now.follows(dataset, before.as_ref())?;
         if before.as_ref() == Some(&now) {
             return Ok(());
         }
         let text = serde_json::to_vec(&now)
             .expect("what was seen serializes because it is a number and a digest");
-        write_private(&path, &text)
+        write_private(&self.content(dataset), &text)
     }
 
     /// A request to release a key to this person.
@@ -371,36 +386,6 @@ impl ClientContext {
             || "(sealed)".to_owned(),
             |name| String::from_utf8_lossy(&name).into_owned(),
         )
-    }
-}
-
-/// A dataset's content as it was seen: which manifest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Seen {
-    /// Its number.
-    pub(crate) number: u32,
-    /// Its digest.
-    pub(crate) digest: Digest,
-}
-
-impl Seen {
-    fn follows(&self, dataset: DatasetId, before: Option<&Self>) -> CliResult {
-        let Some(before) = before else { return Ok(()) };
-        let (now, then) = (self.number, before.number);
-        if now < then {
-            return Err(CliError::new(format!(
-                "the hub shows content {now} of dataset {dataset}, but showed content {then} before"
-            ))
-            .hint("it may run on an old backup, or hide something: ask its operator"));
-        }
-        if now == then && self.digest != before.digest {
-            return Err(CliError::new(format!(
-                "the hub shows another content {now} of dataset {dataset} than before"
-            ))
-            .hint("two contents were signed under one number: ask the hub's operator"));
-        }
-        Ok(())
     }
 }
 
@@ -548,22 +533,5 @@ impl From<DatasetError> for CliError {
             Some(cause) => said.caused_by(cause),
             None => said,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn content_that_is_older_or_other_than_what_was_seen_is_refused() {
-        let seen = |number, byte| Seen { number, digest: Digest([byte; 32]) };
-        let dataset = DatasetId::generate();
-        let follows = |now: Seen, before: Seen| now.follows(dataset, Some(&before)).is_ok();
-        assert!(seen(3, 1).follows(dataset, None).is_ok());
-        assert!(follows(seen(3, 1), seen(3, 1)));
-        assert!(follows(seen(4, 2), seen(3, 1)));
-        assert!(!follows(seen(2, 1), seen(3, 1)));
-        assert!(!follows(seen(3, 2), seen(3, 1)));
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::{DatasetId, Digest, ObjectRef, SealedObject};
+use authenticator::Writers;
 use dataset::{OpenDataset, Slice};
 use proof::{FileEntry, Hasher, Index, Manifest, digest_of, open_statement};
 use serde::Serialize;
@@ -15,7 +16,6 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::config::{ClientContext, Seen};
-use crate::owner::writers::Writers;
 use crate::report::{CliError, CliResult, Ui};
 
 /// Objects that are fetched and opened ahead of the one that is being written: with 8 MiB each, a bound on memory.

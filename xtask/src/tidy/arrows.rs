@@ -17,13 +17,14 @@ use crate::failure::Failure;
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("attest", &[]),
-    ("authenticator", &["identity", "attest", "seal", "proof", "api"]),
+    ("authenticator", &["identity", "attest", "dataset", "seal", "proof", "api"]),
     ("broker", &["dataset", "seal", "proof", "api", "client"]),
     (
         "chorion",
         &[
             "api",
             "attest",
+            "authenticator",
             "broker",
             "client",
             "custody",
@@ -54,7 +55,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 ];
 
 /// Programs: nothing depends on them, not even tests.
-const PROGRAMS: &[&str] = &["authenticator", "chorion", "xtask"];
+const PROGRAMS: &[&str] = &["chorion", "xtask"];
 
 /// A build and what no path of normal dependencies may lead to. A name that ends in `*` is a prefix.
 struct Absent {
@@ -135,6 +136,13 @@ const ABSENT: &[Absent] = &[
         because: IS_PURE,
     },
     Absent { build: "`attest`", package: "attest", features: &[], never: PURE, because: IS_PURE },
+    Absent {
+        build: "`authenticator`",
+        package: "authenticator",
+        features: &[],
+        never: PURE,
+        because: IS_PURE,
+    },
 ];
 
 const IS_PURE: &str = "it opens no file, socket or clock, and builds for the browser";

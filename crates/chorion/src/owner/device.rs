@@ -6,11 +6,12 @@
 
 use std::path::PathBuf;
 
-use api::{Bytes, Custodian, KeyId, ProjectId, PutCard, SignedStatement, Time};
+use api::{Custodian, KeyId, ProjectId, PutCard, SignedStatement, Time};
+use authenticator::{Device, add_device, own_card, revoke_device};
 use clap::{Args, Subcommand};
 use data_encoding::HEXLOWER;
 use identity::Identity;
-use proof::{CardDevice, OwnerCard, ProjectCard, PublicKey, SigningKey, digest_of, sign_statement};
+use proof::{OwnerCard, ProjectCard, PublicKey, SigningKey};
 use seal::passphrase::{self, Cost};
 use seal::secret_line;
 use serde::Serialize;
@@ -84,8 +85,16 @@ impl Owner {
 
     /// Whether a card is this person's: made under the same words.
     pub(crate) fn owns(&self, card: &OwnerCard) -> bool {
-        card.owner.0 == self.person.card_key().public().to_bytes()
-            && card.recipient.0 == self.person.sealing().public().to_bytes()
+        authenticator::owns(&self.person, card)
+    }
+
+    /// This person at this machine, for one hub.
+    pub(crate) const fn device<'a>(
+        &'a self,
+        hub: &'a str,
+        approval_key: &'a SigningKey,
+    ) -> Device<'a> {
+        Device { person: &self.person, approval_key, hub }
     }
 
     /// This person's card of a project, checked against what this device saw before, which it remembers from here on. Nobody
@@ -96,50 +105,10 @@ impl Owner {
         project: ProjectId,
         signed: &SignedStatement,
     ) -> CliResult<OwnerCard> {
-        let bad = |e: broker::PinError| {
-            CliError::new(format!("the card of project {project} does not hold"))
-                .caused_by(e)
-                .hint("approve nothing before you know why: the hub may show an old card")
-        };
-        let (card, _signer) =
-            ProjectCard::open(signed, project).map_err(|e| bad(broker::PinError::from(e)))?;
-        let pins = ctx.pins();
-        if !self.took_over(ctx, project, &card)? {
-            pins.judge(project, signed, &[]).map_err(bad)?;
-        }
-        match card {
-            ProjectCard::Owner(card) if self.owns(&card) && card.hub == ctx.hub_id => {
-                pins.pin(project, signed).map_err(bad)?;
-                Ok(card)
-            }
-            _ => Err(CliError::new(format!(
-                "the card of project {project} is not one that your words signed for this hub"
-            ))
-            .hint("this identity file belongs to somebody else, or the hub shows another card")),
-        }
-    }
-
-    /// Whether a card is this person's own and later than the one of another owner that was gone by here: from before the project
-    /// was handed over, or before a change of words. Nobody else can have signed it.
-    fn took_over(
-        &self,
-        ctx: &ClientContext,
-        project: ProjectId,
-        card: &ProjectCard,
-    ) -> CliResult<bool> {
-        let seen = ctx.pins().confirmed(project).map_err(|e| {
-            CliError::new(format!("the card of project {project} does not hold")).caused_by(e)
-        })?;
-        let seen = seen.and_then(|seen| ProjectCard::open(&seen, project).ok());
-        Ok(match (card, seen) {
-            (ProjectCard::Owner(card), Some((ProjectCard::Owner(seen), _))) => {
-                self.owns(card)
-                    && !self.owns(&seen)
-                    && card.number > seen.number
-                    && (&card.hub, card.test) == (&seen.hub, seen.test)
-            }
-            _ => false,
-        })
+        let seen = ctx.confirmed(project)?;
+        let card = own_card(&self.person, &ctx.hub_id, project, signed, seen.as_ref())?;
+        ctx.pin(project, signed)?;
+        Ok(card)
     }
 
     /// The same person at the same device under other words, whose file lies elsewhere.
@@ -162,32 +131,10 @@ impl Owner {
         second_signer: Option<String>,
         writer: PublicKey,
     ) -> CliResult<SignedStatement> {
-        let card_key = self.person.card_key();
-        let device = self.approval_key()?.public();
-        let card = OwnerCard {
-            hub: hub.to_owned(),
-            project,
-            number: 1,
-            previous: None,
-            owner: Bytes(card_key.public().to_bytes().to_vec()),
-            recipient: Bytes(self.person.sealing().public().to_bytes()),
-            test,
-            devices: vec![CardDevice {
-                key: Bytes(device.to_bytes().to_vec()),
-                since: whole(Time::now()),
-            }],
-            second_signer,
-            writers: vec![Bytes(writer.to_bytes().to_vec())],
-            measurements: Vec::new(),
-        };
-        card.check().map_err(|e| CliError::new("the card cannot be made").caused_by(e))?;
-        Ok(sign_statement(&card, &card_key))
+        let key = self.approval_key()?;
+        let device = self.device(hub, &key);
+        Ok(device.first_card(project, test, second_signer, &[writer], Time::now())?)
     }
-}
-
-/// A moment in whole seconds.
-pub(crate) fn whole(time: Time) -> Time {
-    Time::from_second(time.as_second()).unwrap_or(time)
 }
 
 impl std::fmt::Debug for Owner {
@@ -310,24 +257,19 @@ async fn change(args: ChangeArgs, add: bool, ui: Ui) -> CliResult {
             .caused_by(e)
             .hint("`chorion device show` on that machine prints it, `chorion device list` those that are certified")
     })?;
+    let approval_key = owner.approval_key()?;
     let mut changed = Vec::new();
     for (project, seen, signed) in cards(&ctx, &owner, args.project).await? {
-        let mut card = seen.clone();
-        card.devices.retain(|device| device.key.0 != key.to_bytes());
-        if add {
-            let since = whole(Time::now());
-            card.devices.push(CardDevice { key: Bytes(key.to_bytes().to_vec()), since });
-        }
-        if card.devices.len() == seen.devices.len() {
-            continue;
-        }
-        card.number += 1;
-        card.previous = Some(digest_of(&signed));
-        card.check().map_err(|e| CliError::new("the card cannot be made").caused_by(e))?;
-        let signed = sign_statement(&card, &owner.person.card_key());
+        let device = owner.device(&ctx.hub_id, &approval_key);
+        let next = if add {
+            add_device(&device, &signed, &seen, &key, Time::now())?
+        } else {
+            revoke_device(&device, &signed, &seen, &key)?
+        };
+        let Some(signed) = next else { continue };
         let put = PutCard { card: signed.clone(), approval: None };
         ctx.client.put_card(project, &put).await?;
-        owner.card(&ctx, project, &signed)?;
+        let card = owner.card(&ctx, project, &signed)?;
         changed.push(project);
         let done = if add { "certified" } else { "revoked" };
         ui.line(format!(

@@ -1,13 +1,13 @@
 //! `chorion approve export`: a dataset is opened here, and sealed anew into a project whose key others hold.
 
 use api::{Custodian, DatasetId, DatasetKind, ExportDataset, ProjectId, PutManifest, Time};
+use authenticator::whole;
 use clap::Args;
 use client::ObjectBytes;
 use dataset::{OpenDataset, Pack, Packer};
 use proof::{Act, Export, Output, digest_of, sign_statement};
 
 use super::approve::{own, sign_act};
-use super::device::whole;
 use crate::config::ClientContext;
 use crate::download::Contents;
 use crate::report::{CliError, CliResult, Ui};

@@ -8,6 +8,7 @@ use api::{
     AccountId, BeginHandover, Bytes, Custodian, DatasetId, Digest, FinishHandover, Handover,
     HandoverKeys, ProjectId, PutCard, Release, SignedStatement, Transfer, TransferId,
 };
+use authenticator::whole;
 use clap::Args;
 use data_encoding::HEXLOWER;
 use dataset::OpenDataset;
@@ -19,7 +20,7 @@ use seal::recipient::RecipientKey;
 use serde::Deserialize;
 
 use super::approve::sign_act;
-use super::device::{Owner, whole};
+use super::device::Owner;
 use crate::config::{self, ClientContext};
 use crate::offline::keys::read_small;
 use crate::people::confirm;

@@ -14,7 +14,6 @@ pub(crate) mod release;
 mod rotate;
 mod terminal;
 mod words;
-pub(crate) mod writers;
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;

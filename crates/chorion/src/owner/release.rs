@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use api::{Bytes, ProjectId, PutCard, SignedStatement, Time};
+use authenticator::whole;
 use clap::Args;
 use data_encoding::HEXLOWER;
 use proof::{
@@ -16,7 +17,7 @@ use proof::{
 use serde::{Deserialize, Serialize};
 
 use super::approve::sign_act;
-use super::device::{cards, whole};
+use super::device::cards;
 use crate::config::{self, ClientContext, PersonKeys};
 use crate::offline::keys::read_small;
 use crate::report::{CliError, CliResult, Ui};

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use api::{Bytes, Digest, FinishHandover, ProjectId};
+use authenticator::whole;
 use clap::Args;
 use identity::{Identity, IdentityFile, Words};
 use proof::{Act, CardDevice, KeyChange, OwnerCard, sign_statement};
@@ -15,7 +16,7 @@ use seal::passphrase::Cost;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::device::{Owner, cards, whole};
+use super::device::{Owner, cards};
 use super::handover::{begin, done, next_card, wrap_all};
 use super::memory::Locked;
 use super::words::{show_and_type_back, type_back_once, unusable};

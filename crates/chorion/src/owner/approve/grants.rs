@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use api::{ApprovalRequest, ApprovalState, Bytes, Custodian, Digest, SignedApproval, Time};
-use proof::{APPROVAL_SECONDS, Act, Approval, Mode, Output, StandingGrant, open_statement};
+use api::{ApprovalRequest, ApprovalState, Digest, SignedApproval, Time};
+use authenticator::{Drawn, covers};
+use proof::{APPROVAL_SECONDS, Act, Approval, open_statement};
 use serde::{Deserialize, Serialize};
 
-use super::super::device::whole;
-use super::{Judged, draw, give, judge, later, sign};
+use super::{draw, give, judge};
 use crate::config::{self, ClientContext};
 use crate::report::{CliError, CliResult, Ui};
 
@@ -40,31 +40,15 @@ pub(super) async fn grant(ctx: &ClientContext, ui: Ui, new: &NewGrant) -> CliRes
     let owner = ctx.owner()?;
     let signed = ctx.client.card(new.project).await?;
     let card = owner.card(ctx, new.project, &signed)?;
-    let device = owner.approval_key()?.public();
-    if !card.test && card.measurements.is_empty() {
-        return Err(CliError::new("the card lists no vault program that a grant could name")
-            .hint("take those of a signed release list: `chorion approve update`"));
-    }
-    // Under a test mark vaults that prove nothing are enough; else those that the card lists, and no other.
-    let measurements = if card.test { Vec::new() } else { card.measurements.clone() };
-    let act = Act::StandingGrant(StandingGrant {
-        device: Bytes(device.to_bytes().to_vec()),
-        app: new.app,
-        measurements,
-        into: Output {
-            project: new.project,
-            card: card.digest(),
-            custodian: Custodian::Owner,
-            dataset: None,
-        },
-        uses: new.uses,
-        until: later(whole(Time::now()), new.days * 24 * 60 * 60)?,
-    });
-    let (approval, sentences) = draw(ctx, ui, &card, act, &new.purpose).await?;
+    let key = owner.approval_key()?;
+    let device = owner.device(&ctx.hub_id, &key);
+    let terms = authenticator::NewGrant { app: new.app, uses: new.uses, days: new.days };
+    let act = device.grant(&card, &terms, Time::now())?;
+    let Drawn { approval, sentences } = draw(ctx, ui, &card, act, &new.purpose).await?;
     if !new.yes && !crate::people::confirm("Is this right? Type yes: ", "yes")? {
         return Err(CliError::new("the grant was not made"));
     }
-    let kept = KeptGrant { approval: sign(owner, &card, &approval)?, used: 0 };
+    let kept = KeptGrant { approval: device.sign(&card, &approval)?, used: 0 };
     let path = grants_folder(ctx)?.join(format!("{}.json", approval.digest()));
     keep(&path, &kept)?;
     ui.line(format!(
@@ -91,24 +75,6 @@ fn grants(ctx: &ClientContext) -> CliResult<Vec<(PathBuf, KeptGrant)>> {
         }
     }
     Ok(found)
-}
-
-/// Whether a grant covers a request: the app, the one project, the window and the count. It never exports.
-fn covers(grant: &StandingGrant, digest: Digest, judged: &Judged, used: u32, now: Time) -> bool {
-    let Act::App(run) = &judged.approval.act else { return false };
-    let into = |output: &Output| {
-        output.project == grant.into.project && output.custodian == Custodian::Owner
-    };
-    run.grant == Some(digest)
-        && judged.app == Some(grant.app)
-        && judged.approval.project == grant.into.project
-        && run.outputs.iter().all(into)
-        && match &run.vault.mode {
-            Mode::Unattested { .. } => grant.measurements.is_empty(),
-            Mode::Snp { measurement, .. } => grant.measurements.contains(measurement),
-        }
-        && used < grant.uses
-        && now < grant.until
 }
 
 /// Carries out standing grants, and says once what else waits.

@@ -1,74 +1,85 @@
-//! The vault that waits, by what it showed: appraised on this machine, by the owner's policy and card (`spec/approval.md`, section 5).
+//! The vault that waits, by what it showed: appraised on this device, by the owner's policy and card (`spec/approval.md`, section 5).
 //!
-//! An unattested vault counts under a test mark alone. A report counts when AMD's roots lead to it, when the policy that lies on this
-//! machine accepts it, when the card lists its measurement, and when it is over both keys of the vault and the challenge of a boot
+//! An unattested vault counts under a test mark alone. A report counts when AMD's roots lead to it, when the policy that the person
+//! keeps accepts it, when the card lists its measurement, and when it is over both keys of the vault and the challenge of a boot
 //! that this owner approved for this task. Nothing that the hub says of it is asked for.
 
-use std::path::Path;
-
-use api::{Bytes, Digest, ProjectId, SignedStatement, TaskId, Time};
-use attest::{Appraisal, Endorsement, Hex, Policy, Purpose};
-use clap::Args;
+use api::{Bytes, Digest, SignedStatement, TaskId, Time};
+use attest::{Appraisal, Endorsement, Hex, Policy, PolicyError, Purpose};
 use proof::{
     Act, AnyEvidence, Approval, Boot, Mode, OwnerCard, PublicKey, SnpEvidence, VaultKeys,
     boot_nonce, digest_of, sha256,
 };
 use seal::recipient::RecipientKey;
 
-use super::{random, sign_act};
-use crate::config::ClientContext;
-use crate::offline::keys::read_small;
-use crate::report::{CliError, CliResult, Ui};
-
-/// Where the owner's policy lies, in the folder of settings.
-const POLICY: &str = "evidence-policy.json";
+use crate::act::random;
+use crate::card::Device;
+use crate::error::Refusal;
 
 /// A vault that may be given keys.
 #[derive(Debug)]
-pub(super) struct Vault {
+pub(crate) struct Vault {
     /// As approvals name it.
-    pub(super) keys: VaultKeys,
+    pub(crate) keys: VaultKeys,
     /// To what keys are sealed.
-    pub(super) recipient: RecipientKey,
+    pub(crate) recipient: RecipientKey,
     /// What its evidence is weakened by, in sentences.
-    pub(super) weakenings: Vec<String>,
+    pub(crate) weakenings: Vec<String>,
 }
 
 impl Vault {
     /// Whether whoever runs its machine is kept out.
-    pub(super) const fn is_confidential(&self) -> bool {
+    pub(crate) const fn is_confidential(&self) -> bool {
         matches!(self.keys.mode, Mode::Snp { .. })
     }
 }
 
 /// What the owner accepts, and the digest of how it is written.
-pub(super) struct OwnPolicy {
+#[derive(Debug, Clone)]
+pub struct OwnPolicy {
     policy: Policy,
     digest: Digest,
 }
 
 impl OwnPolicy {
-    /// The policy of this machine; nothing where there is none.
-    pub(super) fn read(home: &Path) -> CliResult<Option<Self>> {
-        let path = home.join(POLICY);
-        if !path.exists() {
-            return Ok(None);
+    /// Reads a policy as its owner wrote it (`spec/evidence.md` section 5).
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn parse(text: &[u8]) -> Result<Self, PolicyError> {
+        Ok(Self { policy: Policy::parse(text)?, digest: sha256(text) })
+    }
+
+    /// The digest of the text, as approvals of a start name it.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+impl Device<'_> {
+    /// The act that lets a vault start for a task, to be appraised by `policy`: one with a measurement that the card lists.
+    ///
+    /// # Errors
+    /// The card lists no vault program.
+    pub fn boot(&self, card: &OwnerCard, task: TaskId, policy: &OwnPolicy) -> Result<Act, Refusal> {
+        if card.measurements.is_empty() {
+            return Err(Refusal::NoVaultProgram { project: card.project });
         }
-        let text = read_small(&path)?;
-        let policy = Policy::parse(text.as_bytes()).map_err(|e| {
-            CliError::new(format!("{} is no policy", path.display()))
-                .caused_by(e)
-                .hint("`spec/evidence.md` section 5 has the fields and an example")
-        })?;
-        Ok(Some(Self { policy, digest: sha256(text.as_bytes()) }))
+        Ok(Act::Boot(Boot {
+            task,
+            measurements: card.measurements.clone(),
+            policy: policy.digest,
+            challenge: random()?,
+        }))
     }
 }
 
 /// Whether a report counts: AMD's roots, unless a test has others.
-pub(super) type Appraise = fn(&[u8], &[Endorsement<'_>], &Policy, Time) -> Appraisal;
+pub(crate) type Appraise = fn(&[u8], &[Endorsement<'_>], &Policy, Time) -> Appraisal;
 
 /// The vault that showed `signed` for `task`, if keys of a project with this card may go to it.
-pub(super) fn appraised(
+pub(crate) fn appraised(
     signed: &SignedStatement,
     task: TaskId,
     card: &OwnerCard,
@@ -88,7 +99,7 @@ pub(super) fn appraised(
         AnyEvidence::Unattested(_) => (Mode::Unattested { evidence: digest_of(signed) }, vec![]),
         AnyEvidence::Snp(evidence) => {
             let policy = policy.ok_or_else(|| {
-                format!("the vault shows a report, and there is no policy here to appraise it by: write one as {POLICY}")
+                "the vault shows a report, and there is no policy on this device to appraise it by: the command line reads `evidence-policy.json`, a browser keeps one under Device".to_owned()
             })?;
             let appraisal = look(evidence, &signer, &recipient, card, policy, now, appraise)?;
             let facts = appraisal.report.as_ref().ok_or("the report does not read")?;
@@ -167,61 +178,9 @@ fn booted(
     Err("no device of yours let this vault start".into())
 }
 
-/// Lets a vault start for a task
-#[derive(Debug, Args)]
-pub(crate) struct BootArgs {
-    /// Which task: a notice names it, and so does `chorion session show`.
-    task: TaskId,
-    /// Which project of yours it is about.
-    #[arg(long)]
-    project: ProjectId,
-    /// It was read and is meant: do not ask back.
-    #[arg(long)]
-    yes: bool,
-}
-
-/// `chorion approve boot`
-pub(super) async fn boot(ctx: &ClientContext, ui: Ui, args: &BootArgs) -> CliResult {
-    let policy = OwnPolicy::read(ctx.home())?.ok_or_else(|| {
-        CliError::new(format!(
-            "there is no policy in {} to appraise a vault by",
-            ctx.home().display()
-        ))
-        .hint(format!(
-            "write one as {POLICY}: `spec/evidence.md` section 5; least TCBs must stand in it"
-        ))
-    })?;
-    let signed = ctx.client.card(args.project).await?;
-    let card = ctx.owner()?.card(ctx, args.project, &signed)?;
-    if card.measurements.is_empty() {
-        return Err(CliError::new(format!(
-            "the card of project {} lists no vault program that may open it",
-            args.project
-        ))
-        .hint("take those of a signed release list: `chorion approve update`"));
-    }
-    let boot = Boot {
-        task: args.task,
-        measurements: card.measurements.clone(),
-        policy: policy.digest,
-        challenge: random()?,
-    };
-    let approval = sign_act(ctx, ui, args.project, Act::Boot(boot), "let a vault start").await?;
-    if !args.yes && !crate::people::confirm("Let it start? Type yes: ", "yes")? {
-        return Err(CliError::new(format!("no vault was let start for task {}", args.task)));
-    }
-    let task = ctx.client.approve_boot(args.task, &approval).await?;
-    ui.line(format!(
-        "a vault may start for task {}; it gets no key before you approve what it does",
-        task.id
-    ));
-    ui.value(&task);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use api::BootGiven;
+    use api::{BootGiven, ProjectId};
     use proof::{CardDevice, EvidenceKind, SigningKey, sign_statement};
     use seal::recipient::RecipientSecret;
 
@@ -260,10 +219,7 @@ mod tests {
     impl World {
         fn new() -> Self {
             let task = TaskId::from_bytes([7; 16]);
-            let policy = OwnPolicy {
-                policy: Policy::parse(POLICY_TEXT.as_bytes()).unwrap(),
-                digest: sha256(POLICY_TEXT.as_bytes()),
-            };
+            let policy = OwnPolicy::parse(POLICY_TEXT.as_bytes()).unwrap();
             let listed = vec![Bytes(MEASUREMENT.to_vec())];
             let boot = Boot {
                 task,

@@ -5,18 +5,19 @@ use proof::{Act, Approval, Manifest, Output, OwnerCard, ProjectCard, PublicKey, 
 
 /// What says who may have written a dataset of an owner.
 #[derive(Debug, Clone)]
-pub(crate) struct Writers {
+pub struct Writers {
     /// The card in force.
-    pub(crate) card: OwnerCard,
+    pub card: OwnerCard,
     /// The approval that made a vault's key a writer, where there is one.
-    pub(crate) under: Option<WrittenUnder>,
+    pub under: Option<WrittenUnder>,
     /// The first cards of later owners, as the owner before signed them.
-    pub(crate) handovers: Vec<SignedStatement>,
+    pub handovers: Vec<SignedStatement>,
 }
 
 impl Writers {
     /// Whether a manifest's signer may write: by the card, or by an approval that made a vault's key a writer of this dataset.
-    pub(crate) fn may_write(&self, manifest: &Manifest, signer: &PublicKey) -> bool {
+    #[must_use]
+    pub fn may_write(&self, manifest: &Manifest, signer: &PublicKey) -> bool {
         if self.card.is_writer(signer) {
             return true;
         }

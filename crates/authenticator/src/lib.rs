@@ -1,0 +1,22 @@
+//! An owner's device: what it believes of a request, what it signs, and which keys it then gives away (`spec/approval.md` section 5).
+//!
+//! The hub brings a request with everything that it is about, and none of it is believed. [`Device::judge`] verifies it from its first
+//! byte, builds the approval from what it verified, and draws it; [`Device::give`] signs it, and seals the dataset keys that it lists to
+//! the vault that it names. What is lacking for a judgement is asked of the caller ([`Need`]): the crate opens no file, socket or clock,
+//! so the command line and the page in a browser judge by the same lines.
+
+mod act;
+mod card;
+mod error;
+mod evidence;
+mod grant;
+mod judge;
+mod writers;
+
+pub use act::{Drawn, Moment, accepts};
+pub use card::{Device, Seen, add_device, own_card, owns, revoke_device, whole};
+pub use error::Refusal;
+pub use evidence::OwnPolicy;
+pub use grant::{NewGrant, covers};
+pub use judge::{Given, Judged, Judging, Need, Shown};
+pub use writers::Writers;
