@@ -37,6 +37,24 @@ pub struct CallSignature {
     pub signature: String,
 }
 
+/// A call that is about to be signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnsignedCall {
+    /// The text that is signed: the signature base of RFC 9421.
+    pub base: String,
+    params: String,
+}
+
+impl UnsignedCall {
+    /// The two headers, with the Ed25519 signature over `base`.
+    pub fn signed(&self, signature: &[u8; 64]) -> CallSignature {
+        CallSignature {
+            signature_input: format!("sig1={}", self.params),
+            signature: format!("sig1=:{}:", BASE64.encode(signature)),
+        }
+    }
+}
+
 /// Why a signature does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
@@ -69,12 +87,15 @@ impl Call<'_> {
     /// Signs the call; `created` is the moment in Unix seconds and `nonce` a text of 16 to 64 letters and digits that
     /// this key never used before.
     pub fn sign(&self, key: &SigningKey, created: i64, nonce: &str) -> CallSignature {
-        let params = self.params(created, nonce, key.public().id());
-        let signature = key.sign(self.base(&params).as_bytes());
-        CallSignature {
-            signature_input: format!("sig1={params}"),
-            signature: format!("sig1=:{}:", BASE64.encode(&signature.0)),
-        }
+        let unsigned = self.unsigned(key.public().id(), created, nonce);
+        let signature = key.sign(unsigned.base.as_bytes());
+        unsigned.signed(&signature.0)
+    }
+
+    /// The call before it is signed, for a key that signs elsewhere: one that a browser keeps and does not give away.
+    pub fn unsigned(&self, key: KeyId, created: i64, nonce: &str) -> UnsignedCall {
+        let params = self.params(created, nonce, key);
+        UnsignedCall { base: self.base(&params), params }
     }
 
     fn params(&self, created: i64, nonce: &str, key: KeyId) -> String {

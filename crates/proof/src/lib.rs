@@ -32,7 +32,7 @@ pub use approval::{
     Verified, Writer, commitment,
 };
 pub use call::{
-    Call, CallError, CallSignature, MAX_SKEW_SECONDS, ParsedCall, content_digest,
+    Call, CallError, CallSignature, MAX_SKEW_SECONDS, ParsedCall, UnsignedCall, content_digest,
     content_digest_of, parse_content_digest,
 };
 pub use card::{Card, CardDevice, CardError, OwnerCard, ProjectCard};
