@@ -61,6 +61,10 @@ pub(crate) struct ServeArgs {
     /// Tell figures for Prometheus at <http://ADDR/metrics>; a loopback address, because it has no TLS and asks for no signature.
     #[arg(long, value_name = "ADDR")]
     metrics: Option<SocketAddr>,
+    /// Where owners' authenticators are served, once for each: <https://HOST[:PORT]>, or <http://localhost:PORT> on this machine.
+    /// Browsers let pages from there call this hub, and no others.
+    #[arg(long = "authenticator-origin", value_name = "ORIGIN")]
+    authenticators: Vec<String>,
     /// How many tasks may run at once on this machine; 0 runs none here.
     #[arg(long, value_name = "N", default_value_t = 1)]
     vaults: usize,
@@ -211,6 +215,7 @@ async fn serve(args: ServeArgs, ui: Ui) -> CliResult {
         limits: args.limits.into(),
         relay,
         key_services: args.keys.into(),
+        authenticator_origins: args.authenticators,
     };
     let stopped = |e| CliError::new("the program cannot wait for signals").caused_by(e);
     let mut interrupt = signal(SignalKind::interrupt()).map_err(stopped)?;

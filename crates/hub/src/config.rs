@@ -34,6 +34,8 @@ pub struct HubConfig {
     pub relay: Option<crate::Relay>,
     /// What is allowed of the key services of organizations.
     pub key_services: crate::KeyServices,
+    /// The origins from which owners' authenticators call, each `https://HOST[:PORT]`, or `http://localhost:PORT` on this machine.
+    pub authenticator_origins: Vec<String>,
 }
 
 impl HubConfig {
@@ -53,6 +55,7 @@ impl HubConfig {
             limits: crate::Limits::default(),
             relay: None,
             key_services: crate::KeyServices::default(),
+            authenticator_origins: Vec::new(),
         }
     }
 }
@@ -115,6 +118,14 @@ pub enum StartError {
     Name {
         /// What was given.
         name: String,
+    },
+    /// An origin of an authenticator is none.
+    #[error("`{origin}` is no origin of an authenticator: {why}")]
+    AuthenticatorOrigin {
+        /// What was given.
+        origin: String,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// The certificates cannot be made or used.
     #[error("the hub's certificates cannot be made: {why}")]

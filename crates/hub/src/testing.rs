@@ -69,7 +69,12 @@ impl TestHub {
             ..crate::KeyServices::default()
         };
         let data = directory.path().join("data");
-        let config = HubConfig { relay, key_services, ..HubConfig::new(data) };
+        let config = HubConfig {
+            relay,
+            key_services,
+            authenticator_origins: vec!["https://keys.example".to_owned()],
+            ..HubConfig::new(data)
+        };
         let seconds = Arc::clone(&clock);
         let now = move || Time::from_second(seconds.load(Ordering::SeqCst)).unwrap();
         let (hub, ..) = serve::start(&config, config.listen, Arc::new(now)).await.unwrap();

@@ -72,7 +72,7 @@ struct Call {
 }
 
 /// Whether a call says that something signed it. No page of somebody else's can have a browser say so: it would have to ask
-/// first (`OPTIONS`), and the answer allows nothing.
+/// first (`OPTIONS`), and the answer allows nothing but to the authenticators that the operator named.
 fn bears_a_signature(request: &Request) -> bool {
     request.headers().contains_key("signature-input") && request.headers().contains_key("signature")
 }

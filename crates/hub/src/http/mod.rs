@@ -1,6 +1,6 @@
 //! HTTP: parses calls, chooses status codes, and knows nothing else. One file per noun, each with its `routes`.
 //!
-//! A call passes four layers before its handler: `finish` gives it an id and turns whatever comes back that is no success
+//! A call passes five layers before its handler: `cors` says to browsers which pages elsewhere may call; `finish` gives it an id and turns whatever comes back that is no success
 //! into a problem document; `gate` turns away who is blocked or calls too often; `auth` verifies the signature, the digest and the nonce, unless the call is on the list in
 //! `open`; the router finds the handler. Handlers parse with the extractors of `extract` and `page` and call `app`.
 
@@ -10,6 +10,7 @@ mod apps;
 mod audit;
 pub(crate) mod auth;
 mod blocks;
+mod cors;
 pub(crate) mod datasets;
 mod device;
 pub(crate) mod extract;
@@ -42,6 +43,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
+pub(crate) use self::cors::Authenticators;
 use crate::state::Hub;
 
 /// What stands at the head of the document of all calls.
@@ -134,5 +136,6 @@ pub(crate) fn service(hub: Hub, pages: Router<Hub>) -> Router {
         .layer(from_fn_with_state(hub.clone(), auth::layer))
         .layer(from_fn_with_state(hub.clone(), gate::layer))
         .layer(from_fn_with_state(hub.clone(), finish::layer))
+        .layer(from_fn_with_state(hub.clone(), cors::layer))
         .with_state(hub)
 }

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
 
-use crate::testing::{AUTHORITY, Signed, TestHub, signing_key};
+use crate::testing::{AUTHORITY, Answer, Signed, TestHub, signing_key};
 
 fn whoami() -> Signed {
     Signed::new("GET", "/api/v1/whoami", Vec::new())
@@ -223,4 +223,41 @@ async fn a_method_that_a_path_does_not_take_and_a_body_that_does_not_read_are_ex
     assert_eq!(refused.code, ErrorCode::BadRequest);
     let refused = hub.get(&operator.key, "/api/v1/projects/not-an-id").await.problem();
     assert_eq!(refused.code, ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn pages_of_named_authenticators_may_call_and_no_other_page() {
+    let hub = TestHub::start().await;
+    let ask = |method: &str, path: &str, origin: &str| {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", AUTHORITY)
+            .header("origin", origin)
+            .body(Body::empty())
+            .unwrap()
+    };
+    let keys = "https://keys.example";
+    let asked = hub.send(ask("OPTIONS", "/api/v1/approvals", keys)).await;
+    assert_eq!(asked.status, 204);
+    let header = |answer: &Answer, name: &str| {
+        answer.headers.get(name).map(|value| value.to_str().unwrap().to_owned())
+    };
+    assert_eq!(header(&asked, "access-control-allow-origin").as_deref(), Some(keys));
+    assert!(header(&asked, "access-control-allow-headers").unwrap().contains("signature-input"));
+    // A refusal can be read there too, and is still a refusal.
+    let refused = hub.send(ask("GET", "/api/v1/approvals", keys)).await;
+    assert_eq!(header(&refused, "access-control-allow-origin").as_deref(), Some(keys));
+    assert_eq!(refused.code(), ErrorCode::Unsigned);
+    for (path, origin) in [
+        ("/api/v1/approvals", "https://keys.example.evil"),
+        ("/api/v1/approvals", "null"),
+        ("/account", keys),
+    ] {
+        for method in ["OPTIONS", "GET"] {
+            let answer = hub.send(ask(method, path, origin)).await;
+            assert_eq!(header(&answer, "access-control-allow-origin"), None, "{method} {path}");
+        }
+    }
+    assert_eq!(header(&asked, "access-control-allow-credentials"), None);
 }
