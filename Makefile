@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench faults peers fuzz guest format
+.PHONY: help demo test bench faults peers fuzz guest format authenticator reproducible
 
 CARGO := cargo
 ONCE ?=
@@ -55,6 +55,12 @@ guest: setup-guest ## the image of a confidential guest, built twice the same an
 	@$(CARGO) build --locked --package chorion
 	@$(CARGO) build --locked --package vault --no-default-features
 	@deploy/guest/check.sh --vault target/debug/vault --chorion target/debug/chorion
+
+authenticator: setup-authenticator ## the authenticator for a browser, into target/web/authenticator
+	@web/build.sh
+
+reproducible: setup-authenticator ## the authenticator, built in two folders, is the same bytes
+	@web/check_reproducible.sh
 
 fuzz: ## every fuzz target for SECONDS_EACH=60 seconds
 	@testing/run_fuzzers.sh $(SECONDS_EACH)

@@ -4,6 +4,7 @@
 #   testing/setup.sh demo     what the demo runs beside Chorion: the sandbox, and programs that judge its results
 #   testing/setup.sh test     what the tests need: the same, and judges in a Python environment under target/: of signatures, stores and key services
 #   testing/setup.sh browser  what tests in a real browser need: Chromium, and npm packages under target/browser
+#   testing/setup.sh authenticator  what builds the authenticator for a browser: Rust's WASM target, and npm packages under target/web
 #   testing/setup.sh bench    the peers Chorion is measured against, some of them in a Python environment under target/
 #   testing/setup.sh guest    what builds the image of a confidential guest and boots it: deploy/guest
 #   testing/setup.sh kms      what judges the clients of key management services, in the same Python environment
@@ -24,6 +25,7 @@ stop() { # stop STATUS SENTENCE HINT
 packages=() # "what must be there|the Debian package that brings it"
 python_tools=() # lists of what PyPI is asked for
 browser_packages=no
+web_packages=no
 package_lists=no
 for profile in "$@"; do
     case $profile in
@@ -59,6 +61,7 @@ for profile in "$@"; do
         )
         browser_packages=yes
         ;;
+    authenticator) web_packages=yes ;;
     bench)
         packages+=(
             "age|age"               # peers in sealing
@@ -93,7 +96,7 @@ for profile in "$@"; do
     kms)
         python_tools+=(kms) # servers that speak for clouds, and the SDKs that judge our clients of them
         ;;
-    *) stop 2 "there is no profile '$profile'" "choose among: demo, test, browser, peers, kms, bench, guest" ;;
+    *) stop 2 "there is no profile '$profile'" "choose among: demo, test, browser, authenticator, peers, kms, bench, guest" ;;
     esac
 done
 
@@ -183,5 +186,20 @@ if [ "$browser_packages" = yes ] && ! cmp -s testing/browser/package.json target
     (cd target/browser && npm install --silent --no-audit --no-fund --ignore-scripts </dev/null)
     # Last, so that an installation that was cut off is taken up again.
     cp testing/browser/package.json target/browser/installed
+fi
+if [ "$web_packages" = yes ]; then
+    if command -v rustup >/dev/null && ! rustup target list --installed | grep -q '^wasm32-unknown-unknown$'; then
+        say "Rust's target wasm32-unknown-unknown, about 20 MB"
+        rustup target add wasm32-unknown-unknown
+    fi
+    if ! cmp -s web/package.json target/web/installed; then
+        command -v npm >/dev/null || stop 3 "npm is not here, and the authenticator's script needs it" "install Node 20 or newer"
+        say "npm packages in target/web, about 42 MB: $(sed -n 's/^    "\([a-z-]*\)": "\(.*\)".*/\1 \2/p' web/package.json | tr '\n' ' ')"
+        mkdir -p target/web
+        cp web/package.json target/web/package.json
+        (cd target/web && npm install --silent --no-audit --no-fund --ignore-scripts </dev/null)
+        # Last, so that an installation that was cut off is taken up again.
+        cp web/package.json target/web/installed
+    fi
 fi
 say "ready for: $*"

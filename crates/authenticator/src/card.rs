@@ -238,10 +238,7 @@ mod tests {
         let second = add_device(&device, &first, &card, &other, now).unwrap().unwrap();
         let after = device.card(project, &second, Some(&first)).unwrap();
         assert_eq!((after.number, after.devices.len()), (2, 2));
-        assert!(matches!(
-            device.card(project, &first, Some(&second)),
-            Err(Refusal::Card { .. })
-        ));
+        assert!(matches!(device.card(project, &first, Some(&second)), Err(Refusal::Card { .. })));
         let third = revoke_device(&device, &second, &after, &other).unwrap().unwrap();
         assert_eq!(device.card(project, &third, Some(&second)).unwrap().devices.len(), 1);
         for stranger in [

@@ -91,9 +91,9 @@ impl Refusal {
             Self::Card { .. } => {
                 Some("approve nothing before you know why: the hub may show an old card")
             }
-            Self::OthersCard { .. } => Some(
-                "these words belong to somebody else, or the hub shows another card",
-            ),
+            Self::OthersCard { .. } => {
+                Some("these words belong to somebody else, or the hub shows another card")
+            }
             Self::NotCertified { .. } => {
                 Some("approve on one that is, or certify this one: `chorion device add`")
             }

@@ -265,9 +265,7 @@ impl Device<'_> {
             }
         }
         let query = match (request.kind, sealed.as_deref()) {
-            (TaskKind::Query, Some(bytes)) => {
-                Some(asked_query(bytes).map_err(|e| refuse(id, e))?)
-            }
+            (TaskKind::Query, Some(bytes)) => Some(asked_query(bytes).map_err(|e| refuse(id, e))?),
             (TaskKind::Query, None) => return Err(bad("it does not say what is asked")),
             _ => None,
         };
@@ -336,11 +334,8 @@ impl Device<'_> {
             }
             (None, None) => return Err(bad("it names no program")),
         };
-        let at = Moment {
-            requester: request.requester,
-            now: given.now,
-            checkpoint: given.checkpoint,
-        };
+        let at =
+            Moment { requester: request.requester, now: given.now, checkpoint: given.checkpoint };
         let approval = self.approval(&card, act, &purpose, at, given.seconds)?;
         approval.check().map_err(|e| refuse(id, e))?;
         Ok(Judging::Holds(Box::new(Judged {
@@ -441,10 +436,7 @@ fn name(open: &OpenDataset, asked: &AskedDataset) -> Option<(DatasetId, String)>
 fn asked_query(bytes: &[u8]) -> Result<QueryRequest, String> {
     let asked: QueryRequest = serde_json::from_slice(bytes)
         .map_err(|e| format!("the query of the request does not read: {e}"))?;
-    asked
-        .query
-        .check()
-        .map_err(|e| format!("the query of the request cannot be shown: {e}"))?;
+    asked.query.check().map_err(|e| format!("the query of the request cannot be shown: {e}"))?;
     Ok(asked)
 }
 

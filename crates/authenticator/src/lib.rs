@@ -3,14 +3,19 @@
 //! The hub brings a request with everything that it is about, and none of it is believed. [`Device::judge`] verifies it from its first
 //! byte, builds the approval from what it verified, and draws it; [`Device::give`] signs it, and seals the dataset keys that it lists to
 //! the vault that it names. What is lacking for a judgement is asked of the caller ([`Need`]): the crate opens no file, socket or clock,
-//! so the command line and the page in a browser judge by the same lines.
+//! so the command line and the page in a browser judge by the same lines. `browser` is that page's side of it, and is compiled for
+//! WASM alone.
 
 mod act;
+#[cfg(target_arch = "wasm32")]
+#[expect(unreachable_pub, reason = "what is `pub` there is what the page may call")]
+mod browser;
 mod card;
 mod error;
 mod evidence;
 mod grant;
 mod judge;
+mod log;
 mod writers;
 
 pub use act::{Drawn, Moment, accepts};
@@ -19,4 +24,5 @@ pub use error::Refusal;
 pub use evidence::OwnPolicy;
 pub use grant::{NewGrant, covers};
 pub use judge::{Given, Judged, Judging, Need, Shown};
+pub use log::{LogStep, SeenLog, VerifiedLog, checkpoint_digest, receipt_of, verify_log};
 pub use writers::Writers;

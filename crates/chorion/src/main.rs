@@ -5,6 +5,7 @@ mod apps;
 mod attest;
 mod audit;
 mod audit_export;
+mod authenticator_pages;
 mod backup;
 mod block;
 mod broker;
@@ -84,6 +85,9 @@ enum Command {
     /// Projects: who holds the key, who belongs to them, how they change hands.
     #[command(subcommand)]
     Project(project::ProjectCommand),
+    /// The authenticator for a browser: serve its pages, apart from any hub.
+    #[command(subcommand)]
+    Authenticator(authenticator_pages::AuthenticatorCommand),
     /// Answer what others ask of you as the owner of a project.
     Approve(owner::approve::ApproveArgs),
     /// The devices that may approve for you.
@@ -203,6 +207,7 @@ fn run(command: Command, ui: Ui) -> CliResult {
         Command::Words(command) => owner::words(command, &ui),
         Command::Identity(command) => owner::identity(command, &ui),
         Command::Vault(command) => vault::run(command, ui),
+        Command::Authenticator(command) => wait(authenticator_pages::run(command, ui)),
         Command::Approve(args) => wait(owner::approve::run(args, ui)),
         Command::Device(command) => wait(owner::device::run(command, ui)),
     }

@@ -43,7 +43,8 @@ fn spelled(origin: &str) -> Result<HeaderValue, StartError> {
         (_, Some(rest)) => (false, rest),
         _ => return Err(refuse("it does not begin with https://")),
     };
-    let (host, port) = rest.rsplit_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
+    let (host, port) =
+        rest.rsplit_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
     if !secure && !matches!(host, "localhost" | "127.0.0.1") {
         return Err(refuse("without TLS it must be on this machine"));
     }

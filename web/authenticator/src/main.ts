@@ -1,0 +1,115 @@
+// The page: starts the module, chooses what is shown by the address after `#`, asks the hub what waits, and locks itself.
+import init from "authenticator";
+import { askedFor, backupCheck, newWords, pairing, passphrase, restore, welcome, wordsAgain } from "./begin.ts";
+import { kept, loadHub, lock, onLock, openStore, pairedWith, stirred, unlocked, type Waiting } from "./core.ts";
+import { button, h, refusal, show } from "./draw.ts";
+import { keys, newGrant, newProject, openMessage, project, projects, settings, signMessage } from "./own.ts";
+import { carryOut, history, home, isWaiting, locked, request, requests } from "./requests.ts";
+
+declare const WASM: string;
+const POLL_MS = 2_000;
+const MENU: [string, string][] = [["/", "Waiting"], ["/history", "Answered"], ["/projects", "Projects"], ["/keys", "Keys"], ["/settings", "Device"]];
+
+let list: Waiting[] = [];
+let trouble: unknown = null;
+const path = () => decodeURIComponent(location.hash.replace(/^#/, "")) || "/";
+
+async function draw(): Promise<void> {
+  const here = path();
+  const [, noun = "", id = ""] = here.split("/");
+  const paired = pairedWith() !== null;
+  const known = (await kept<string>("identity")) !== undefined;
+  frame(here, known);
+  // A link or a QR code of a hub: its address comes after `pair=`, and is only ever filled into the form.
+  if (here.startsWith("/pair=")) {
+    askedFor.hub = here.slice("/pair=".length);
+    replaceAddress(known ? "/pair" : "/");
+    return draw();
+  }
+  if (here === "/settings") return settings();
+  if (!known) {
+    const steps: Record<string, () => void> = { "/words": newWords, "/words/again": wordsAgain, "/restore": restore, "/passphrase": passphrase };
+    return (steps[here] ?? welcome)();
+  }
+  if (here === "/backup") return backupCheck();
+  if (here === "/pair" || !paired) return pairing();
+  const pages: Record<string, () => Promise<void>> = {
+    "": () => home(list), history: () => history(list), projects: id === "new" ? newProject : projects, project: () => project(id),
+    grant: () => newGrant(id), request: () => request(id), keys, sign: signMessage, open: openMessage,
+  };
+  await (pages[noun] ?? (() => home(list)))();
+}
+
+const replaceAddress = (where: string) => window.history.replaceState(null, "", `#${where}`);
+
+function frame(here: string, known: boolean): void {
+  const menu = document.getElementById("menu");
+  const state = document.getElementById("state");
+  const banner = document.getElementById("banner");
+  if (menu === null || state === null || banner === null) return;
+  const waiting = list.filter(isWaiting).length;
+  menu.hidden = !known || pairedWith() === null;
+  const current = MENU.findLast(([where]) => here === where || (where !== "/" && here.startsWith(where)))?.[0] ?? (here.startsWith("/request") ? "/" : here.startsWith("/project") || here.startsWith("/grant") ? "/projects" : "/keys");
+  menu.replaceChildren(h("ul", {}, ...MENU.map(([where, name]) => h("li", {},
+    h("a", { href: `#${where}`, ...(where === current ? { "aria-current": "page" } : {}) }, where === "/" && waiting > 0 ? `${name} (${waiting})` : name)))));
+  state.replaceChildren(...(known ? [h("span", {}, unlocked() === null ? "Locked" : "Unlocked"),
+    ...(unlocked() === null ? [] : [h("button", { type: "button", class: "link", click: () => lock() }, "Lock")])] : []));
+  void kept<boolean>("backed up").then((done) => {
+    const alarms = [
+      known && done !== true ? h("div", { class: "alarm" }, h("p", {}, "Your words are not on paper. If this device is lost, so is everything sealed to you. ", h("a", { href: "#/backup" }, "Check my paper"))) : null,
+      trouble === null ? null : h("div", { class: "alarm" }, h("p", {}, trouble instanceof Error ? trouble.message.split("\n")[0] ?? "" : String(trouble))),
+    ].filter((one) => one !== null);
+    banner.replaceChildren(...alarms);
+  });
+}
+
+// Asks what waits: at once when the page comes to the front, and every two seconds while it is looked at.
+let asking = false;
+async function ask(): Promise<void> {
+  if (asking || document.hidden || pairedWith() === null) return;
+  asking = true;
+  const before = JSON.stringify([list, trouble !== null]);
+  try {
+    list = await requests();
+    trouble = null;
+    if ((await carryOut(list)) > 0) list = await requests();
+  } catch (error) {
+    trouble = error;
+  } finally {
+    asking = false;
+  }
+  if (JSON.stringify([list, trouble !== null]) === before) return;
+  if (path() === "/" && document.activeElement?.closest("main form") == null) await home(list).catch(failed);
+  frame(path(), true);
+}
+
+function failed(error: unknown): void {
+  show("That did not work", refusal(error), h("div", { class: "buttons" }, button("Try again", () => void draw().catch(failed))));
+}
+
+async function begin(): Promise<void> {
+  const trusted = (window as unknown as { trustedTypes?: { createPolicy(name: string, rules: object): { createScriptURL(url: string): string } } }).trustedTypes;
+  const worker = trusted?.createPolicy("chorion-worker", { createScriptURL: (url: string) => { if (url === "/sw.js") return url; throw new Error("another script"); } });
+  navigator.serviceWorker?.register(worker?.createScriptURL("/sw.js") ?? "/sw.js", { updateViaCache: "all" }).catch(() => undefined);
+  await init({ module_or_path: fetch(WASM) });
+  await openStore();
+  await loadHub();
+  if (location.hash.startsWith("#pair=")) replaceAddress(`/${location.hash.slice(1)}`);
+  const changed = () => {
+    void draw().catch(failed).then(() => { document.getElementById("main")?.focus(); window.scrollTo(0, 0); });
+  };
+  window.addEventListener("hashchange", changed);
+  onLock(() => {
+    frame(path(), true);
+    const noun = path().split("/")[1] ?? "";
+    if (unlocked() === null && ["projects", "project", "grant", "request", "keys", "sign", "open"].includes(noun)) void locked("This device locked itself", () => draw());
+  });
+  for (const name of ["pointerdown", "keydown"]) document.addEventListener(name, stirred, { passive: true });
+  document.addEventListener("visibilitychange", () => void ask());
+  window.setInterval(() => void ask(), POLL_MS);
+  await draw().catch(failed);
+  document.getElementById("main")?.setAttribute("data-ready", "");
+  await ask();
+}
+
+begin().catch(failed);
