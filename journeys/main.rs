@@ -6,6 +6,7 @@
 
 mod arriving;
 mod audited;
+mod authenticator;
 mod canary;
 mod filled;
 mod handed_over;

@@ -16,7 +16,7 @@ pub(super) const OTHER_WORDS: &str = "zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zo
 const CANARY: &str = "GATTACATTGACCATTACGAGATTACATCCA";
 
 /// Reads of one end, gzipped as instruments give them.
-fn reads(path: &Path, mate: u32) {
+pub(crate) fn reads(path: &Path, mate: u32) {
     let mut out =
         flate2::write::GzEncoder::new(fs::File::create(path).unwrap(), flate2::Compression::fast());
     for n in 0..400 {
@@ -146,9 +146,8 @@ fn nothing_but_the_owners_words_opens_what_is_the_owners() {
     }
 }
 
-#[test]
-fn an_app_runs_when_the_owners_device_approves_and_not_otherwise() {
-    let stage = Stage::new();
+/// The package of an app that looks at reads; nothing, said, where it cannot be packed.
+pub(crate) fn pack_read_quality(stage: &Stage) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
     let package = stage.path("read-quality.chorionapp");
     let app = root.join("apps/read-quality");
@@ -158,8 +157,15 @@ fn an_app_runs_when_the_owners_device_approves_and_not_otherwise() {
     if !packed.status.success() {
         assert!(std::env::var_os("CI").is_none(), "apps cannot be packed: testing/setup.sh demo");
         println!("skipped: not here (bubblewrap, or apt's packages)");
-        return;
+        return None;
     }
+    Some(package)
+}
+
+#[test]
+fn an_app_runs_when_the_owners_device_approves_and_not_otherwise() {
+    let stage = Stage::new();
+    let Some(package) = pack_read_quality(&stage) else { return };
     let hub = stage.hub_with_vaults("127.0.0.1:0", 1);
     stage.enrol(&hub, "ada");
     restore(&stage, "ada", WORDS);

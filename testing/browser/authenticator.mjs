@@ -1,0 +1,466 @@
+// An owner's whole story, in real Chromium: the authenticator on a phone and on a second device, the hub's website beside them, and the
+// command line of whoever adds data and launches apps. Every page seen is given to axe-core and to the camera; a policy violation, an
+// error of a script or a request that leaves loopback is a failure.
+//
+//   node authenticator.mjs JSON      (what journeys/authenticator.rs says; packages from target/browser)
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const story = JSON.parse(process.argv[2]);
+const require = createRequire(join(process.env.CHORION_BROWSER_PACKAGES, "package.json"));
+const { chromium } = require("playwright-core");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const PASSPHRASE = "thunder nine velvet moss";
+const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
+const DESKTOP = { viewport: { width: 1280, height: 800 } };
+mkdirSync(story.screenshots, { recursive: true });
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHORION_CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync"],
+  timeout: 120_000,
+});
+
+const violations = [];
+let pages = 0;
+const figures = {};
+
+async function open(name, options) {
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, ...options });
+  context.setDefaultTimeout(60_000);
+  context.on("request", (request) => {
+    const { hostname, protocol } = new URL(request.url());
+    if (protocol !== "data:" && hostname !== "localhost") violations.push(`${name}: a request to ${request.url()}`);
+  });
+  const page = await context.newPage();
+  page.on("console", (message) => {
+    if (message.type() === "error" && /Content Security Policy|Trusted/i.test(message.text())) violations.push(`${name}: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => violations.push(`${name}: ${error}`));
+  return { name, context, page };
+}
+
+// What a person sees of this page: kept as a picture, and judged by axe.
+async function look({ name, page }, title) {
+  await page.screenshot({ path: join(story.screenshots, `${name}-${title}.png`), fullPage: true });
+  pages += 1;
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  if (wide > 0) violations.push(`${name} ${title} is ${wide} pixels too wide`);
+  await page.evaluate(axe);
+  const result = await page.evaluate(() =>
+    window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
+  for (const found of result.violations) {
+    violations.push(`${name} ${title}: axe ${found.id}: ${found.nodes.map((node) => node.target).join(", ")}`);
+  }
+}
+
+const chorion = (...words) => {
+  const env = { ...process.env, CHORION_HOME: story.home, CHORION_PASSPHRASE: "a story told on loopback" };
+  return JSON.parse(execFileSync(story.chorion, [...words, "--json"], { env, stdio: ["ignore", "pipe", "inherit"] }).toString() || "null");
+};
+const titled = (page, title) => page.locator("h1", { hasText: title }).waitFor();
+const press = (page, name) => page.getByRole("button", { name, exact: true }).click();
+const go = (page, where) => page.evaluate((where) => { location.hash = where; }, where);
+const shownWords = (page) => page.locator("ol.words > li").allInnerTexts();
+const typeWords = async (page, words) => {
+  for (const [at, word] of words.entries()) await page.getByLabel(`Word ${at + 1}`, { exact: true }).fill(word);
+};
+const choose = async (page) => {
+  await titled(page, "A passphrase for this device");
+  await page.getByLabel("Passphrase", { exact: true }).fill(PASSPHRASE);
+  await page.getByLabel("The same again").fill(PASSPHRASE);
+  await press(page, "Keep my keys here");
+};
+// The one who is signed in on the website says that it is them.
+async function answer(page, code) {
+  await page.goto(`${story.hub}/device`);
+  await page.fill("#code", code);
+  await page.getByRole("button", { name: "Show what asks" }).click();
+  await page.getByRole("button", { name: "Approve" }).click();
+  await page.locator("h1").waitFor();
+}
+const unlock = async (page) => {
+  await page.getByLabel("Your passphrase", { exact: true }).fill(PASSPHRASE);
+  await press(page, "Unlock");
+};
+
+// 1. The website, where Ada is signed in.
+const website = await open("website", DESKTOP);
+await website.page.goto(`${story.hub}/sign-in`);
+await website.page.fill("#name", "ada");
+await website.page.fill("#password", story.password);
+await website.page.locator('form[action="/sign-in"] button').click();
+await website.page.waitForURL(`${story.hub}/`);
+
+// 2. The phone: words are drawn, written down, typed back; a wrong one leads back to them.
+const phone = await open("phone", PHONE);
+const { page } = phone;
+await page.goto(story.authenticator);
+await titled(page, "Your keys, on this device");
+figures.firstPaintMs = Math.round(await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0));
+await look(phone, "01-welcome");
+await press(page, "Make new words");
+const words = await shownWords(page);
+assert.equal(words.length, 12);
+await look(phone, "02-words");
+await press(page, "I have written them down");
+await look(phone, "03-words-again");
+await typeWords(page, [words[1], words[0], ...words.slice(2)]);
+await press(page, "These are my words");
+await page.locator("[role=alert]", { hasText: "Words 1, 2 are not what was shown" }).waitFor();
+await look(phone, "04-words-exchanged");
+await press(page, "Show the words again");
+assert.deepEqual(await shownWords(page), words);
+await press(page, "I have written them down");
+await typeWords(page, words);
+await press(page, "These are my words");
+await titled(page, "A passphrase for this device");
+await look(phone, "05-passphrase");
+await page.getByLabel("Passphrase", { exact: true }).fill("short");
+await press(page, "Keep my keys here");
+await page.locator("[role=alert]", { hasText: "fewer than eight" }).waitFor();
+await choose(page);
+
+// 3. Pairing: the phone shows a code, and Ada types it where she is signed in.
+await titled(page, "Pair with a hub");
+await look(phone, "06-pair");
+await page.getByLabel("Address of the hub").fill(story.hub);
+await press(page, "Ask the hub");
+await page.locator(".device-code").waitFor();
+await look(phone, "07-code");
+await answer(website.page, await page.locator(".device-code").innerText());
+await titled(page, "Nothing waits for you");
+await look(phone, "08-nothing-waits");
+
+// 4. A project of her own; the laptop may add data.
+await go(page, "/projects");
+await titled(page, "Your projects");
+await look(phone, "09-no-projects");
+await page.getByRole("link", { name: "Make a project" }).click();
+await titled(page, "Make a project");
+await page.getByLabel("Name").fill("my genome");
+await page.getByLabel(/For trying things out/).check();
+for (const box of await page.getByLabel(/may add data/).all()) await box.check();
+await look(phone, "10-new-project");
+await press(page, "Make it");
+await titled(page, "my genome");
+await look(phone, "11-project");
+const project = new URL(page.url()).hash.split("/").at(-1);
+const cardPhrase = await page.locator(".phrase").innerText();
+await website.page.goto(`${story.hub}/projects/${project}`);
+await website.page.locator("dl").first().waitFor();
+assert.ok(await website.page.getByText(cardPhrase).count() > 0, "the website shows the same six words");
+await look(website, "project");
+
+// 5. The laptop compares the six words, seals a sample to her, and launches an app.
+chorion("project", "card", project, "--confirm", cardPhrase);
+const sample = chorion("sample", "import", ...story.reads, "--project", project, "--name", "NA12878");
+const launch = (purpose) => chorion("app", "launch", "read-quality", "--input", `reads=${sample.id}`, "--project", project, "--yes", "--purpose", purpose);
+await go(page, "/");
+await titled(page, "Nothing waits for you");
+const first = launch("are my reads any good");
+const launched = performance.now();
+// 6. It appears by itself, and is shown from what would be signed.
+await titled(page, "One request waits for you");
+figures.liveMs = Math.round(performance.now() - launched);
+await look(phone, "12-waits");
+await page.getByRole("link", { name: "Look at it" }).click();
+await titled(page, "Let a program read your data");
+assert.equal(await page.locator(".phrase").innerText(), first.request_phrase);
+const text = await page.locator("main").innerText();
+for (const said of ["read-quality 1.0.0", "are my reads any good", "NOT CONFIDENTIAL", "NA12878"]) assert.ok(text.includes(said), `${said}: ${text}`);
+await look(phone, "13-request");
+await page.locator("summary").click();
+await look(phone, "14-request-details");
+const sizes = await page.getByRole("button", { name: /^(Approve|Refuse)$/ }).evaluateAll((all) => all.map((one) => `${one.offsetWidth}x${one.offsetHeight} ${getComputedStyle(one).backgroundColor}`));
+assert.equal(sizes.length, 2);
+assert.equal(sizes[0], sizes[1], "both answers weigh the same");
+await page.getByLabel(/Your passphrase, once more/).fill(PASSPHRASE);
+await press(page, "Approve");
+await page.locator("[role=alert]", { hasText: "Compare the six words first" }).waitFor();
+await page.getByLabel(/six words are the same/).check();
+await page.getByLabel(/Your passphrase, once more/).fill("another passphrase");
+await press(page, "Approve");
+await page.locator("[role=alert]", { hasText: "does not open it" }).waitFor();
+await look(phone, "15-wrong-passphrase");
+await page.getByLabel(/Your passphrase, once more/).fill(PASSPHRASE);
+await press(page, "Approve");
+await titled(page, "Approved");
+await look(phone, "16-approved");
+const measured = await page.evaluate(() => Object.fromEntries(performance.getEntriesByType("measure").map((one) => [one.name, one.duration])));
+figures.judgedMs = Math.round(measured["chorion: judged"]);
+figures.approvedMs = Math.round(measured["chorion: approved"]);
+const ended = chorion("session", "show", first.id, "--wait");
+assert.equal(ended.session.state, "complete");
+await website.page.goto(`${story.hub}/sessions/${first.id}`);
+await look(website, "session");
+
+// 7. The receipt is the vault's that was approved, and the log continues.
+await go(page, "/history");
+await page.locator("text=receipt holds").waitFor();
+await page.locator("text=log holds").waitFor();
+await look(phone, "17-history");
+await go(page, "/");
+await titled(page, "Nothing waits for you");
+await go(page, "/history");
+await page.locator("text=it continues the").waitFor();
+
+// 8. Refused: whoever asked learns that, and no more.
+const second = launch("sell it");
+await go(page, "/");
+await page.getByRole("link", { name: "Look at it" }).click();
+await titled(page, "Let a program read your data");
+await press(page, "Refuse");
+await titled(page, "Refused");
+await look(phone, "18-refused");
+assert.throws(() => chorion("session", "show", second.id, "--wait"));
+
+// 9. A hub that lies: a field that nobody knows, a request under another id, another vault's evidence.
+const third = launch("tell me more");
+await go(page, "/");
+await page.getByRole("link", { name: "Look at it" }).waitFor();
+const [waiting] = chorion("approve", "list").filter((one) => one.state === "pending");
+const lies = [
+  ["unknown field", (detail) => ({ ...detail, advice: "just approve" }), "unknown field"],
+  ["another task", (detail) => ({ ...detail, request: { ...detail.request, task: detail.request.id } }), "evidence is for another task"],
+  ["changed settings", (detail) => ({ ...detail, settings: detail.inputs[0].label }), "does not hold"],
+  ["another card", (detail) => ({ ...detail, card: { ...detail.card, statement: detail.card.statement.replace('"test":true', '"test":false') } }), "does not hold"],
+];
+for (const [title, lie, said] of lies) {
+  const route = `**/api/v1/approvals/${waiting.id}`;
+  await page.route(route, async (one) => {
+    const answer = await one.fetch();
+    await one.fulfill({ response: answer, json: lie(await answer.json()) });
+  });
+  await go(page, `/request/${waiting.id}`);
+  await titled(page, "This request does not hold");
+  await page.locator(".refusal", { hasText: said }).waitFor();
+  if (title === "unknown field") await look(phone, "19-does-not-hold");
+  await page.unroute(route);
+  await go(page, "/");
+  await titled(page, "One request waits");
+}
+
+// 10. A second device, by keyboard alone: the same words, paired by a link, certified on the first.
+const desktop = await open("desktop", { ...DESKTOP, colorScheme: "dark" });
+{
+  const { page: other } = desktop;
+  await other.goto(`${story.authenticator}/#pair=${story.hub}`);
+  await titled(other, "Your keys, on this device");
+  await look(desktop, "01-welcome");
+  const reached = async (what) => {
+    for (let presses = 0; presses < 60; presses += 1) {
+      await other.keyboard.press("Tab");
+      const here = await other.evaluate(() => {
+        const { id, innerText, tagName } = document.activeElement;
+        const label = id === "" ? "" : document.querySelector(`label[for="${id}"]`)?.innerText ?? "";
+        const wrap = document.activeElement.closest("label")?.innerText ?? "";
+        return { name: label || wrap || innerText || tagName, seen: getComputedStyle(document.activeElement).outlineStyle !== "none" };
+      });
+      if (here.name.startsWith(what)) return assert.ok(here.seen, `the focus on ${what} is seen`);
+    }
+    throw new Error(`Tab does not reach ${what}`);
+  };
+  await reached("I have words");
+  await other.keyboard.press("Enter");
+  await titled(other, "Type your words");
+  for (const [at, word] of words.entries()) {
+    await reached(`Word ${at + 1}`);
+    await other.keyboard.type(at === 3 ? `${word}x` : word);
+  }
+  await other.keyboard.press("Enter");
+  await other.locator("[role=alert]", { hasText: "Word 4 is not in the list" }).waitFor();
+  await look(desktop, "02-mistyped");
+  await other.getByLabel("Word 4", { exact: true }).fill(words[3]);
+  await other.getByLabel("Word 4", { exact: true }).press("Enter");
+  await titled(other, "A passphrase for this device");
+  await reached("Passphrase");
+  await other.keyboard.type(PASSPHRASE);
+  await reached("The same again");
+  await other.keyboard.type(PASSPHRASE);
+  await other.keyboard.press("Enter");
+  await titled(other, "Pair with a hub");
+  assert.equal(await other.getByLabel("Address of the hub").inputValue(), story.hub);
+  await reached("Ask the hub");
+  await other.keyboard.press("Enter");
+  await other.locator(".device-code").waitFor();
+  await look(desktop, "03-code");
+  await answer(website.page, await other.locator(".device-code").innerText());
+  await titled(other, "One request waits");
+  await look(desktop, "04-waits");
+  await reached("Look at it");
+  await other.keyboard.press("Enter");
+  await titled(other, "This request does not hold");
+  await other.locator("text=This device is not certified").waitFor();
+  await look(desktop, "05-not-certified");
+  await go(other, "/keys");
+  await titled(other, "Your public keys");
+  await look(desktop, "06-keys");
+  const facts = await other.locator("dl.facts").innerText();
+  const key = facts.match(/This device\s+([0-9a-f]{64})/)[1];
+
+  chorion("session", "cancel", third.id);
+  await go(page, `/project/${project}`);
+  await titled(page, "my genome");
+  await page.locator("summary").click();
+  await page.getByLabel("Key of another device").fill(key);
+  await page.getByLabel("Your passphrase, to change devices").fill(PASSPHRASE);
+  await press(page, "Certify it");
+  await page.getByText(key).waitFor();
+  await look(phone, "20-two-devices");
+
+  // A new card ends what waited under the old one.
+  await go(other, "/");
+  await titled(other, "Nothing waits for you");
+  const fourth = launch("once more");
+  await other.getByRole("link", { name: "Look at it" }).waitFor();
+  await reached("Look at it");
+  await other.keyboard.press("Enter");
+  await titled(other, "Let a program read your data");
+  assert.equal(await other.locator(".phrase").innerText(), fourth.request_phrase);
+  await look(desktop, "07-request");
+  await reached("The six words are the same");
+  await other.keyboard.press("Space");
+  await reached("Your passphrase, once more");
+  await other.keyboard.type(PASSPHRASE);
+  await other.keyboard.press("Enter");
+  await titled(other, "Approved");
+  assert.equal(chorion("session", "show", fourth.id, "--wait").session.state, "complete");
+  await go(other, "/history");
+  await other.locator("text=receipt holds").waitFor();
+  await look(desktop, "08-history");
+  await go(other, "/projects");
+  await titled(other, "Your projects");
+  await other.getByRole("link", { name: "my genome" }).waitFor();
+  await look(desktop, "09-projects");
+}
+
+// 11. A standing grant: signed on the phone, carried out while it is unlocked, once.
+await go(page, `/grant/${project}`);
+await titled(page, "Approve one app by itself");
+await page.getByLabel("Digest of the app").fill(ended.session.app_digest);
+await page.getByLabel("What for").fill("every night");
+await look(phone, "21-grant");
+await press(page, "Show what I would sign");
+await titled(page, "Sign this grant?");
+await page.getByLabel("Your passphrase, once more").fill(PASSPHRASE);
+await look(phone, "22-sign-grant");
+await press(page, "Sign it");
+await titled(page, "my genome");
+const fifth = launch("every night");
+assert.equal(chorion("session", "show", fifth.id, "--wait").session.state, "complete");
+await go(page, "/");
+const sixth = launch("every night");
+await titled(page, "One request waits");
+chorion("session", "cancel", sixth.id);
+
+// 12. Messages.
+await go(page, "/sign");
+await titled(page, "Sign a message");
+await page.getByLabel("Message").fill("it is me");
+await page.getByLabel("As", { exact: true }).selectOption("openpgp-inline");
+await page.getByLabel("Your passphrase, once more").fill(PASSPHRASE);
+await press(page, "Sign");
+const signed = await page.locator("pre").innerText();
+assert.match(signed, /BEGIN PGP MESSAGE/);
+await look(phone, "23-signed");
+await go(page, "/open");
+await titled(page, "Open a message");
+await page.getByLabel("OpenPGP message").fill(signed);
+await page.getByRole("button", { name: "Open", exact: true }).click();
+await page.locator("pre", { hasText: "it is me" }).waitFor();
+await look(phone, "24-opened");
+
+// 13. The same answers as natively, on the published vectors.
+figures.vectors = await vectors();
+
+// 14. This device: its hashes, locking, the shell without a network, and forgetting.
+await go(page, "/settings");
+await titled(page, "This device");
+await page.locator("summary", { hasText: "Each file" }).click();
+await page.locator("pre", { hasText: ".wasm" }).waitFor();
+await look(phone, "25-settings");
+await press(page, "Lock now");
+await go(page, "/keys");
+await titled(page, "Unlock to see your keys");
+await look(phone, "26-locked");
+await unlock(page);
+await titled(page, "Your public keys");
+await look(phone, "27-keys");
+await page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined));
+await phone.context.setOffline(true);
+await page.reload();
+await titled(page, "Unlock to see your keys");
+await page.locator(".alarm", { hasText: "does not answer" }).waitFor();
+await look(phone, "28-offline");
+await phone.context.setOffline(false);
+
+// 15. Locked by itself after two idle minutes; a request survives that.
+const idle = await open("idle", PHONE);
+await idle.page.clock.install();
+await idle.page.goto(story.authenticator);
+await press(idle.page, "Make new words");
+await press(idle.page, "Not now");
+await idle.page.clock.runFor(1000);
+await choose(idle.page);
+await idle.page.clock.runFor(5000);
+await titled(idle.page, "Pair with a hub");
+await idle.page.locator(".alarm", { hasText: "not on paper" }).waitFor();
+await idle.page.locator("#state", { hasText: "Unlocked" }).waitFor();
+await look(idle, "01-not-backed-up");
+await idle.page.clock.runFor(121_000);
+await idle.page.locator("#state", { hasText: "Locked" }).waitFor();
+
+// The module by itself, asked what the native tests are asked: approvals with one fault each, a person's keys, a genuine report.
+async function vectors() {
+  const folder = join(story.vectors, "approval");
+  const approvals = readdirSync(folder).filter((name) => name.endsWith(".json")).map((name) => ({ name, ...JSON.parse(readFileSync(join(folder, name), "utf8")) }));
+  const person = JSON.parse(readFileSync(join(story.vectors, "identity/person.json"), "utf8"));
+  const real = join(story.vectors, "evidence/real");
+  const report = join(real, "genoa-v3-azure-msft/report.bin");
+  const certified = mkdtempSync(join(tmpdir(), "certificates-"));
+  cpSync(join(real, "genoa-v3-azure-msft/vek.der"), join(certified, "vek.der"));
+  cpSync(join(real, "chains/genoa"), certified, { recursive: true });
+  const certificates = readdirSync(certified).sort().map((name) => [name, readFileSync(join(certified, name)).toString("base64")]);
+  await page.route("**/module.js", (route) => route.fulfill({ contentType: "text/javascript", body: readFileSync(story.module, "utf8") }));
+  const [module] = await page.evaluate(() => performance.getEntriesByType("resource").map((one) => one.name).filter((name) => name.endsWith(".wasm")));
+  const found = await page.evaluate(async ({ module, approvals, person, report, certificates }) => {
+    const wasm = await import("/module.js");
+    await wasm.default({ module_or_path: fetch(module) });
+    const tried = (ask) => { try { return ask(); } catch (error) { return `error: ${error.message}`; } };
+    // The page is told the causes too, after the sentence.
+    const fits = (found, phrase, error) => (phrase === null ? found.startsWith(`error: ${error}`) : found === phrase);
+    const wrong = approvals.filter(({ approval, card, now, phrase, error }) =>
+      !fits(tried(() => wasm.open_approval(JSON.stringify(approval), JSON.stringify(card), now)), phrase, error)).map(({ name }) => name);
+    const halves = JSON.parse(wasm.Person.restore(person.words, "").public_halves());
+    for (const name of ["card", "ethereum", "ssh"]) if (halves[name] !== person[name]) wrong.push(`person: ${name}`);
+    if (halves.openpgp.toLowerCase() !== person.openpgp_fingerprint) wrong.push("person: openpgp");
+    const bytes = Uint8Array.from(atob(report), (letter) => letter.charCodeAt(0));
+    const at = "2026-01-01T00:00:00Z";
+    wasm.appraise(bytes, JSON.stringify(certificates), "", at);
+    const begun = performance.now();
+    const judged = JSON.parse(wasm.appraise(bytes, JSON.stringify(certificates), "", at));
+    const evidenceMs = performance.now() - begun;
+    bytes[100] ^= 1;
+    const flipped = JSON.parse(wasm.appraise(bytes, JSON.stringify(certificates), "", at));
+    return { wrong, evidenceMs, judged, flipped: flipped.accepted };
+  }, { module, approvals, person, report: readFileSync(report).toString("base64"), certificates });
+  await page.unroute("**/module.js");
+  assert.deepEqual(found.wrong, []);
+  assert.equal(found.flipped, false);
+  const native = spawnSync(story.chorion, ["attest", "verify", "--report", report, "--certs", certified, "--at", "2026-01-01T00:00:00Z", "--json"]);
+  rmSync(certified, { recursive: true });
+  assert.deepEqual(found.judged, JSON.parse(native.stdout.toString()), "a genuine report is judged the same natively");
+  assert.ok(found.judged.checks.length > 10);
+  figures.evidenceMs = Math.round(found.evidenceMs);
+  return approvals.length;
+}
+
+await browser.close();
+assert.deepEqual(violations, []);
+console.log(JSON.stringify({ pages, violations: violations.length, ...figures }));
