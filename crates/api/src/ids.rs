@@ -58,6 +58,8 @@ ids! {
     ProjectId,
     /// A dataset: a run, a sample, an app result or an app's package; what one dataset key opens.
     DatasetId,
+    /// A case: a test request with a patient behind it; a dataset with a key of its own.
+    CaseId,
     /// An app session: one launch of an app.
     SessionId,
     /// An app at one version.

@@ -19,6 +19,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("attest", &[]),
     ("authenticator", &["identity", "attest", "dataset", "seal", "proof", "api"]),
     ("broker", &["dataset", "seal", "proof", "api", "client"]),
+    ("cases", &["api"]),
     (
         "chorion",
         &[
@@ -26,6 +27,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "attest",
             "authenticator",
             "broker",
+            "cases",
             "client",
             "custody",
             "dataset",
@@ -44,7 +46,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("custody", &["seal", "attest", "proof", "api"]),
     ("dataset", &["seal", "proof", "api"]),
     ("genome", &["api"]),
-    ("hub", &["credential", "custody", "store", "seal", "dataset", "attest", "proof", "api"]),
+    (
+        "hub",
+        &["cases", "credential", "custody", "store", "seal", "dataset", "attest", "proof", "api"],
+    ),
     ("identity", &["seal", "proof", "api"]),
     ("proof", &["api"]),
     ("runfolder", &[]),
@@ -126,6 +131,7 @@ const ABSENT: &[Absent] = &[
     },
     Absent { build: "`seal`", package: "seal", features: &[], never: PURE, because: IS_PURE },
     Absent { build: "`api`", package: "api", features: &[], never: PURE, because: IS_PURE },
+    Absent { build: "`cases`", package: "cases", features: &[], never: PURE, because: IS_PURE },
     Absent { build: "`dataset`", package: "dataset", features: &[], never: PURE, because: IS_PURE },
     Absent { build: "`proof`", package: "proof", features: &[], never: PURE, because: IS_PURE },
     Absent {
