@@ -44,6 +44,13 @@ pub(crate) enum Standing {
         /// Whether its account made the thing.
         maker: bool,
     },
+    /// The thing is a case of a project of which the caller is a member.
+    Case {
+        /// Its right there.
+        right: Right,
+        /// Whether it treats patients: an administrator or clinician of the project's organization.
+        treats: bool,
+    },
     /// The act is about an organization that the caller belongs to, or that an operator cares for.
     Organization {
         /// As what the caller belongs to it; nothing for an operator from outside.
@@ -81,10 +88,21 @@ enum Need {
     Made(Right, Right),
     /// One of these roles in the organization, or besides, if the second is set, running this hub.
     Role(&'static [Role], bool),
+    /// This right in a case's project or a higher one; what patients told, for those who treat them alone.
+    Case(Right, Says),
     /// Only vaults do this.
     Never,
     /// Only instruments do this.
     Instrument,
+}
+
+/// What an act about a case comes upon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Says {
+    /// What stands in clear.
+    Clear,
+    /// What is said of a patient.
+    Patient,
 }
 
 /// A row of the table.
@@ -309,6 +327,30 @@ actions! {
     LaunchInput = "session.input", Need::Right(Read);
     /// Has an app write its result into a project.
     LaunchInto = "session.launch", Need::Right(Create);
+    /// Lists cases and sees what stands about one in clear.
+    CaseSee = "case.see", Need::Case(Browse, Says::Clear);
+    /// Adds cases.
+    CaseAdd = "case.add", Need::Case(Create, Says::Patient);
+    /// Reads fields of a case.
+    CaseRead = "case.read", Need::Case(Read, Says::Patient);
+    /// Searches cases by a field.
+    CaseSearch = "case.search", Need::Case(Read, Says::Patient);
+    /// Changes what is said in a case.
+    CaseUpdate = "case.update", Need::Case(Write, Says::Patient);
+    /// Links a sample or result to a case, or takes the link away.
+    CaseLink = "case.link", Need::Case(Write, Says::Clear);
+    /// Writes the conclusion.
+    CaseConclude = "case.conclude", Need::Case(Write, Says::Patient);
+    /// Closes a case.
+    CaseClose = "case.close", Need::Case(Write, Says::Patient);
+    /// Deletes a case.
+    CaseDelete = "case.delete", Need::Case(Write, Says::Patient);
+    /// Sees which fields of cases are searchable, and what is wanted of cases.
+    FieldSee = "field.see", Need::Role(ROLES, false);
+    /// Turns a searchable field on or off, or rotates its index.
+    FieldSet = "field.set", Need::Role(&[Role::Administrator], false);
+    /// Says what an organization wants of its cases.
+    CaseRulesSet = "case.rules", Need::Role(&[Role::Administrator], false);
     /// Sees an app session.
     SessionSee = "session.see", Need::Right(Browse);
     /// Stops an app session.
@@ -342,9 +384,16 @@ pub(crate) fn allow(actor: Actor, action: Action, standing: Standing) -> Verdict
         (Need::Role(roles, by_operators), Standing::Organization { role }) => {
             yes(role.is_some_and(|role| roles.contains(&role)) || (by_operators && operator))
         }
-        (_, Standing::Member { .. } | Standing::Organization { .. } | Standing::Hub) => {
-            Verdict::Forbid
+        (Need::Case(needed, says), Standing::Case { right, treats }) => {
+            yes(right >= needed && (treats || says == Says::Clear))
         }
+        (
+            _,
+            Standing::Member { .. }
+            | Standing::Case { .. }
+            | Standing::Organization { .. }
+            | Standing::Hub,
+        ) => Verdict::Forbid,
         _ => Verdict::Hide,
     };
     match (actor, standing) {
@@ -359,14 +408,19 @@ pub(crate) fn allow(actor: Actor, action: Action, standing: Standing) -> Verdict
         (Actor::Limited { scope }, Standing::Member { right, maker }) => {
             person(false, Standing::Member { right: right.min(scope), maker })
         }
+        (Actor::Limited { scope }, Standing::Case { right, treats }) => {
+            person(false, Standing::Case { right: right.min(scope), treats })
+        }
         (Actor::Limited { .. }, Standing::Organization { .. }) => Verdict::Forbid,
         (Actor::Limited { .. }, _) => Verdict::Hide,
-        (Actor::Auditor { .. }, Standing::Member { .. }) => Verdict::Forbid,
+        (Actor::Auditor { .. }, Standing::Member { .. } | Standing::Case { .. }) => Verdict::Forbid,
         (Actor::Auditor { .. }, Standing::Hub) if rule.data => Verdict::Forbid,
         (Actor::Auditor { operator }, _) => person(operator, standing),
         (Actor::Instrument, Standing::Hub) if matches!(rule.need, Need::Instrument) => yes(true),
         (Actor::Instrument, _) if rule.instrument => person(false, standing),
-        (Actor::Instrument, Standing::Hub | Standing::Member { .. }) => Verdict::Forbid,
+        (Actor::Instrument, Standing::Hub | Standing::Member { .. } | Standing::Case { .. }) => {
+            Verdict::Forbid
+        }
         (Actor::Instrument, _) => Verdict::Hide,
     }
 }
@@ -406,6 +460,16 @@ pub(crate) fn needed(act: &str) -> Option<Needed> {
                 who.push("operator of this hub");
             }
             (format!("to be {} of the organization", who.join(" or ")), None)
+        }
+        Need::Case(right, says) => {
+            let treats = match says {
+                Says::Clear => "",
+                Says::Patient => ", as an administrator or clinician of its organization",
+            };
+            (
+                format!("the right `{}` in the project, or a higher one{treats}", name(right)),
+                Some(right),
+            )
         }
         Never => ("to be the vault of the task".to_owned(), None),
     };
@@ -458,6 +522,14 @@ pub(crate) fn table() -> PermissionTable {
     columns.push(("audit-own", auditor, held));
     columns.push(("instr-hub", Actor::Instrument, Standing::Hub));
     columns.push(("instr-own", Actor::Instrument, made));
+    let case = |right, treats| Standing::Case { right, treats };
+    for (name, right) in
+        [("c-browse", Browse), ("c-read", Read), ("c-create", Create), ("c-write", Write)]
+    {
+        columns.push((name, Actor::Person { operator: false }, case(right, true)));
+    }
+    columns.push(("c-lab", Actor::Person { operator: false }, case(Owner, false)));
+    columns.push(("c-audit", auditor, case(Owner, false)));
     columns.push(("vault-in", Actor::Vault, Standing::TaskInput));
     columns.push(("vault-out", Actor::Vault, Standing::TaskOutput));
     columns.push(("vault-to", Actor::Vault, Standing::TaskTarget));
@@ -579,6 +651,26 @@ mod tests {
                 let standing = Standing::Member { right, maker: true };
                 let verdict = allow(Actor::Auditor { operator: true }, *action, standing);
                 assert_eq!(verdict, Verdict::Forbid, "{}", action.act());
+            }
+        }
+    }
+
+    #[test]
+    fn what_patients_told_is_for_those_who_treat_them_and_never_for_an_auditor() {
+        use Action::{
+            CaseAdd, CaseClose, CaseConclude, CaseDelete, CaseLink, CaseRead, CaseSearch, CaseSee,
+            CaseUpdate,
+        };
+        let patients =
+            [CaseAdd, CaseRead, CaseSearch, CaseUpdate, CaseConclude, CaseClose, CaseDelete];
+        let lab = Standing::Case { right: Owner, treats: false };
+        for action in patients.into_iter().chain([CaseLink, CaseSee]) {
+            let verdict = allow(Actor::Person { operator: true }, action, lab);
+            assert_eq!(verdict == Verdict::Allow, !patients.contains(&action), "{}", action.act());
+            for treats in [false, true] {
+                let standing = Standing::Case { right: Owner, treats };
+                let auditor = Actor::Auditor { operator: true };
+                assert_eq!(allow(auditor, action, standing), Verdict::Forbid, "{}", action.act());
             }
         }
     }

@@ -197,6 +197,9 @@ impl Caller {
                     Actor::Limited { .. } => {
                         "this key is limited: use one that may more, or ask for a higher right"
                     }
+                    Actor::Person { .. } if matches!(standing, Standing::Case { treats: false, .. }) => {
+                        "what patients told is for administrators and clinicians of the project's organization"
+                    }
                     _ if matches!(standing, Standing::Organization { .. }) => {
                         "ask an administrator of the organization"
                     }

@@ -16,6 +16,7 @@ pub(crate) mod approvals;
 pub(crate) mod apps;
 pub(crate) mod blocks;
 pub(crate) mod boots;
+pub(crate) mod cases;
 pub(crate) mod datasets;
 pub(crate) mod descriptions;
 pub(crate) mod handovers;

@@ -438,6 +438,7 @@ pub(crate) async fn delete(
         super::approvals::spend(&mut tx, caller, id, body.approval.as_ref(), names).await?;
     }
     data::projects::begin_deletion(&mut tx, id, caller.at).await?;
+    data::cases::destroy_keys_of(&mut tx, id).await?;
     let event = caller.event(Action::ProjectDelete.act(), object("project", id), Some(id));
     data::events::record(&mut tx, &event).await?;
     tx.commit().await?;
@@ -452,6 +453,7 @@ pub(crate) async fn delete(
 
 /// Carries a deletion to its end, from wherever it was stopped.
 pub(crate) async fn finish_deletion(hub: &Hub, id: ProjectId) -> Result<Deletion, HubError> {
+    super::cases::finish_deletions(hub, Some(id)).await?;
     let mut deletion = super::datasets::destroy_all(hub, id).await?;
     let destroyed = hub.keys.destroy(id.to_bytes()).await?;
     deletion

@@ -15,6 +15,8 @@ pub(crate) mod blocks;
 pub(crate) mod boots;
 pub(crate) mod browsers;
 pub(crate) mod cards;
+pub(crate) mod case_indexes;
+pub(crate) mod cases;
 pub(crate) mod codes;
 pub(crate) mod counts;
 pub(crate) mod datasets;

@@ -38,6 +38,9 @@ pub(super) fn start(hub: &Hub) {
             }
             app::descriptions::keep_after(&ends).await;
             ends.destroy_ended_snapshots();
+            if let Err(error) = app::cases::fields::go_on(&ends).await {
+                tracing::warn!(cause = error.causes(), "an index of cases waits: {error}");
+            }
             if let Err(error) = app::notices::keep_up(&ends).await {
                 tracing::warn!(cause = error.causes(), "notices were not kept up: {error}");
             }
@@ -75,6 +78,7 @@ pub(crate) async fn bring_to_an_end(hub: &Hub) -> Result<(), HubError> {
     }
     app::restored::settle(hub).await?;
     app::datasets::erase_again(hub).await?;
+    app::cases::finish_deletions(hub, None).await?;
     for id in remains {
         app::datasets::destroy_remains(hub, id).await?;
         tracing::info!(dataset = %id, "what counted no more was destroyed");

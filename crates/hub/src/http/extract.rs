@@ -19,6 +19,9 @@ pub(crate) struct Ids<A, B>(pub(crate) A, pub(crate) B);
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
 
+/// A JSON body about people: a refusal names the place, and never what stands there.
+pub(crate) struct Private<T>(pub(crate) T);
+
 /// A query.
 pub(crate) struct Params<T>(pub(crate) T);
 
@@ -70,6 +73,23 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             .map_err(|e| HubError::bad_request(e.body_text()))?;
         serde_json::from_slice(&bytes).map(Self).map_err(|e| {
             HubError::bad_request(format!("the body is not what this call takes: {e}"))
+        })
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Private<T> {
+    type Rejection = HubError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, HubError> {
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|e| HubError::bad_request(e.body_text()))?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|e| {
+            HubError::bad_request(format!(
+                "the body is not what this call takes, at line {}, column {}",
+                e.line(),
+                e.column()
+            ))
         })
     }
 }

@@ -11,6 +11,7 @@ mod audit;
 pub(crate) mod auth;
 mod blocks;
 mod cors;
+mod cases;
 pub(crate) mod datasets;
 mod device;
 pub(crate) mod extract;
@@ -75,6 +76,7 @@ fn nouns() -> OpenApiRouter<Hub> {
         .merge(objects::routes())
         .merge(manifests::routes())
         .merge(runs::routes())
+        .merge(cases::routes())
         .merge(apps::routes())
         .merge(sessions::routes())
         .merge(tasks::routes())

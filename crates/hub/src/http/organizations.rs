@@ -147,15 +147,16 @@ async fn set_plan(
     app::organizations::set_plan(&hub, &caller, id, body.plan).await.map(Json)
 }
 
+/// A stretch of time, as queries name it.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-struct Between {
+pub(super) struct Between {
     /// From this moment on.
     #[param(value_type = Option<String>, format = DateTime)]
-    from: Option<Time>,
+    pub(super) from: Option<Time>,
     /// Before this moment.
     #[param(value_type = Option<String>, format = DateTime)]
-    to: Option<Time>,
+    pub(super) to: Option<Time>,
 }
 
 /// What was done in the organization, oldest first: in its projects, about its membership, and by its members about their

@@ -115,6 +115,7 @@ struct Things {
     block: api::BlockId,
     instrument: api::InstrumentId,
     organization: api::OrganizationId,
+    case: api::CaseId,
     /// A witness that cosigned the log.
     witness: api::KeyId,
     /// Codes of two devices that wait for an answer.
@@ -165,6 +166,7 @@ impl Things {
             block: api::BlockId::generate(),
             instrument: api::InstrumentId::generate(),
             organization: api::OrganizationId::generate(),
+            case: api::CaseId::generate(),
             witness: signing_key().public().id(),
             codes: [waiting(hub).await, waiting(hub).await],
         };
@@ -213,6 +215,16 @@ impl Things {
             data::organizations::set(&mut tx, this.organization, account, role, now).await.unwrap();
         }
         data::organizations::insert_project(&mut tx, this.organization, project).await.unwrap();
+        let case = data::cases::NewRow {
+            id: this.case,
+            project,
+            organization: this.organization,
+            made_by: ada.account,
+            key: b"wrapped",
+            document: b"sealed",
+            created: hub.hub.now(),
+        };
+        data::cases::insert(&mut tx, &case).await.unwrap().unwrap();
         let cosigned = api::Cosigned { witness: "w".into(), note: "n".into() };
         let new = data::audit::NewCosignature {
             witness: this.witness,
@@ -272,6 +284,7 @@ impl Things {
             "accounts" => self.spare_account.to_string(),
             "approvals" => self.approval.to_string(),
             "apps" => self.app.to_string(),
+            "cases" => self.case.to_string(),
             "projects" => self.project.to_string(),
             "transfers" => self.transfer.to_string(),
             "keys" => self.spare_key.to_string(),
@@ -294,6 +307,8 @@ impl Things {
             .replace("{id}", &id)
             .replace("{object}", &self.object.to_string())
             .replace("{account}", &account.to_string())
+            .replace("{dataset}", &self.sample.to_string())
+            .replace("{field}", "family_name")
             .replace("{number}", "1")
             .replace("{key}", &id)
             .replace("{*path}", "0/000.p/1")
@@ -336,6 +351,20 @@ impl Things {
             "POST /datasets/{id}/writer" => value(json!({"approval": statement, "second": null})),
             "POST /apps" => value(json!(self.new_app(AppId::generate()))),
             "POST /appsessions" => value(json!(self.launch(hub, SessionId::generate(), &fresh()))),
+            "POST /projects/{id}/cases" => value(json!({
+                "cases": [{"id": api::CaseId::generate(), "document": {"patient": {"record_number": "17"}}}],
+            })),
+            "POST /projects/{id}/cases/search" => value(json!({
+                "field": "record_number", "value": "17", "purpose": "treatment",
+            })),
+            "PUT /cases/{id}" => value(json!({
+                "version": 1, "document": {"patient": {"record_number": "17"}},
+            })),
+            "DELETE /cases/{id}" => value(json!({"confirm": self.case})),
+            "POST /cases/{id}/read" => value(json!({"purpose": "treatment"})),
+            "POST /cases/{id}/conclusion" => value(json!({"conclusion": "nothing was found"})),
+            "PUT /organizations/{id}/fields/{field}" => value(json!({"mode": null})),
+            "PUT /organizations/{id}/case-rules" => value(json!({"second_person": true})),
             "POST /blocks" => value(json!({
                 "subject": "address:203.0.113.10", "seconds": 1, "reason": "a test",
             })),

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod calls;
+mod cases;
 mod chromium;
 mod coverage;
 mod datasets;

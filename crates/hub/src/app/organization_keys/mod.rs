@@ -400,6 +400,7 @@ async fn stands(
         tracing::warn!(organization = %id, standing = standing.as_str(), "a customer's key stands otherwise");
         // What waits for the key goes on, or is left waiting.
         hub.engine.wake();
+        super::cases::fields::behind(hub);
     }
     Ok(())
 }

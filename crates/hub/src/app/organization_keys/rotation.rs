@@ -113,7 +113,8 @@ async fn data_key(hub: &Hub, caller: &Caller, id: OrganizationId) -> Result<Rota
         kind: RotationKind::DataKey,
         to: of.version,
         done: 0,
-        total: data::organization_keys::dataset_keys(&mut tx, id).await?,
+        total: data::organization_keys::dataset_keys(&mut tx, id).await?
+            + u64::try_from(data::cases::count(&mut tx, id).await?).unwrap_or(0),
         began: caller.at,
         ended: None,
     };
@@ -174,6 +175,11 @@ async fn rewrap(
         data::organization_keys::step(&mut tx, &rotation).await?;
         tx.commit().await?;
     }
+    // Case keys lie in the rows of their cases.
+    let anew = crate::app::cases::rewrap_keys(hub, id, rotation.to).await?;
+    stale |= anew > 0;
+    rotation.done += anew;
+    rotation.total = rotation.total.max(rotation.done);
     let mut tx = hub.db.write().await?;
     if stale || !settled {
         END.clone_into(&mut rotation.position);
