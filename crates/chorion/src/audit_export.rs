@@ -51,6 +51,8 @@ enum What {
     Projects,
     /// Who has which right in which project.
     Rights,
+    /// Who read which fields of which case, and why.
+    Reads,
     /// The table of what each right and role allows.
     Permissions,
 }
@@ -134,9 +136,12 @@ fn cell(text: &str) -> String {
 }
 
 pub(crate) async fn run(args: ExportArgs, ui: Ui) -> CliResult {
-    if (args.from.is_some() || args.to.is_some()) && args.what != What::Events {
-        return Err(CliError::new("a period is of events alone: the rest is as it is now")
-            .hint("leave out `--from` and `--to`"));
+    let dated = matches!(args.what, What::Events | What::Reads);
+    if (args.from.is_some() || args.to.is_some()) && !dated {
+        return Err(CliError::new(
+            "a period is of events and reads alone: the rest is as it is now",
+        )
+        .hint("leave out `--from` and `--to`"));
     }
     let ctx = ClientContext::load(ui)?;
     let sheet = sheet(&ctx.client, &args).await?;
@@ -208,6 +213,11 @@ async fn sheet(client: &Client, args: &ExportArgs) -> CliResult<Sheet> {
         What::Rights => {
             let columns = ["project", "account", "inside", "right"];
             Sheet::of(&columns, &client.audited_rights(id).all().await?)
+        }
+        What::Reads => {
+            let reads = client.case_reads(id, args.from, args.to).all().await?;
+            let columns = ["event", "at", "actor", "act", "object", "purpose", "fields", "outcome"];
+            Sheet::of(&columns, &reads)
         }
         What::Permissions => {
             let table = client.permissions().await?;

@@ -40,7 +40,7 @@ pub(crate) struct DemoArgs {
 
 /// What this version lacks, said at the end of every demo.
 const MISSING: [&str; 3] = [
-    "organization custody (bring your own key)",
+    "a clinic's story in this demo (its own key, cases, a search): `chorion org` and `chorion case` begin one",
     "an attested vault here: every vault of this demo is unattested, NOT CONFIDENTIAL",
     "launching, sharing and viewing on the website, and the authenticator on the phone",
 ];

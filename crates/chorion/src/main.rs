@@ -9,6 +9,7 @@ mod authenticator_pages;
 mod backup;
 mod block;
 mod broker;
+mod case;
 mod config;
 mod data;
 mod demo;
@@ -16,6 +17,7 @@ mod demux;
 mod device;
 mod doctor;
 mod download;
+mod fields;
 mod import;
 mod institution;
 mod metrics;
@@ -88,6 +90,9 @@ enum Command {
     /// The authenticator for a browser: serve its pages, apart from any hub.
     #[command(subcommand)]
     Authenticator(authenticator_pages::AuthenticatorCommand),
+    /// Cases: test requests with patients behind them, sealed under the organization's own key.
+    #[command(subcommand)]
+    Case(case::CaseCommand),
     /// Answer what others ask of you as the owner of a project.
     Approve(owner::approve::ApproveArgs),
     /// The devices that may approve for you.
@@ -181,6 +186,7 @@ fn run(command: Command, ui: Ui) -> CliResult {
         Command::Consent(command) => wait(device::consent(command, ui)),
         Command::Org(command) => wait(organization::run(command, ui)),
         Command::Project(command) => wait(project::run(command, ui)),
+        Command::Case(command) => wait(case::run(command, ui)),
         Command::Run(command) => wait(data::run(command, ui)),
         Command::Sample(command) => wait(data::sample(command, ui)),
         Command::Result(command) => wait(data::result(command, ui)),

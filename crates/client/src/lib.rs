@@ -10,6 +10,7 @@
 
 mod approvals;
 mod apps;
+mod cases;
 mod connection;
 mod datasets;
 mod devices;

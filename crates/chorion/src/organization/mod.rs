@@ -10,6 +10,7 @@ use api::{
 use clap::{Subcommand, ValueEnum};
 
 use crate::config::ClientContext;
+use crate::fields::{self, FieldsCommand};
 use crate::report::{CliResult, Ui};
 
 /// What can be done about organizations.
@@ -46,6 +47,17 @@ pub(crate) enum OrgCommand {
     /// A key that it holds itself: set, test, watch, rotate, rehearse a revocation.
     #[command(subcommand)]
     Kms(Box<kms::KmsCommand>),
+    /// Which fields of its cases are searchable: list, on, off, rotate.
+    #[command(subcommand)]
+    Fields(FieldsCommand),
+    /// What it wants of its cases: whether a second person closes them.
+    CaseRules {
+        /// Its id.
+        organization: OrganizationId,
+        /// Whether another person than the one who concluded a case closes it; shown if absent.
+        #[arg(long, value_name = "true|false")]
+        second_person: Option<bool>,
+    },
     /// Its accounts: invite one, change its role, disable or remove it.
     #[command(subcommand)]
     Members(MembersCommand),
@@ -147,8 +159,13 @@ fn row(one: &Organization) -> String {
 }
 
 pub(crate) async fn run(command: OrgCommand, ui: Ui) -> CliResult {
-    if let OrgCommand::Kms(command) = command {
-        return kms::run(*command, ui).await;
+    match command {
+        OrgCommand::Kms(command) => return kms::run(*command, ui).await,
+        OrgCommand::Fields(command) => return fields::run(command, ui).await,
+        OrgCommand::CaseRules { organization, second_person } => {
+            return fields::rules(organization, second_person, ui).await;
+        }
+        _ => {}
     }
     let ctx = ClientContext::load(ui)?;
     let client = &ctx.client;
@@ -190,6 +207,7 @@ pub(crate) async fn run(command: OrgCommand, ui: Ui) -> CliResult {
             ui.value(&custody);
         }
         OrgCommand::Members(command) => members(client, ui, command).await?,
+        OrgCommand::Fields(_) | OrgCommand::CaseRules { .. } => {}
     }
     Ok(())
 }
