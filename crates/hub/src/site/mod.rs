@@ -8,6 +8,7 @@
 mod account;
 mod apps;
 mod assets;
+mod cases;
 mod datasets;
 mod device;
 mod guard;
@@ -91,6 +92,13 @@ pages! {
     get "GET" "/projects/{id}" projects::page, "session";
     get "GET" "/projects/{id}/delete" projects::delete_page, "session, fresh sign-in";
     post "POST" "/projects/{id}/delete" projects::delete, "session, form token, fresh sign-in";
+    get "GET" "/projects/{id}/cases" cases::list, "session";
+    post "POST" "/projects/{id}/cases/search" cases::search, "session, form token";
+    get "GET" "/cases/{id}" cases::page, "session";
+    post "POST" "/cases/{id}/read" cases::read, "session, form token";
+    get "GET" "/organizations/{id}/fields" cases::fields, "session";
+    post "POST" "/organizations/{id}/fields/{field}/on" cases::field_on, "session, form token, fresh sign-in";
+    post "POST" "/organizations/{id}/fields/{field}/off" cases::field_off, "session, form token, fresh sign-in";
     get "GET" "/transfers/{id}/accept" projects::accept_page, "session, fresh sign-in";
     post "POST" "/transfers/{id}/accept" projects::accept, "session, form token, fresh sign-in";
     post "POST" "/transfers/{id}/refuse" projects::refuse, "session, form token";

@@ -122,6 +122,7 @@ struct OnePage {
     digest: String,
     members: Option<Vec<MemberRow>>,
     may_delete: bool,
+    has_cases: bool,
 }
 
 pub(super) async fn page(
@@ -149,6 +150,7 @@ pub(super) async fn page(
         digest: digest.to_string(),
         members,
         may_delete: project.right == Right::Owner,
+        has_cases: project.custodian == Custodian::Organization,
         project,
     };
     draw(&person.visit, &page)

@@ -1,6 +1,9 @@
 //! How pages put states, sizes and who holds the key.
 
-use api::{Custodian, DatasetKind, DeliveryState, ExecutionState, QualityState, Right, TaskState};
+use api::{
+    CaseStatus, Custodian, DatasetKind, DeliveryState, ExecutionState, IndexState, QualityState,
+    Right, TaskState,
+};
 
 /// A word in a frame of its own, in the colour of what it means; never told by the colour alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,24 @@ pub(super) const fn task(state: TaskState) -> Mark {
         TaskState::Complete => mark("ok", "complete"),
         TaskState::Failed => mark("danger", "failed"),
         TaskState::Cancelled => mark("", "cancelled"),
+    }
+}
+
+/// Where a case stands.
+pub(super) const fn case(status: CaseStatus) -> Mark {
+    match status {
+        CaseStatus::Open => mark("wait", "open"),
+        CaseStatus::Concluded => mark("wait", "concluded"),
+        CaseStatus::Closed => mark("ok", "closed"),
+    }
+}
+
+/// How far a version of an index is.
+pub(super) const fn index(state: IndexState) -> Mark {
+    match state {
+        IndexState::Building => mark("wait", "being built"),
+        IndexState::Live => mark("ok", "answers"),
+        IndexState::Ending => mark("", "being deleted"),
     }
 }
 

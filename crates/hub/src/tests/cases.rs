@@ -11,6 +11,7 @@ use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
 use serde_json::{Value, json};
 
 use super::organizations::member;
+use super::pages::TestBrowser;
 use crate::app;
 use crate::data;
 use crate::testing::{Answer, Person};
@@ -414,6 +415,48 @@ async fn a_sealed_case_opens_in_its_own_row_alone() {
     clinic.read(&clinic.doctor, ids[0], &[]).await.ok::<OpenedCase>();
     let moved = clinic.read(&clinic.doctor, ids[1], &[]).await.problem();
     assert!(moved.status >= 400 && !moved.title.contains("Rossi"), "{}", moved.title);
+}
+
+#[tokio::test]
+async fn pages_show_a_patient_after_a_form_with_a_purpose_alone_and_say_what_a_field_leaks() {
+    let clinic = Clinic::new().await;
+    clinic.set_field("family_name", json!({})).await.ok::<FieldIndex>();
+    clinic.settle().await;
+    let [id] = clinic.add(&[canary()]).await[..] else { panic!("one case") };
+    let mut browsers = Vec::new();
+    for (person, name) in [(&clinic.doctor, "doc"), (&clinic.lab, "lab")] {
+        let body = json!({"sign_in_name": name, "password": "copper vein in slate"});
+        clinic.hub.call(&person.key, "PUT", "/api/v1/account/password", body).await.ok::<Value>();
+        let mut browser = TestBrowser::new(&clinic.hub);
+        browser.sign_in(name, "copper vein in slate").await;
+        browsers.push(browser);
+    }
+    let text = |answer: Answer| String::from_utf8(answer.body).unwrap();
+    let silent = |text: &str| CANARIES.iter().all(|word| !text.contains(word));
+    let [doctor, lab] = &mut browsers[..] else { panic!("two browsers") };
+    let (case, cases) = (format!("/cases/{id}"), format!("/projects/{}/cases", clinic.project));
+    let listed = text(doctor.get(&cases).await);
+    assert!(listed.contains(&case) && silent(&listed), "{listed}");
+    let shown = text(doctor.get(&case).await);
+    assert!(shown.contains("What for") && silent(&shown), "{shown}");
+    let form = [("field", "name"), ("purpose", "treatment")];
+    let read = text(doctor.post(&case, &format!("{case}/read"), &form).await);
+    assert!(read.contains(CANARIES[0]) && !read.contains(CANARIES[2]), "{read}");
+    let refused = lab.post(&case, &format!("{case}/read"), &form).await;
+    assert_eq!(refused.status.as_u16(), 403);
+    assert!(silent(&text(refused)));
+    let search = [("field", "family_name"), ("value", "CANARINI-finch"), ("purpose", "treatment")];
+    let found = text(doctor.post(&cases, &format!("{cases}/search"), &search).await);
+    assert!(found.contains(&case) && silent(&found), "{found}");
+    let off = [("field", "email"), ("value", "x@example.test"), ("purpose", "treatment")];
+    let off = doctor.post(&cases, &format!("{cases}/search"), &off).await;
+    assert_eq!(off.status.as_u16(), 409);
+    let fields = text(doctor.get(&format!("/organizations/{}/fields", clinic.id)).await);
+    assert!(fields.contains("who sees the database sees"), "{fields}");
+    let path = format!("/api/v1/organizations/{}/case-reads", clinic.id);
+    let reads: Page<AuditedRead> = clinic.hub.get(&clinic.auditor.key, &path).await.ok();
+    let acts: Vec<&str> = reads.items.iter().map(|read| read.act.as_str()).collect();
+    assert_eq!(acts, ["case.read", "case.search"]);
 }
 
 /// How a word may be spelled in a file.
