@@ -7,6 +7,7 @@
 //!     load hostile HUB SECONDS    hostile callers of every kind
 //!     load releases DIR           releases of keys, announced and ended in the audit log: by one caller and by many at once
 //!     load permission             a check of a member's right: as it is remembered, and with a look into the database
+//!     load cases DIR ROWS FINDS   cases sealed with three indexes of hashes, beside the same rows in the clear
 //!
 //! HUB is the file in which `load serve` wrote what the others need. `benches/hostile.py` puts them together.
 
@@ -35,6 +36,8 @@ const GOOD: u8 = 8;
 /// Hostile callers of each kind.
 const OF_EACH: u8 = 2;
 const COST_CALLS: u32 = 10_000;
+/// Cases in one transaction: as many as one call takes.
+const CASES_AT_ONCE: u32 = 1000;
 
 #[derive(Serialize, Deserialize)]
 struct Hub {
@@ -74,6 +77,30 @@ fn main() -> Result<(), Failure> {
             }
             say(&json!(told))
         }
+        ["cases", dir, rows, finds] => {
+            let (dir, rows, finds) = (Path::new(dir), rows.parse()?, finds.parse()?);
+            fs::create_dir_all(dir)?;
+            let took = hub::figures::cases_beside_plain(dir, rows, CASES_AT_ONCE, finds);
+            let figures = runtime.block_on(took)?;
+            let micros = |mut all: Vec<Duration>| {
+                all.sort_unstable();
+                let at = |part: usize| {
+                    all.get(all.len() * part / 100).map_or(0.0, |took| took.as_secs_f64() * 1e6)
+                };
+                json!({"median": at(50), "p99": at(99)})
+            };
+            let rate = |took: Duration| f64::from(rows) / took.as_secs_f64();
+            let figures = json!({
+                "rows": rows,
+                "sealed_rows_per_second": rate(figures.sealed),
+                "plain_rows_per_second": rate(figures.plain),
+                "sealed_find_us": micros(figures.sealed_finds),
+                "plain_find_us": micros(figures.plain_finds),
+                "sealed_bytes": figures.sealed_bytes,
+                "plain_bytes": figures.plain_bytes,
+            });
+            say(&figures)
+        }
         ["permission"] => {
             let directory = tempfile::tempdir()?;
             let mut each: Vec<[Duration; 2]> = Vec::new();
@@ -88,7 +115,7 @@ fn main() -> Result<(), Failure> {
             };
             say(&json!({"remembered_us": median(0), "from_database_us": median(1)}))
         }
-        _ => Err("usage: load serve DIR | serve-unmetered DIR | cost HUB | good HUB SECONDS | hostile HUB SECONDS | releases DIR | permission".into()),
+        _ => Err("usage: load serve DIR | serve-unmetered DIR | cost HUB | good HUB SECONDS | hostile HUB SECONDS | releases DIR | permission | cases DIR ROWS FINDS".into()),
     }
 }
 

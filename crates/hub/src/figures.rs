@@ -1,5 +1,7 @@
 //! What a bench asks of the inside (`examples/load.rs`); no program calls it.
 
+mod cases;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,8 @@ use crate::app::{self, Caller, Who};
 use crate::data::projects::NewProject;
 use crate::data::{self, Db};
 use crate::policy::Action;
+
+pub use self::cases::{CaseFigures, cases_beside_plain};
 
 /// How long one check takes of whether a member may list the members of a project: its right, then the table. Once with the
 /// right as it is remembered while nobody writes, once from the database. The means of `rounds`, in a new database at `path`.
