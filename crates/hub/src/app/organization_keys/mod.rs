@@ -473,7 +473,6 @@ pub(crate) fn start(hub: &Hub) {
 
 /// Makes the salt of a new version of a field's index in the customer's store of secrets, bound to the newest index key. What
 /// is held is opened anew, so that the next [`open`] has it.
-#[cfg_attr(not(test), expect(dead_code, reason = "searchable fields ask for it"))]
 pub(crate) async fn make_salt(
     hub: &Hub,
     id: OrganizationId,
@@ -503,7 +502,6 @@ fn salt_name(id: OrganizationId, field: &str, version: u32) -> String {
 }
 
 /// Destroys the salt of a version of a field's index, in the customer's store and here: what it made findable is not any more.
-#[cfg_attr(not(test), expect(dead_code, reason = "searchable fields ask for it"))]
 pub(crate) async fn drop_salt(
     hub: &Hub,
     id: OrganizationId,
