@@ -37,9 +37,9 @@ pub struct CaseFigures {
     pub sealed_finds: Vec<Duration>,
     /// Each search by record number over the clear column, with reading the document.
     pub plain_finds: Vec<Duration>,
-    /// Bytes of both databases.
+    /// Bytes of the sealed database.
     pub sealed_bytes: u64,
-    /// The same of the plain one.
+    /// Bytes of the plain one.
     pub plain_bytes: u64,
 }
 
