@@ -190,7 +190,8 @@ mod tests {
             if number(one) != number(other) {
                 prop_assert_ne!(one, other);
             }
-            prop_assert_eq!(Token::of(IndexMode::Exact, one).as_bytes(), &one[..]);
+            let whole = Token::of(IndexMode::Exact, one);
+            prop_assert_eq!(whole.as_bytes(), &one[..]);
         }
     }
 }

@@ -523,7 +523,7 @@ async fn no_file_of_the_hub_holds_a_word_of_a_patient_in_any_spelling() {
     // A backup is what SQLite copies out of a running database.
     let backup = hub.directory().join("backup.db");
     let database = format!("sqlite://{}", hub.directory().join("data/hub.db").display());
-    let mut other: sqlx::SqliteConnection = sqlx::Connection::connect(&database).await.unwrap();
+    let mut other = <sqlx::SqliteConnection as sqlx::Connection>::connect(&database).await.unwrap();
     sqlx::query("VACUUM INTO $1").bind(backup.to_str().unwrap()).execute(&mut other).await.unwrap();
     let mut paths = Vec::new();
     files(hub.directory(), &mut paths);
