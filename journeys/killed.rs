@@ -114,7 +114,7 @@ fn whatever_is_killed_and_however_often_every_run_arrives_whole() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let rounds = number("CHORION_KILL_ROUNDS").unwrap_or(6);
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let seed = number("CHORION_KILL_SEED").unwrap_or(clock.subsec_nanos().into());
+    let seed = number("CHORION_KILL_SEED").unwrap_or_else(|| clock.subsec_nanos().into());
     println!("{rounds} rounds of kill -9, moments by seed {seed}");
     let mut dice = seed | 1;
     let mut roll = |sides: u64| {

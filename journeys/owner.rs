@@ -147,6 +147,7 @@ fn nothing_but_the_owners_words_opens_what_is_the_owners() {
 }
 
 /// The package of an app that looks at reads; nothing, said, where it cannot be packed.
+#[expect(clippy::print_stdout, reason = "a test that is skipped says so where tests say things")]
 pub(crate) fn pack_read_quality(stage: &Stage) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
     let package = stage.path("read-quality.chorionapp");

@@ -73,7 +73,7 @@ fn a_lost_database_is_made_anew_from_facilities_and_key_records() {
 
     // The same key, the same certificate authority, the same card: nobody has to set up anything.
     let hub = stage.hub(&listen);
-    assert_eq!(ids(&stage), [kept.clone()]);
+    assert_eq!(ids(&stage), std::slice::from_ref(&kept));
     download(&stage, &kept, &one);
     let scrubbed = stage.call("ada", &["store", "scrub"]);
     assert_eq!(scrubbed["lost"].as_array().unwrap().len(), 0, "{scrubbed}");

@@ -58,6 +58,7 @@ impl Running {
     }
 
     /// Waits for its end, and says whether it went well; what it printed was read before.
+    #[expect(clippy::print_stdout, reason = "what a test prints is shown when it fails")]
     pub(crate) fn finish_quietly(mut self) -> bool {
         let mut err = self.0.stderr.take().unwrap();
         let mut said = String::new();

@@ -175,7 +175,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let make = |name: &str| {
             let output = root.path().join(name);
-            let arguments = Arguments { program: "/bin/true".into(), output: output.clone() };
+            let arguments = Arguments { program: "/bin/true".into(), output };
             let said = run(&workspace, &arguments).unwrap();
             let files: Vec<PathBuf> = said.lines().map(PathBuf::from).collect();
             files

@@ -36,8 +36,9 @@ pub fn owns(person: &Identity, card: &OwnerCard) -> bool {
         && card.recipient.0 == person.sealing().public().to_bytes()
 }
 
-/// A person's card of a project of `hub`, which follows the one that was seen before: their own, or the one of whoever held the project
-/// before them. Nobody else can have signed it, so no words need be compared.
+/// A person's card of a project of `hub`, which follows the one that was seen before.
+///
+/// That one is their own, or of whoever held the project before them. Nobody else can have signed it, so no words need be compared.
 ///
 /// # Errors
 /// It is no card, not this person's, or older or other than what was seen.
@@ -280,11 +281,11 @@ mod tests {
             sign_statement(&card, &eve.card_key())
         };
         let after = next(2, true, "h");
-        let takes = |card, seen| own_card(&eve, "h", project, card, Some(seen));
-        assert_eq!(takes(&after, &before).unwrap().number, 2);
+        let takes = |card: &SignedStatement| own_card(&eve, "h", project, card, Some(&before));
+        assert_eq!(takes(&after).unwrap().number, 2);
         // No later, without the mark, of another hub; and the giver's own card no more.
         for wrong in [next(1, true, "h"), next(2, false, "h"), next(2, true, "another")] {
-            assert!(takes(&wrong, &before).is_err());
+            assert!(takes(&wrong).is_err());
         }
         assert!(hers.card(project, &before, Some(&after)).is_err());
         assert!(hers.card(project, &after, Some(&before)).is_err());

@@ -115,7 +115,7 @@ pub fn verify_log(
     Ok(LogStep::Holds(VerifiedLog {
         seen: SeenLog { key: key.clone(), checkpoint: state.checkpoint.clone() },
         leaves: now.size,
-        continues: before.and(then.first()).map(|(then, _)| then.size),
+        continues: before.and_then(|_| then.first()).map(|(then, _)| then.size),
         digest: checkpoint_digest(&state.checkpoint)?,
     }))
 }

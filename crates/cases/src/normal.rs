@@ -172,9 +172,9 @@ mod tests {
         #[test]
         fn a_normal_form_is_its_own_normal_form(value in any::<String>()) {
             let form = text(&value);
-            prop_assert_eq!(text(&form), form.clone());
+            prop_assert_eq!(&text(&form), &form);
             let form = number(&value);
-            prop_assert_eq!(number(&form), form.clone());
+            prop_assert_eq!(&number(&form), &form);
         }
 
         #[test]

@@ -60,7 +60,7 @@ enum Command {
     /// Play the whole story on a bundled run of real reads.
     Demo(demo::DemoArgs),
     /// Run the hub.
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Watch the folder of an instrument, and send its runs while they grow.
     Broker(broker::BrokerArgs),
     /// Enrol a key of this machine at a hub.
@@ -175,7 +175,7 @@ fn main() -> ExitCode {
 fn run(command: Command, ui: Ui) -> CliResult {
     match command {
         Command::Demo(args) => demo::run(&args, ui),
-        Command::Serve(args) => serve::run(args, ui),
+        Command::Serve(args) => serve::run(*args, ui),
         Command::Broker(args) => wait(broker::run(args, ui)),
         Command::Login(args) => wait(people::login(args, ui)),
         Command::Whoami => wait(people::whoami(ui)),

@@ -193,7 +193,7 @@ pub async fn backup_create(config: &HubConfig, to: &Path) -> Result<BackupReport
     let about = About {
         format: FORMAT.to_owned(),
         id,
-        hub: hub.clone(),
+        hub,
         created,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         schema,

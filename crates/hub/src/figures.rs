@@ -16,8 +16,10 @@ use crate::policy::Action;
 
 pub use self::cases::{CaseFigures, cases_beside_plain};
 
-/// How long one check takes of whether a member may list the members of a project: its right, then the table. Once with the
-/// right as it is remembered while nobody writes, once from the database. The means of `rounds`, in a new database at `path`.
+/// How long one check takes of whether a member may list the members of a project: its right, then the table.
+///
+/// Once with the right as it is remembered while nobody writes, once from the database. The means of `rounds`, in a new database
+/// at `path`.
 ///
 /// # Errors
 /// Whatever the database says.

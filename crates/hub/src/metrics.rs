@@ -140,6 +140,9 @@ impl Page {
     }
 }
 
+/// A figure of a facility, where it is known.
+type Figure = fn(&store::FacilityStatus) -> Option<u64>;
+
 const STATES: [(FacilityState, &str); 6] = [
     (FacilityState::Healthy, "healthy"),
     (FacilityState::Behind, "behind"),
@@ -216,7 +219,7 @@ pub(crate) async fn text(hub: &Hub) -> Result<String, HubError> {
             page.sample("facility_state", &[("facility", id.as_str()), ("state", word)], is_so);
         }
     }
-    let figures: [(&str, &str, fn(&store::FacilityStatus) -> Option<u64>); 5] = [
+    let figures: [(&str, &str, Figure); 5] = [
         ("facility_blobs", "Blobs that it holds.", |f| Some(f.blobs)),
         ("facility_bytes", "Their bytes.", |f| Some(f.bytes)),
         ("facility_free_bytes", "Room left.", |f| f.free_bytes),

@@ -119,7 +119,7 @@ impl Hub {
         match crate::backup::destroy_ended(&self.snapshot_keys, self.now()) {
             Ok(0) => {}
             Ok(ended) => {
-                tracing::info!(ended, "keys of old snapshots of the key store were destroyed")
+                tracing::info!(ended, "keys of old snapshots of the key store were destroyed");
             }
             Err(error) => tracing::error!("keys of old snapshots were not destroyed: {error}"),
         }

@@ -93,13 +93,13 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 /// One in each byte of a call that is none.
 #[inline]
 fn no_calls(calls: u64) -> u64 {
-    !(((calls & 0x7f * ONES) + 0x7f * ONES) | calls) >> 7 & ONES
+    !(((calls & (0x7f * ONES)) + 0x7f * ONES) | calls) >> 7 & ONES
 }
 
 /// The qualities of eight calls: a no-call has 2, written `#`.
 #[inline]
 fn qualities_of_eight(calls: u64) -> u64 {
-    (calls >> 2 & 0x3f * ONES) + 2 * no_calls(calls)
+    ((calls >> 2) & (0x3f * ONES)) + 2 * no_calls(calls)
 }
 
 /// The letters of eight calls.

@@ -315,7 +315,7 @@ mod tests {
         Token::new(Path::new(MODULE), "clinic", key, pin(given)).unwrap()
     }
 
-    /// A token of SoftHSM's in a directory of its own. The module reads where it is from its environment when it is loaded, so
+    /// A token of `SoftHSM`'s in a directory of its own. The module reads where it is from its environment when it is loaded, so
     /// the test runs once more, as a program that has that environment.
     fn with_token(test: &str) -> bool {
         if std::env::var_os(CONF).is_some() {

@@ -107,11 +107,14 @@ pub struct Keys {
     open: RwLock<Option<Open>>,
 }
 
+/// The version of the index key that a salt goes with, and the salt or why there is none.
+type SaltOf = (u32, Result<Secret, Arc<KmsError>>);
+
 struct Open {
     data: BTreeMap<u32, KeyEncryptionKey>,
     index: BTreeMap<u32, OrganizationKey>,
     recipients: BTreeMap<u32, RecipientSecret>,
-    salts: HashMap<(String, u32), (u32, Result<Secret, Arc<KmsError>>)>,
+    salts: HashMap<(String, u32), SaltOf>,
 }
 
 impl Keys {

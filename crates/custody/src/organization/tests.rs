@@ -149,7 +149,7 @@ async fn a_key_of_another_organization_is_not_taken_for_ones_own() {
     assert_eq!(kept_version(one.organization(), &kept).unwrap(), 2, "the newest wraps");
     let refused = two.unwrap(&context(), &kept).unwrap_err();
     assert!(matches!(refused, CustodyError::OtherCustodian { .. }), "{refused:?}");
-    let mut older = kept.clone();
+    let mut older = kept;
     older[21] = 1;
     assert!(matches!(one.unwrap(&context(), &older), Err(CustodyError::DoesNotOpen(_))));
     older[21] = 9;

@@ -81,7 +81,7 @@ impl Seen {
     /// The state now, unless somebody writes.
     pub(crate) fn calm(&self) -> Option<Calm> {
         let state = self.0.state.load(Ordering::SeqCst);
-        (state % OVER == 0).then_some(Calm(state))
+        state.is_multiple_of(OVER).then_some(Calm(state))
     }
 
     /// Whether it is still that state: what was read since it was taken is true in it.

@@ -260,9 +260,8 @@ async fn an_index_that_is_stopped_half_way_goes_on_and_misses_nothing() {
         clinic.add(&some).await;
     }
     clinic.set_field("family_name", json!({})).await.ok::<FieldIndex>();
-    let index = data::case_indexes::unfinished(&mut *clinic.hub.hub.db.read().await.unwrap())
-        .await
-        .unwrap();
+    let index =
+        data::case_indexes::unfinished(&mut clinic.hub.hub.db.read().await.unwrap()).await.unwrap();
     app::cases::fields::step(&clinic.hub.hub, index[0].id).await.unwrap();
     clinic.hub.hub.stopping.cancel();
     clinic.with_key.hub = clinic.with_key.hub.restart().await;

@@ -54,7 +54,7 @@ async fn an_erasure_that_was_answered_does_not_depend_on_the_facility_that_took_
     let hub = hub.restart().await;
     engine::bring_to_an_end(&hub.hub).await.unwrap();
     assert!(
-        crate::data::erasures::some(&mut *hub.hub.db.read().await.unwrap(), &[], 10)
+        crate::data::erasures::some(&mut hub.hub.db.read().await.unwrap(), &[], 10)
             .await
             .unwrap()
             .is_empty(),

@@ -71,7 +71,10 @@ impl OwnCertificate {
     }
 }
 
-fn read(files: &CertificateFiles) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>, Digest), StartError> {
+/// A certificate, its key, and the digest of both as they are now.
+type Read = (Vec<u8>, Zeroizing<Vec<u8>>, Digest);
+
+fn read(files: &CertificateFiles) -> Result<Read, StartError> {
     use std::os::unix::fs::PermissionsExt as _;
     let failed = |path: &Path| {
         let path = path.to_owned();

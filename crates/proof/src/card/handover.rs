@@ -88,7 +88,7 @@ mod tests {
         let second = after(&first, 20);
         let third = OwnerCard { devices: vec![], ..after(&second, 21) };
         let (one, two, three) = (
-            ProjectCard::Owner(first.clone()),
+            ProjectCard::Owner(first),
             ProjectCard::Owner(second.clone()),
             ProjectCard::Owner(third.clone()),
         );

@@ -73,9 +73,14 @@ impl KeptKey {
     }
 }
 
+/// A generation of a description, and of how many parts it is.
+type Of = (u64, u32);
+/// The parts that are there, by their numbers.
+type Parts<'a> = BTreeMap<u32, &'a [u8]>;
+
 /// The description in force and its generation; nothing where none is whole.
 fn in_force(records: &Records) -> Option<(u64, Vec<u8>)> {
-    let mut banks: [BTreeMap<(u64, u32), BTreeMap<u32, &[u8]>>; 2] = Default::default();
+    let mut banks: [BTreeMap<Of, Parts<'_>>; 2] = Default::default();
     for (slot, record) in records {
         let (DESCRIPTION, [bank @ 0..=1, a, b, c, d, ..]) = (slot.kind, slot.id) else { continue };
         let Some(payload) = &record.payload else { continue };

@@ -409,7 +409,7 @@ async fn stands(
 pub(crate) async fn probe(hub: &Hub, id: OrganizationId) -> Result<(), HubError> {
     let holder = holder(hub, id).await?;
     let said = holder.lease.probe(|| hub.now()).await;
-    stands(hub, &holder, said.as_ref().map(|()| ()).map_err(Arc::clone)).await?;
+    stands(hub, &holder, said.as_ref().copied().map_err(Arc::clone)).await?;
     said.map_err(|error| holder.error(&error))
 }
 

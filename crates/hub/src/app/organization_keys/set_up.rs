@@ -186,7 +186,7 @@ pub(crate) async fn set(
     }
     let lease_seconds = body
         .lease_seconds
-        .or(before.as_ref().map(|service| service.lease_seconds))
+        .or_else(|| before.as_ref().map(|service| service.lease_seconds))
         .unwrap_or(LEASE_SECONDS);
     if lease_seconds > MAX_LEASE_SECONDS {
         return Err(HubError::bad_request(format!(
@@ -216,7 +216,7 @@ pub(crate) async fn set(
         lease_seconds,
         unattested: body
             .unattested
-            .or(before.as_ref().map(|service| service.unattested))
+            .or_else(|| before.as_ref().map(|service| service.unattested))
             .unwrap_or(false),
         secret_expires: body.secret_expires,
         recovery: body.recovery,
