@@ -425,7 +425,8 @@ async fn pages_show_a_patient_after_a_form_with_a_purpose_alone_and_say_what_a_f
     let mut browsers = Vec::new();
     for (person, name) in [(&clinic.doctor, "doc"), (&clinic.lab, "lab")] {
         let body = json!({"sign_in_name": name, "password": "copper vein in slate"});
-        clinic.hub.call(&person.key, "PUT", "/api/v1/account/password", body).await.ok::<Value>();
+        let kept = clinic.hub.call(&person.key, "PUT", "/api/v1/account/password", body).await;
+        assert!(kept.status.is_success(), "{}", kept.status);
         let mut browser = TestBrowser::new(&clinic.hub);
         browser.sign_in(name, "copper vein in slate").await;
         browsers.push(browser);

@@ -199,7 +199,9 @@ pub(crate) fn behind(hub: &Hub) {
 /// organization has taken its key away waits.
 pub(crate) async fn go_on(hub: &Hub) -> Result<(), HubError> {
     let mut waits = None;
-    for index in data::case_indexes::unfinished(&mut *hub.db.read().await?).await? {
+    // The connection goes back before the work begins: who is at work waits for others.
+    let unfinished = data::case_indexes::unfinished(&mut *hub.db.read().await?).await?;
+    for index in unfinished {
         if let Err(error) = finish(hub, &index).await {
             waits = Some(error);
         }
