@@ -133,10 +133,10 @@ pub(crate) fn recipients(named: &[String]) -> CliResult<Vec<RecipientKey>> {
 }
 
 /// A public string, or a file holding one.
-fn recipient(named: &str) -> CliResult<RecipientKey> {
+pub(crate) fn recipient(named: &str) -> CliResult<RecipientKey> {
     if named.starts_with("chorion1") {
         return named.parse().map_err(|error| {
-            CliError::new("the recipient given with `--to` is not a public string")
+            CliError::new("the recipient is not a public string")
                 .caused_by(error)
                 .hint("copy it whole, from `chorion1` on, or name the file that holds it")
         });

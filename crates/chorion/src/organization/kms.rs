@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::policy;
 use crate::config::ClientContext;
+use crate::offline::keys;
 use crate::report::{CliError, CliResult, Ui};
 
 /// What can be done about an organization's own key.
@@ -282,18 +283,6 @@ fn show(status: &OrganizationKeyStatus, ui: Ui) {
     status.warnings.iter().for_each(|line| ui.line(format!("warning: {line}")));
 }
 
-/// The public string of the offline key, given as such or in a file.
-fn offline_key(given: &str) -> CliResult<String> {
-    if given.starts_with("chorion1") {
-        return Ok(given.to_owned());
-    }
-    let text = std::fs::read_to_string(given).map_err(|e| {
-        CliError::new(format!("{given} is neither a public string nor a file that reads"))
-            .caused_by(e)
-    })?;
-    Ok(text.trim().to_owned())
-}
-
 pub(crate) async fn run(command: KmsCommand, ui: Ui) -> CliResult {
     if let KmsCommand::Policy { organization, form, key, principal } = &command {
         let text = policy::print(*organization, *form, key, principal)?;
@@ -355,7 +344,8 @@ async fn set(client: &Client, ui: Ui, args: SetArgs) -> CliResult {
         )
         .hint(format!("say so by repeating the organization: --confirm {}", args.organization))
     })?;
-    let recovery = args.recovery.as_deref().map(offline_key).transpose()?;
+    let recovery =
+        args.recovery.as_deref().map(keys::recipient).transpose()?.map(|key| key.to_string());
     let recovers = recovery.is_some();
     let body = SetOrganizationKey {
         service,
