@@ -219,13 +219,14 @@ impl Hub for MemoryHub {
         drop(state);
         if let Some(id) = so_far {
             let release = self.release(id, &evidence.recipient.0);
+            let state = self.state();
             inputs.push(ClaimedInput {
                 name: "so far".into(),
                 kind: DatasetKind::Result,
                 card: self.cards[&release.project].clone(),
                 key: ClaimedKey::Released(release),
-                manifest: self.state().manifests[&id].clone(),
-                label: self.state().created[&id].label.clone(),
+                manifest: state.manifests[&id].clone(),
+                label: state.created[&id].label.clone(),
             });
         }
         Ok(ClaimedTask {
