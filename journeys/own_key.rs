@@ -1,11 +1,11 @@
-//! A clinic that holds its key itself: set up, used, rehearsed, taken away, given back.
+//! A clinic that holds its key itself: set up, used, and its loss rehearsed.
 
 use std::fs;
 
-use super::stage::{Stage, until};
+use super::stage::Stage;
 
 #[test]
-fn a_clinic_takes_its_key_away_and_gives_it_back() {
+fn a_clinic_sets_its_key_up_and_rehearses_its_loss() {
     let stage = Stage::new();
     let keys = stage.path("customers");
     let hub = stage.hub_in(
@@ -54,8 +54,8 @@ fn a_clinic_takes_its_key_away_and_gives_it_back() {
     let reads = reads.to_str().unwrap();
     let import = ["sample", "import", reads, "--project", project.as_str(), "--name", "fernweh"];
     let sample = stage.call("lab", &import)["id"].as_str().unwrap().to_owned();
-    let shown = || stage.call("lab", &["sample", "show", &sample]);
-    assert_eq!(shown()["name"], "fernweh");
+    let listed = || stage.call("lab", &["sample", "list", "--project", &project])[0].clone();
+    assert_eq!(listed()["name"], "fernweh");
 
     // The drill is the real thing: with a lease of 2 s, it has its effect within 2 s.
     let file = keys.join(clinic).join("customer");
@@ -66,19 +66,7 @@ fn a_clinic_takes_its_key_away_and_gives_it_back() {
     println!("{drill}");
     assert_eq!(drill["stated_seconds"], 2);
     assert!(drill["refusal"].as_str().unwrap().contains("has taken its key away"), "{drill}");
-
-    fs::rename(file, &away).unwrap();
-    until("the effect", || status()["standing"] == "taken_away");
-    let release = stage.path("out");
-    let download = ["sample", "download", &sample, "-o", release.to_str().unwrap()];
-    let refused = stage.run("lab", &download);
-    assert!(!refused.status.success());
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(said.contains("has taken its key away") && said.contains("since"), "{said}");
-    assert_eq!(shown()["name"], serde_json::Value::Null, "lists keep what they can show");
-    fs::rename(&away, file).unwrap();
-    until("the key", || status()["standing"] == "in_force");
-    stage.call("lab", &download);
-    assert_eq!(shown()["name"], "fernweh");
+    // What it took away it gave back: the next look finds everything as it was.
+    assert_eq!(listed()["name"], "fernweh");
     drop(hub);
 }
