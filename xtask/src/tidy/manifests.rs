@@ -28,7 +28,10 @@ pub(super) fn check(page: &Page) -> Vec<Complaint> {
         let (name, value) = plain.split_once('=').unwrap_or((plain.as_str(), ""));
         let inherited = (name.ends_with(".workspace") && value == "true")
             || value == "{workspace=true}"
-            || value == "{workspace=true,optional=true}";
+            || value == "{workspace=true,optional=true}"
+            // What only tests may have of a crate of ours, and no program links.
+            || (section == "dev-dependencies"
+                && value == r#"{workspace=true,features=["testing"]}"#);
         if !inherited {
             let name = name.trim_end_matches(".workspace");
             let sentence =
@@ -57,6 +60,15 @@ mod tests {
              [target.'cfg(unix)'.dependencies]\nrustix.workspace = true # for fsync\n[features]\nx = []\n"
         );
         assert_eq!(check(&page("crates/hub/Cargo.toml", &text)), []);
+    }
+
+    #[test]
+    fn what_is_for_testing_is_for_tests() {
+        let line = "attest = { workspace = true, features = [\"testing\"] }";
+        let text = format!("{LINTS}[dev-dependencies]\n{line}\n");
+        assert_eq!(check(&page("crates/vault/Cargo.toml", &text)), []);
+        let text = format!("{LINTS}[dependencies]\n{line}\n");
+        assert_eq!(check(&page("crates/vault/Cargo.toml", &text)).len(), 1);
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! The envelope of an organization's keys: leases, what a key taken away closes, and records that open in their place alone.
+
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
