@@ -67,6 +67,6 @@ fn a_clinic_sets_its_key_up_and_rehearses_its_loss() {
     assert_eq!(drill["stated_seconds"], 2);
     assert!(drill["refusal"].as_str().unwrap().contains("has taken its key away"), "{drill}");
     // What it took away it gave back: the next look finds everything as it was.
-    assert_eq!(listed()["name"], "fernweh");
+    assert_eq!((&listed()["id"], &listed()["name"]), (&sample.into(), &"fernweh".into()));
     drop(hub);
 }
