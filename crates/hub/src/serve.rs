@@ -209,6 +209,7 @@ pub(crate) async fn start(
         challenges: Challenges::draw()?,
         slow_down: SlowDown::default(),
         describing: tokio::sync::Mutex::default(),
+        indexing: tokio::sync::Mutex::default(),
         authenticators: http::Authenticators::new(&config.authenticator_origins)?,
         engine: Engine::new(config.vault_program.clone(), config.vaults),
     });

@@ -85,6 +85,8 @@ pub(crate) struct Inner {
     pub(crate) institution: Option<Institution>,
     /// Held while descriptions are brought after their rows.
     pub(crate) describing: tokio::sync::Mutex<()>,
+    /// Held while indexes of cases are built and taken away.
+    pub(crate) indexing: tokio::sync::Mutex<()>,
     /// The pages elsewhere that may call: owners' authenticators.
     pub(crate) authenticators: crate::http::Authenticators,
     /// How vaults are started.

@@ -196,8 +196,9 @@ pub(crate) fn behind(hub: &Hub) {
 }
 
 /// Builds what is being built and deletes what ends, until nothing is left to do or the hub stops. An index whose
-/// organization has taken its key away waits.
+/// organization has taken its key away waits. One hand does it at a time: two would wait for each other's readers.
 pub(crate) async fn go_on(hub: &Hub) -> Result<(), HubError> {
+    let _one_hand = hub.indexing.lock().await;
     let mut waits = None;
     // The connection goes back before the work begins: who is at work waits for others.
     let unfinished = data::case_indexes::unfinished(&mut *hub.db.read().await?).await?;
