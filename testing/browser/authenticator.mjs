@@ -66,7 +66,10 @@ const chorion = (...words) => {
 const titled = (page, title) => page.locator("h1", { hasText: title }).waitFor();
 const press = (page, name) => page.getByRole("button", { name, exact: true }).click();
 const go = (page, where) => page.evaluate((where) => { location.hash = where; }, where);
-const shownWords = (page) => page.locator("ol.words > li").allInnerTexts();
+const shownWords = async (page) => {
+  await page.locator("ol.words > li").first().waitFor();
+  return page.locator("ol.words > li").allInnerTexts();
+};
 const typeWords = async (page, words) => {
   for (const [at, word] of words.entries()) await page.getByLabel(`Word ${at + 1}`, { exact: true }).fill(word);
 };
