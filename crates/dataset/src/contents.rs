@@ -2,7 +2,7 @@
 
 use api::{Digest, ObjectRef, SealedObject, Time};
 use proof::{Extent, FileEntry, Index, Manifest, ObjectSet};
-use zeroize::Zeroizing;
+use seal::Plaintext;
 
 use crate::{DatasetError, OpenDataset, PACK_BYTES, Packer, SealedPart};
 
@@ -19,7 +19,7 @@ pub fn manifest(
     at: Time,
 ) -> Result<(Manifest, Vec<SealedPart>), DatasetError> {
     let index = Index::new(open.dataset(), files)?;
-    let bytes = Zeroizing::new(index.to_bytes());
+    let bytes = Plaintext::from(index.to_bytes());
     let mut packer = Packer::new(bytes.len().clamp(1, PACK_BYTES));
     let file = packer.begin("index");
     let mut packs = packer.write(file, &bytes)?;
@@ -57,13 +57,13 @@ pub fn open_index(
     manifest: &Manifest,
     objects: &[(SealedObject, Vec<u8>)],
 ) -> Result<Index, DatasetError> {
-    let mut bytes = Zeroizing::new(Vec::new());
+    let mut bytes = Plaintext::default();
     for extent in &manifest.index {
         let missing = DatasetError::Extent { object: extent.object };
         let (object, sealed) =
             objects.iter().find(|(o, _)| o.object == extent.object).ok_or(missing)?;
         let plaintext =
-            Zeroizing::new(open.open_object(object, sealed, Some(extent.commitment))?);
+            Plaintext::from(open.open_object(object, sealed, Some(extent.commitment))?);
         bytes.extend_from_slice(piece(&plaintext, extent)?);
     }
     Ok(Index::open(&bytes, manifest)?)

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use api::{Digest, ObjectRef};
 use proof::{Extent, FileEntry, Hasher, ObjectSet, sha256};
-use seal::{DataKey, ObjectId};
+use seal::{DataKey, ObjectId, Plaintext};
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use crate::{DatasetError, OpenDataset};
 
@@ -38,7 +37,7 @@ struct Current {
 /// The plaintext of an object that is full: seal it, on any thread.
 pub struct Pack {
     object: ObjectId,
-    plaintext: Zeroizing<Vec<u8>>,
+    plaintext: Plaintext,
 }
 
 impl std::fmt::Debug for Pack {
@@ -178,7 +177,7 @@ impl Packer {
                 Some(pack) => pack,
                 empty => empty.insert(Pack {
                     object: ObjectId::generate()?,
-                    plaintext: Zeroizing::new(Vec::with_capacity(self.pack_bytes)),
+                    plaintext: Plaintext::with_capacity(self.pack_bytes),
                 }),
             };
             let take = bytes.len().min(self.pack_bytes - pack.plaintext.len());

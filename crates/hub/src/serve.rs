@@ -31,6 +31,7 @@ use crate::closing::Line;
 use crate::data::intents::Releases;
 use crate::data::nonces::NonceLog;
 use crate::data::objects::ObjectLog;
+use crate::data::uses::Uses;
 use crate::engine::Engine;
 use crate::gate::Place;
 use crate::http::auth::Peer;
@@ -179,11 +180,13 @@ pub(crate) async fn start(
     crate::data::events::repair(&db, now).await?;
     let log = app::log::Log::new(&id, log_key)?;
     let gate = gate::load(&db, config.limits.clone(), now).await?;
+    let nonces = NonceLog::open(data.join("nonces"), &db, crate::data::micros(now)).await?;
     let hub = Hub::new(Inner {
         id,
         data,
         snapshot_keys,
-        nonces: NonceLog::start(db.clone()),
+        nonces,
+        uses: Uses::default(),
         objects: ObjectLog::start(db.clone()),
         releases: Releases::start(db.clone()),
         log,

@@ -16,7 +16,7 @@ use crate::app::log::Log;
 use crate::app::organization_keys::{Holders, custody_error};
 use crate::app::sign_in::work::Work;
 use crate::app::sign_in::{Challenges, SlowDown};
-use crate::data::{Db, intents::Releases, nonces::NonceLog, objects::ObjectLog};
+use crate::data::{Db, intents::Releases, nonces::NonceLog, objects::ObjectLog, uses::Uses};
 use crate::gate::Gate;
 use crate::institution::Institution;
 use crate::names::Names;
@@ -51,6 +51,8 @@ pub(crate) struct Inner {
     pub(crate) names: Names,
     /// Nonces of accepted calls.
     pub(crate) nonces: NonceLog,
+    /// When keys were last of use.
+    pub(crate) uses: Uses,
     /// The audit log's key and checkpoints.
     pub(crate) log: Log,
     /// Releases of keys, announced and ended in groups.

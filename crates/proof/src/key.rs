@@ -1,8 +1,10 @@
 //! Ed25519 keys (RFC 8032): calls, cards, manifests and receipts are all signed with them.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use api::KeyId;
+use curve25519_dalek::constants::EIGHT_TORSION;
 use ed25519_dalek::{Signer, Verifier};
 use zeroize::Zeroizing;
 
@@ -64,16 +66,18 @@ impl PublicKey {
 
     /// Whether `signature` is this key's over `message`, by the strict rules (no malleable signature passes).
     ///
-    /// `verify` compares R as bytes, so that it is the canonical form of the very point; what the strict rules refuse beyond that
-    /// is an R of small order. The key is of none, see [`from_bytes`](Self::from_bytes). A second verification, as
+    /// `verify` compares R as bytes with the one form of the very point; what the strict rules refuse beyond that is an R of small
+    /// order, of which there are eight. The key is of none, see [`from_bytes`](Self::from_bytes). A second verification, as
     /// `verify_strict` would be, costs as much again and says no more.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let Ok(signature) = ed25519_dalek::Signature::from_slice(signature) else { return false };
-        // A point is read as a key's would be.
-        ed25519_dalek::VerifyingKey::from_bytes(signature.r_bytes()).is_ok_and(|r| !r.is_weak())
-            && self.0.verify(message, &signature).is_ok()
+        !SMALL_ORDER.contains(signature.r_bytes()) && self.0.verify(message, &signature).is_ok()
     }
 }
+
+/// The points of small order, in the one form in which `verify` writes a point.
+static SMALL_ORDER: LazyLock<[[u8; 32]; 8]> =
+    LazyLock::new(|| EIGHT_TORSION.map(|point| point.compress().to_bytes()));
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,7 +110,6 @@ pub struct BadKey;
 
 #[cfg(test)]
 mod tests {
-    use curve25519_dalek::constants::EIGHT_TORSION;
     use curve25519_dalek::edwards::CompressedEdwardsY;
     use curve25519_dalek::scalar::Scalar;
     use proptest::prelude::*;

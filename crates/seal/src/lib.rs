@@ -33,6 +33,7 @@ mod object;
 #[cfg(not(target_arch = "wasm32"))]
 mod parallel;
 pub mod passphrase;
+mod plaintext;
 mod primitives;
 pub mod recipient;
 pub mod secret_line;
@@ -48,6 +49,7 @@ pub use object::{
 };
 #[cfg(not(target_arch = "wasm32"))]
 pub use parallel::{ReadAt, Workers, WriteAt, open_parallel, seal_parallel};
+pub use plaintext::Plaintext;
 pub use stream::{Opener, Sealer};
 
 /// Fills `bytes` from the operating system's generator: for salts and ids of other formats that belong beside sealed objects.

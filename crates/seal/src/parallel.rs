@@ -8,12 +8,10 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use zeroize::Zeroizing;
-
 use crate::cobblestone::{Body, MAX_SEGMENTS};
 use crate::object::{GEOMETRY, PREFIX_BYTES, Prefix, SEALED_SEGMENT_BYTES, SEGMENT_BYTES};
 use crate::stream::BATCH_SEGMENTS;
-use crate::{Commitment, DataKey, ObjectId, OpenError, SealError};
+use crate::{Commitment, DataKey, ObjectId, OpenError, Plaintext, SealError};
 
 const BATCH_BYTES: usize = BATCH_SEGMENTS * SEGMENT_BYTES;
 const SEALED_BATCH_BYTES: usize = BATCH_SEGMENTS * SEALED_SEGMENT_BYTES;
@@ -92,7 +90,7 @@ pub(crate) fn seal_segments(
     }
     let changed = || SealError::SourceChanged { expected: plain_len };
     in_batches(segments, workers.threads, || {
-        let mut slots = Zeroizing::new(vec![0; SEALED_BATCH_BYTES]);
+        let mut slots = Plaintext::zeroed(SEALED_BATCH_BYTES);
         move |first: u64| {
             let start = first * SEGMENT_BYTES as u64;
             let plain = BATCH_BYTES.min(usize::try_from(plain_len - start).unwrap_or(usize::MAX));
@@ -158,7 +156,7 @@ pub(crate) fn open_segments(
     let segments = GEOMETRY.segments(plain_len);
     in_batches(segments, workers.threads, || {
         let mut slots = vec![0; SEALED_BATCH_BYTES];
-        let mut opened = Zeroizing::new(vec![0; BATCH_BYTES]);
+        let mut opened = Plaintext::zeroed(BATCH_BYTES);
         move |first: u64| {
             let start = GEOMETRY.sealed_before(first);
             let sealed =

@@ -7,11 +7,9 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 
-use zeroize::Zeroizing;
-
 use crate::cobblestone::{Body, Geometry, MAX_SEGMENTS};
 use crate::object::{Commitment, PREFIX_BYTES, Prefix, TAG_BYTES};
-use crate::{DataKey, ObjectId, OpenError, SealError};
+use crate::{DataKey, ObjectId, OpenError, Plaintext, SealError};
 
 /// Segments handled at a time.
 pub(crate) const BATCH_SEGMENTS: usize = 16;
@@ -24,7 +22,7 @@ pub struct Sealer<W: Write> {
     writer: W,
     /// Room for a batch of sealed segments. The first of it is sealed; then, in the slot that is being filled, plaintext lies
     /// where its ciphertext will.
-    slots: Zeroizing<Vec<u8>>,
+    slots: Plaintext,
     /// Sealed bytes in `slots`, whole segments.
     sealed: usize,
     /// Plaintext bytes after them, fewer than a segment.
@@ -47,7 +45,7 @@ impl<W: Write> Sealer<W> {
 
     pub(crate) fn begin(prefix: &[u8], body: Body, mut writer: W) -> Result<Self, SealError> {
         writer.write_all(prefix).map_err(SealError::Write)?;
-        let slots = Zeroizing::new(vec![0; BATCH_SEGMENTS * body.geometry().slot_bytes()]);
+        let slots = Plaintext::zeroed(BATCH_SEGMENTS * body.geometry().slot_bytes());
         Ok(Self { body, writer, slots, sealed: 0, filled: 0, next: 0, broken: false })
     }
 
@@ -198,7 +196,7 @@ pub struct Opener<R: Read> {
     reader: R,
     id: ObjectId,
     slots: Vec<u8>,
-    opened: Zeroizing<Vec<u8>>,
+    opened: Plaintext,
     /// Plaintext in `opened` not yet given, for [`Read`].
     given: usize,
     /// Index of the next segment.
@@ -226,7 +224,7 @@ impl<R: Read> Opener<R> {
             reader,
             id,
             slots,
-            opened: Zeroizing::default(),
+            opened: Plaintext::default(),
             given: 0,
             next: 0,
             ended: false,

@@ -1,6 +1,7 @@
 //! Public keys that sign calls: those of accounts, and those of vaults for the length of one task.
 
 use api::{AccountId, Bytes, Key, KeyApp, KeyId, KeyLimit, ProjectId, TaskId, Time};
+use proof::PublicKey;
 use sqlx::FromRow;
 
 use super::{Connection, Db, from_word, micros, parsed, parsed_or_none, time, time_or_none, word};
@@ -13,6 +14,8 @@ pub(crate) enum Signer {
     Account {
         /// The key.
         key: Box<Key>,
+        /// Its point, which verifies.
+        point: PublicKey,
         /// The account's name and standing.
         account: api::Account,
     },
@@ -20,6 +23,8 @@ pub(crate) enum Signer {
     Instrument {
         /// The key.
         key: Box<Key>,
+        /// Its point, which verifies.
+        point: PublicKey,
         /// The account that stands for it.
         account: api::Account,
         /// Who is signed on there.
@@ -27,8 +32,8 @@ pub(crate) enum Signer {
     },
     /// The receipt key of a vault.
     Vault {
-        /// The key's bytes.
-        public_key: Vec<u8>,
+        /// The key's point, which verifies.
+        point: PublicKey,
         /// The task it was accepted for.
         task: TaskId,
         /// On whose behalf the task runs.
@@ -95,9 +100,15 @@ pub(crate) async fn signer(
     .fetch_optional(at)
     .await?;
     row.map(|(public_key, task, owner)| {
-        Ok(Signer::Vault { public_key, task: parsed(&task)?, owner: parsed(&owner)? })
+        let point = point(&public_key)?;
+        Ok(Signer::Vault { point, task: parsed(&task)?, owner: parsed(&owner)? })
     })
     .transpose()
+}
+
+/// The point of a key that was kept: looked at when it was added, and once for all calls of a calm hub.
+fn point(bytes: &[u8]) -> Result<PublicKey, HubError> {
+    PublicKey::from_bytes(bytes).map_err(|e| HubError::internal("a key in the database is none", e))
 }
 
 /// Keeps a new key of an account.
@@ -225,7 +236,7 @@ pub(crate) async fn revoke(at: &mut Connection, id: KeyId, now: Time) -> Result<
 /// Makes a vault's receipt key a caller, for one task.
 pub(crate) async fn insert_vault(
     at: &mut Connection,
-    public_key: &proof::PublicKey,
+    public_key: &PublicKey,
     task: TaskId,
     owner: AccountId,
     until: Time,
@@ -326,11 +337,11 @@ impl SignerRow {
             disabled: None,
             belongs: super::accounts::belongs(self.organization, self.role)?,
         };
-        let key = Box::new(key);
+        let (point, key) = (point(&key.public_key.0)?, Box::new(key));
         if self.account_kind == "instrument" {
             let technician = parsed_or_none(self.technician)?;
-            return Ok(Signer::Instrument { key, account, technician });
+            return Ok(Signer::Instrument { key, point, account, technician });
         }
-        Ok(Signer::Account { key, account })
+        Ok(Signer::Account { key, point, account })
     }
 }

@@ -46,6 +46,7 @@ pub(crate) mod tasks;
 pub(crate) mod transfers;
 pub(crate) mod tries;
 pub(crate) mod undescribed;
+pub(crate) mod uses;
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
@@ -132,11 +133,6 @@ impl Db {
         let tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         self.seen.begin();
         Ok(Write { tx: Some(tx), db: self.clone(), committing: false })
-    }
-
-    /// The writing connection, for one statement about rows that nobody remembers: nonces.
-    pub(crate) async fn write_aside(&self) -> Result<PoolConnection<Sqlite>, HubError> {
-        Ok(self.writer.acquire().await?)
     }
 
     /// What was read and is still so.

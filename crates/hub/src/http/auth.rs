@@ -218,31 +218,23 @@ async fn whose(hub: &Hub, parts: &Parts) -> Result<Whose, HubError> {
 
 /// Who signs with the key that the signature names.
 fn known(id: KeyId, signer: Option<Signer>) -> Result<(PublicKey, Who), HubError> {
-    let (bytes, who) = match signer {
-        Some(Signer::Account { key, account }) => {
-            (key.public_key.0.clone(), Who::Account { account, key: *key })
+    match signer {
+        Some(Signer::Account { key, point, account }) => {
+            Ok((point, Who::Account { account, key: *key }))
         }
-        Some(Signer::Instrument { key, account, technician }) => {
+        Some(Signer::Instrument { key, point, account, technician }) => {
             let id = api::InstrumentId::from_bytes(account.id.to_bytes());
-            let bytes = key.public_key.0.clone();
-            (bytes, Who::Instrument { id, account, key: *key, technician })
+            Ok((point, Who::Instrument { id, account, key: *key, technician }))
         }
-        Some(Signer::Vault { public_key, task, owner }) => {
-            let key = PublicKey::from_bytes(&public_key)
-                .map_err(|e| HubError::internal("a vault's key in the database is none", e))?;
-            return Ok((key, Who::Vault { task, owner, key }));
+        Some(Signer::Vault { point, task, owner }) => {
+            Ok((point, Who::Vault { task, owner, key: point }))
         }
-        None => {
-            return Err(HubError::new(
-                ErrorCode::UnknownKey,
-                format!("key {id} is not known here, was revoked, or has expired"),
-            )
-            .hint("enrol with a one-time code, or add this key from one that still signs"));
-        }
-    };
-    let key = PublicKey::from_bytes(&bytes)
-        .map_err(|e| HubError::internal("an account's key in the database is none", e))?;
-    Ok((key, who))
+        None => Err(HubError::new(
+            ErrorCode::UnknownKey,
+            format!("key {id} is not known here, was revoked, or has expired"),
+        )
+        .hint("enrol with a one-time code, or add this key from one that still signs")),
+    }
 }
 
 /// Keeps the nonce, or says that the call was made before. The call's age is looked at once more: it may have waited for
@@ -252,9 +244,9 @@ async fn count_once(hub: &Hub, parsed: &ParsedCall) -> Result<(), HubError> {
     let now = hub.now();
     parsed.check_time(now.as_second()).map_err(refusal)?;
     let expires = parsed.created.saturating_add(MAX_SKEW_SECONDS + 1).saturating_mul(SECOND);
-    let nonce = parsed.nonce.clone();
-    if hub.nonces.is_new(parsed.key, nonce, data::micros(now), expires).await? {
-        Ok(())
+    let now = data::micros(now);
+    if hub.nonces.is_new(parsed.key, &parsed.nonce, now, expires).await? {
+        hub.uses.note(&hub.db, parsed.key, now).await
     } else {
         Err(HubError::new(ErrorCode::Replay, "this call was made before: its nonce is used")
             .hint("sign it anew, with a new nonce"))

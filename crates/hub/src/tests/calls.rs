@@ -33,20 +33,28 @@ async fn a_signed_call_counts_once_also_after_a_restart() {
 }
 
 #[tokio::test]
-async fn nonces_that_cannot_return_are_swept() {
+async fn nonces_of_a_program_that_kept_them_in_the_database_count_on() {
     let hub = TestHub::start().await;
     let operator = hub.operator().await;
-    let kept = async || -> i64 {
-        let mut reader = hub.hub.db.read().await.unwrap();
-        sqlx::query_scalar("SELECT count(*) FROM nonces").fetch_one(&mut *reader).await.unwrap()
-    };
-    for _ in 0..5 {
-        hub.get(&operator.key, "/api/v1/whoami").await.ok::<api::Whoami>();
-    }
-    assert_eq!(kept().await, 6);
-    hub.pass(2 * proof::MAX_SKEW_SECONDS);
-    hub.get(&operator.key, "/api/v1/whoami").await.ok::<api::Whoami>();
-    assert_eq!(kept().await, 1);
+    let call = whoami();
+    let now = hub.now();
+    let signed = call.by(&operator.key, now);
+    // As the program before wrote it when it had accepted this call.
+    let mut tx = hub.hub.db.write().await.unwrap();
+    sqlx::query("INSERT INTO nonces (key, nonce, expires) VALUES ($1, $2, $3), ($1, 'old', 5)")
+        .bind(operator.key.public().id().to_string())
+        .bind(&call.nonce)
+        .bind((now + 301) * 1_000_000)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let hub = hub.restart().await;
+    assert_eq!(hub.send(signed).await.code(), ErrorCode::Replay);
+    let mut reader = hub.hub.db.read().await.unwrap();
+    let left: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM nonces").fetch_one(&mut *reader).await.unwrap();
+    assert_eq!(left, 0);
 }
 
 #[tokio::test]

@@ -8,7 +8,6 @@ use api::{ClaimedInput, DatasetId, Digest, ObjectRef, SealedObject};
 use dataset::{OpenDataset, Slice};
 use proof::{FileEntry, Hasher, Index, Manifest, ProjectCard, digest_of, open_statement};
 use seal::ObjectOpener;
-use zeroize::Zeroizing;
 
 use super::hub::SharedHub;
 use super::{DatasetKeys, TaskError};
@@ -39,7 +38,7 @@ pub(crate) struct Input {
 type Part = (ObjectRef, Option<u64>);
 
 /// Opened bytes.
-type Plaintext = Arc<Zeroizing<Vec<u8>>>;
+type Plaintext = Arc<seal::Plaintext>;
 /// A plaintext that is there, or on its way: whoever comes second waits at the inner lock and fetches nothing.
 type Slot = Arc<Mutex<Option<Plaintext>>>;
 
@@ -193,9 +192,9 @@ impl Input {
     }
 
     /// A small file whole.
-    pub(crate) fn read(&self, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>, TaskError> {
+    pub(crate) fn read(&self, path: &str) -> Result<Option<seal::Plaintext>, TaskError> {
         let Some(file) = self.index.file(path) else { return Ok(None) };
-        let mut bytes = Zeroizing::new(Vec::new());
+        let mut bytes = seal::Plaintext::default();
         self.copy_to(file, &mut *bytes)?;
         Ok(Some(bytes))
     }
@@ -270,7 +269,7 @@ impl Input {
         if let Some(plaintext) = &*place {
             return Ok(Arc::clone(plaintext));
         }
-        let plaintext = Arc::new(Zeroizing::new(make()?));
+        let plaintext = Arc::new(seal::Plaintext::from(make()?));
         *place = Some(Arc::clone(&plaintext));
         drop(place);
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).took(plaintext.len());

@@ -175,7 +175,7 @@ impl Output {
         from: &mut dyn io::Read,
     ) -> Result<(), TaskError> {
         let file = self.begin(path);
-        let mut buffer = zeroize::Zeroizing::new(vec![0; 1 << 20]);
+        let mut buffer = seal::Plaintext::zeroed(1 << 20);
         loop {
             match from.read(&mut buffer) {
                 Ok(0) => break,

@@ -17,7 +17,6 @@ use runfolder::{
     DemuxError, FastqName, Follow, Followed, Journal, LaneReport, Plan, Report, Sink, Suspicion,
 };
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use super::{Folder, Settings, create, entry, mapped_plan, refused, story, tell_progress};
 use crate::task::input::Input;
@@ -65,7 +64,7 @@ fn path_of(name: &FastqName) -> String {
 pub(super) struct TakenUp<'a> {
     input: &'a Input,
     kept: Kept,
-    state: Zeroizing<Vec<u8>>,
+    state: seal::Plaintext,
 }
 
 impl<'a> TakenUp<'a> {
