@@ -14,6 +14,7 @@ mod imported;
 mod instrument;
 mod killed;
 mod organization;
+mod own_cloud;
 mod own_key;
 mod owner;
 mod queried;
