@@ -8,6 +8,7 @@ mod arriving;
 mod audited;
 mod authenticator;
 mod canary;
+mod cases;
 mod filled;
 mod handed_over;
 mod imported;
