@@ -139,6 +139,38 @@ fn a_clinic_sets_its_key_up_and_rehearses_its_loss() {
 }
 
 #[test]
+fn what_a_customers_key_wrapped_outlives_the_database() {
+    let stage = Stage::new();
+    let clinic = Clinic::new(&stage, "0");
+    clinic.set(&stage, &[]);
+    let project = clinic.project(&stage, "boss", "fernweh");
+    let reads = reads(&stage);
+    let import = ["sample", "import", &reads, "--project", &project, "--name", "fernweh"];
+    let sample = stage.call("boss", &import)["id"].as_str().unwrap().to_owned();
+    let (listen, keys) = (clinic.hub.listen(), clinic.keys);
+    clinic.hub.kill();
+    for file in ["hub.db", "hub.db-wal", "hub.db-shm"] {
+        // SQLite may have removed the others.
+        fs::remove_file(stage.path("hub").join(file)).ok();
+    }
+    let data = stage.path("hub").display().to_string();
+    let rebuilt = stage.call("nobody", &["store", "rebuild-index", "--data", &data]);
+    assert_eq!(rebuilt["organizations"], 1, "{rebuilt}");
+
+    let options = ["--vaults", "0", "--development-keys", keys.to_str().unwrap()];
+    let hub = stage.hub_in("hub", &listen, &options);
+    let listed = stage.call("boss", &["sample", "list", "--project", &project])[0].clone();
+    assert_eq!((&listed["id"], &listed["name"]), (&sample.clone().into(), &"fernweh".into()));
+    let out = stage.path("out").display().to_string();
+    stage.call("boss", &["sample", "download", &sample, "--output", &out]);
+    assert_eq!(
+        fs::read(stage.path("out/fernweh.fastq")).unwrap(),
+        fs::read(stage.path("fernweh.fastq")).unwrap()
+    );
+    drop(hub);
+}
+
+#[test]
 fn a_key_that_is_really_taken_away_stops_everything_and_all_of_it_resumes_by_itself() {
     let stage = Stage::new();
     let clinic = Clinic::new(&stage, "1");

@@ -280,6 +280,8 @@ pub(crate) async fn set(
     tx.commit().await?;
     hub.organization_keys.forget(id);
     hub.engine.wake();
+    // What is made under these keys must not be lost with the database alone.
+    crate::app::descriptions::keep_after(hub).await;
     Ok(test)
 }
 

@@ -182,12 +182,27 @@ pub(crate) fn start(hub: &Hub) {
         seconds.organization_keys.sweep(Time::MAX);
     });
     hub.background.spawn(async move {
+        if let Err(error) = describe_all(&rotations).await {
+            tracing::warn!(
+                cause = error.causes(),
+                "what customers' keys wrapped is not described: {error}"
+            );
+        }
         while another_second(&rotations).await {
             if let Err(error) = go_on(&rotations).await {
                 tracing::warn!(cause = error.causes(), "data keys were not rotated: {error}");
             }
         }
     });
+}
+
+/// Has what the keys of organizations wrapped described once more beside the wrapped keys: a program of before did not.
+async fn describe_all(hub: &Hub) -> Result<(), HubError> {
+    let mut tx = hub.db.write().await?;
+    for id in data::organization_keys::organizations(&mut tx).await? {
+        data::undescribed::add(&mut tx, &id.to_string(), "organization").await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 /// Waits a second; false once the hub is stopping.
