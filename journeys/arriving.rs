@@ -9,13 +9,13 @@ use std::process::Command;
 use super::stage::{Stage, files, until};
 
 /// The bundled run: two reads of 76 cycles with two indexes of 8 between them.
-const DEMO: &str =
+pub(crate) const DEMO: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../testing/demo/runs/261102_A09999_0042_AHCHRNDRXX");
 /// Cycles that are there before the rest comes: one more than the second index ends with.
 const FIRST_CYCLES: u32 = 93;
 
 /// Files that an instrument writes first, and those that it writes last, by their paths inside the run.
-fn first_and_last() -> (Vec<PathBuf>, Vec<PathBuf>) {
+pub(crate) fn first_and_last() -> (Vec<PathBuf>, Vec<PathBuf>) {
     let all = files(Path::new(DEMO)).into_iter();
     let inside = all.map(|(path, _)| path.strip_prefix(DEMO).unwrap().to_owned());
     inside.partition(|path| {
@@ -26,7 +26,7 @@ fn first_and_last() -> (Vec<PathBuf>, Vec<PathBuf>) {
     })
 }
 
-fn copy(paths: &[PathBuf], to: &Path) {
+pub(crate) fn copy(paths: &[PathBuf], to: &Path) {
     for path in paths {
         let target = to.join(path);
         fs::create_dir_all(target.parent().unwrap()).unwrap();

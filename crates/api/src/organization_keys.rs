@@ -212,6 +212,11 @@ pub enum KeyCredentials {
         /// The secret.
         secret: Secret,
     },
+    /// The certificate of an application in Azure, and its RSA key.
+    ClientCertificate {
+        /// Both, PEM.
+        pem: Secret,
+    },
     /// The PIN of a token.
     Pin {
         /// The PIN.

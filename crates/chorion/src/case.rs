@@ -16,6 +16,7 @@ use api::{
 use clap::{Args, Subcommand, ValueEnum};
 use zeroize::Zeroizing;
 
+use crate::case_work::{self, LaunchFromCase, ReviewArgs};
 use crate::config::ClientContext;
 use crate::people::confirm;
 use crate::report::{CliError, CliResult, Ui};
@@ -103,6 +104,10 @@ pub(crate) enum CaseCommand {
         /// The dataset.
         dataset: DatasetId,
     },
+    /// Launch an app on its samples; the result is linked to it.
+    Launch(LaunchFromCase),
+    /// The variants of its samples and results beside the phenotypes. The read is recorded.
+    Review(ReviewArgs),
     /// Write the conclusion.
     Conclude {
         /// Its id.
@@ -138,7 +143,7 @@ pub(crate) struct ReadArgs {
 }
 
 impl ReadArgs {
-    fn read(&self) -> ReadCase {
+    pub(crate) fn read(&self) -> ReadCase {
         ReadCase { purpose: self.purpose, fields: self.fields.clone() }
     }
 }
@@ -239,13 +244,16 @@ fn shown(ui: Ui, case: &Case) {
 }
 
 pub(crate) async fn run(command: CaseCommand, ui: Ui) -> CliResult {
-    if let CaseCommand::Import(args) = command {
-        return import(&args, ui).await;
-    }
+    let command = match command {
+        CaseCommand::Import(args) => return import(&args, ui).await,
+        CaseCommand::Launch(args) => return case_work::launch(args, ui).await,
+        CaseCommand::Review(args) => return case_work::review(args, ui).await,
+        other => other,
+    };
     let ctx = ClientContext::load(ui)?;
     let client = &ctx.client;
     match command {
-        CaseCommand::Import(_) => {}
+        CaseCommand::Import(_) | CaseCommand::Launch(_) | CaseCommand::Review(_) => {}
         CaseCommand::Add { project, file, link } => {
             let new = NewCase { id: CaseId::generate(), document: document(&file)? };
             let id = new.id;

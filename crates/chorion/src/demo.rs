@@ -4,6 +4,7 @@
 //! demo if what it must prove is not so. Judges from outside (samtools, bcftools, a search through the stored bytes) have the
 //! last word where there is one. What this version lacks is printed as missing.
 
+mod clinic;
 mod judge;
 mod owner;
 mod stage;
@@ -33,14 +34,16 @@ pub(crate) struct DemoArgs {
     /// Where packed apps and their downloads are kept between demos.
     #[arg(long, default_value = "target/apps")]
     cache: PathBuf,
+    /// The stand-in of a cloud in which the clinic of the story holds its key; Python runs it.
+    #[arg(long, default_value = "testing/kms/aws.py")]
+    cloud: PathBuf,
     /// Where the hub and the people of the story live; a temporary folder if absent.
     #[arg(long)]
     dir: Option<PathBuf>,
 }
 
 /// What this version lacks, said at the end of every demo.
-const MISSING: [&str; 3] = [
-    "a clinic's story in this demo (its own key, cases, a search): `chorion org` and `chorion case` begin one",
+const MISSING: [&str; 2] = [
     "an attested vault here: every vault of this demo is unattested, NOT CONFIDENTIAL",
     "launching, sharing and viewing on the website, and the authenticator on the phone",
 ];
@@ -51,7 +54,7 @@ struct Outcome {
     complete: bool,
     steps: Vec<stage::Step>,
     figures: Option<Figures>,
-    missing: Vec<&'static str>,
+    missing: Vec<String>,
     hub: Option<String>,
 }
 
@@ -67,19 +70,27 @@ pub(crate) fn run(args: &DemoArgs, ui: Ui) -> CliResult {
     .map_err(|e| CliError::new("the demo's folder cannot be named").caused_by(e))?;
     let mut story = Story::new(ui);
     let mut figures = None;
-    let hub = play(args, &dir, &mut story, &mut figures);
+    let mut missing: Vec<String> = MISSING.iter().map(|line| (*line).to_owned()).collect();
+    let cloud = match clinic::Cloud::start(&args.cloud) {
+        Ok(cloud) => Some(cloud),
+        Err(why) => {
+            missing.push(format!("the clinic's story: its cloud is a stand-in, and {why}"));
+            None
+        }
+    };
+    let hub = play(args, &dir, cloud.as_ref(), &mut story, &mut figures);
     story.table();
     if let Some(figures) = &figures {
         ui.line(figures);
     }
     ui.line("\nMissing in this version:");
-    MISSING.iter().for_each(|missing| ui.line(format!("  - {missing}")));
+    missing.iter().for_each(|missing| ui.line(format!("  - {missing}")));
     let address = hub.as_ref().ok().map(|(hub, _)| hub.url().to_owned());
     let outcome = Outcome {
         complete: hub.is_ok(),
         steps: story.into_steps(),
         figures,
-        missing: MISSING.to_vec(),
+        missing,
         hub: address,
     };
     ui.value(&outcome);
@@ -96,6 +107,7 @@ pub(crate) fn run(args: &DemoArgs, ui: Ui) -> CliResult {
 fn play(
     args: &DemoArgs,
     dir: &Path,
+    cloud: Option<&clinic::Cloud>,
     story: &mut Story,
     figures: &mut Option<Figures>,
 ) -> CliResult<(Hub, Person)> {
@@ -106,7 +118,7 @@ fn play(
     let hub = story.step(
         "the hub starts: TLS, a certificate authority of its own, two facilities",
         |_| {
-            let hub = Hub::start(dir)?;
+            let hub = Hub::start(dir, cloud.map(clinic::Cloud::url))?;
             let proved = format!("answers at {}", hub.url());
             Ok((hub, proved))
         },
@@ -356,6 +368,9 @@ fn play(
         ))
     })?;
     owner::play(dir, story, &hub, &operator, lab)?;
+    if let Some(cloud) = cloud {
+        clinic::play(dir, story, &hub, &operator, cloud)?;
+    }
     story.step("a project is deleted: keys first, then the bytes, in both facilities", |s| {
         let before = hub.blobs()?;
         let gone = operator.call(s, &["project", "delete", heron, "--yes", "heron"])?;

@@ -10,6 +10,7 @@ mod backup;
 mod block;
 mod broker;
 mod case;
+mod case_work;
 mod config;
 mod data;
 mod demo;

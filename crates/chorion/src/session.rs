@@ -49,35 +49,37 @@ pub(crate) enum SessionCommand {
 #[derive(Debug, Args)]
 pub(crate) struct LaunchArgs {
     /// The app: its id, or NAME or NAME@VERSION.
-    app: String,
+    pub(crate) app: String,
     /// An input: the name in the app's manifest and a dataset's id; may be given several times.
     #[arg(long = "input", value_name = "NAME=DATASET", value_parser = pair::<DatasetId>)]
-    inputs: Vec<(String, DatasetId)>,
+    pub(crate) inputs: Vec<(String, DatasetId)>,
     /// Which files of an input: a pattern such as `*.bam`; all that the app's manifest takes if absent.
     #[arg(long = "files", value_name = "NAME=PATTERN", value_parser = pair::<String>)]
-    files: Vec<(String, String)>,
+    pub(crate) files: Vec<(String, String)>,
     /// A field of the app's form.
     #[arg(long = "param", value_name = "FIELD=VALUE", value_parser = pair::<String>)]
-    params: Vec<(String, String)>,
+    pub(crate) params: Vec<(String, String)>,
     /// Into which project the result goes.
     #[arg(long)]
-    project: ProjectId,
+    pub(crate) project: ProjectId,
     /// What the result is called; the app's name if absent.
     #[arg(long)]
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     /// What it is for: an owner whose data it reads sees these words, and the hub does not.
     #[arg(long)]
-    purpose: Option<String>,
+    pub(crate) purpose: Option<String>,
     /// Wait until it has ended; the exit code says whether it completed.
     #[arg(long)]
-    wait: bool,
+    pub(crate) wait: bool,
     /// Do not ask back: the scopes that the app asks for are right.
     #[arg(long)]
-    yes: bool,
+    pub(crate) yes: bool,
 }
 
 /// `NAME=VALUE`.
-fn pair<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<(String, T), String> {
+pub(crate) fn pair<T: std::str::FromStr<Err: std::fmt::Display>>(
+    text: &str,
+) -> Result<(String, T), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     let value = value.parse().map_err(|e: T::Err| e.to_string())?;
     Ok((name.to_owned(), value))
@@ -85,9 +87,9 @@ fn pair<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<(Str
 
 /// A session that was launched, with the words that its owner compares.
 #[derive(Debug, Serialize)]
-struct Launched {
+pub(crate) struct Launched {
     #[serde(flatten)]
-    session: AppSession,
+    pub(crate) session: AppSession,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_phrase: Option<String>,
 }
@@ -169,7 +171,14 @@ fn permitted(app: &App, yes: bool, ui: Ui) -> CliResult {
 /// Launches an app.
 pub(crate) async fn launch(args: LaunchArgs, ui: Ui) -> CliResult {
     let ctx = ClientContext::load(ui)?;
-    let app = crate::apps::find(&ctx, &args.app).await?;
+    let wait = args.wait;
+    let launched = begin(&ctx, args, ui).await?;
+    follow(&ctx, ui, launched, wait).await
+}
+
+/// Launches it, and waits for nothing.
+pub(crate) async fn begin(ctx: &ClientContext, args: LaunchArgs, ui: Ui) -> CliResult<Launched> {
+    let app = crate::apps::find(ctx, &args.app).await?;
     permitted(&app, args.yes, ui)?;
     let (card, facts) = ctx.card_to_seal(args.project).await?;
     let open = OpenDataset::create(DatasetId::generate(), args.project, digest_of(&card))?;
@@ -232,8 +241,19 @@ pub(crate) async fn launch(args: LaunchArgs, ui: Ui) -> CliResult {
         ui.note(format!("the owner is asked; the request's six words are: {words}"));
         request_phrase = Some(words);
     }
-    if args.wait {
-        return ended(&ctx, ui, session.id).await;
+    Ok(Launched { session, request_phrase })
+}
+
+/// Says what was launched, or waits until it has ended.
+pub(crate) async fn follow(
+    ctx: &ClientContext,
+    ui: Ui,
+    launched: Launched,
+    wait: bool,
+) -> CliResult {
+    let session = &launched.session;
+    if wait {
+        return ended(ctx, ui, session.id).await;
     }
     ui.line(format!(
         "session {} is {}; its result will be {}",
@@ -241,7 +261,7 @@ pub(crate) async fn launch(args: LaunchArgs, ui: Ui) -> CliResult {
         word(session.state),
         session.result
     ));
-    ui.value(&Launched { session, request_phrase });
+    ui.value(&launched);
     Ok(())
 }
 

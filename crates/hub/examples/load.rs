@@ -96,6 +96,7 @@ fn main() -> Result<(), Failure> {
                 "plain_rows_per_second": rate(figures.plain),
                 "sealed_find_us": micros(figures.sealed_finds),
                 "plain_find_us": micros(figures.plain_finds),
+                "rewrapped_keys_per_second": rate(figures.rewrapped),
                 "sealed_bytes": figures.sealed_bytes,
                 "plain_bytes": figures.plain_bytes,
             });

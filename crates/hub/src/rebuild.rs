@@ -1,7 +1,7 @@
 //! A lost database made anew from what outlives it: the descriptions and placed keys of the key store, and the facilities.
 //!
 //! What comes back is what reading needs: accounts and their keys, organizations, projects, cards, members, datasets, manifests,
-//! objects, apps, sessions, receipts. What does not: the audit log (a new one begins, under a new key, because the old
+//! objects, apps, sessions, receipts, and what an organization's own key wrapped. What does not: cases, the audit log (a new one begins, under a new key, because the old
 //! one cannot be continued), notices, passwords, passkeys, tasks under way, shares by owners. A database from a backup has more of
 //! it; this is for when there is none.
 
@@ -27,6 +27,8 @@ const ASKED: usize = 1000;
 pub struct Rebuilt {
     /// The hub's id, as it was.
     pub hub: String,
+    /// Organizations that hold a key themselves.
+    pub organizations: u64,
     /// Accounts.
     pub accounts: u64,
     /// Projects.
@@ -100,7 +102,7 @@ async fn open_facilities(config: &HubConfig, data: &Path) -> Result<Store, Start
     Store::open(facilities, StoreOptions::default()).await.map_err(open::in_store)
 }
 
-/// Every description, accounts first, then projects, then datasets.
+/// Every description, organizations first, then accounts, then projects, then datasets.
 async fn describe(keys: &KeyStore, found: &mut Rebuilt) -> Result<Vec<Description>, StartError> {
     let mut described = Vec::new();
     for id in keys.datasets().await.map_err(open::in_store)? {
@@ -153,6 +155,7 @@ async fn write(
     for read in described {
         read.write(&mut tx).await?;
         match read.kind.as_str() {
+            "organization" => found.organizations += 1,
             "account" => found.accounts += 1,
             "project" => found.projects += 1,
             _ => {

@@ -65,7 +65,7 @@ struct Compared {
     only_ours: Vec<Ours>,
     /// Uses that failed by the hub's log and that the service did not log: they may not have reached it.
     failed_only_ours: usize,
-    /// Uses of the hub's before or after what the service's log covers.
+    /// Uses of the hub's before or after what the service's log covers: it begins and ends with its entries, and comes late.
     outside: usize,
     /// Entries of the service's log that are about something else.
     others: usize,
@@ -222,9 +222,8 @@ fn compare(ours: &[Ours], theirs: &[Theirs], apart: SignedDuration, others: usiz
     }
     let span = sorted.first().zip(sorted.last()).map(|(first, last)| (first.at, last.at));
     for (own, _) in ours.iter().zip(&taken).filter(|(_, taken)| !**taken) {
-        let covered = span.is_some_and(|(from, to)| {
-            own.at.duration_since(from) >= -apart && own.at.duration_since(to) <= apart
-        });
+        let covered =
+            span.is_some_and(|(from, to)| own.at.duration_since(from) >= -apart && own.at <= to);
         match (covered, own.done) {
             (false, _) => compared.outside += 1,
             (true, true) => compared.only_ours.push(own.clone()),
@@ -333,9 +332,10 @@ mod tests {
         let hidden = compare(&all[1..], &theirs, APART, others);
         assert_eq!(hidden.only_theirs.len(), 1);
         assert_eq!(hidden.only_theirs[0].act, "kms.unwrap");
-        let claimed = [&all[..], &[own(id, "kms.unwrap", 5, true)]].concat();
+        let claimed = [&all[..], &[own(id, "kms.unwrap", 2, true)]].concat();
         assert_eq!(compare(&claimed, &theirs, APART, others).only_ours.len(), 1);
-        let late = [own(id, "kms.unwrap", 9999, true)];
+        // What came after the last entry of the service's log may still come there.
+        let late = [own(id, "kms.unwrap", 5, true)];
         assert_eq!(compare(&late, &theirs, APART, others).outside, 1);
     }
 

@@ -112,7 +112,7 @@ impl std::fmt::Display for Because {
 impl std::error::Error for Because {}
 
 impl Said {
-    fn command(&mut self, words: &[&str]) {
+    pub(super) fn command(&mut self, words: &[&str]) {
         let mut line = String::from("chorion");
         for word in words {
             let quoted = word.is_empty() || word.contains(|c: char| c.is_whitespace() || c == '*');
@@ -243,7 +243,7 @@ impl Person {
     }
 
     /// As [`Self::call`], without telling.
-    fn quietly(&self, words: &[&str]) -> CliResult<Value> {
+    pub(super) fn quietly(&self, words: &[&str]) -> CliResult<Value> {
         let out = self.output(words)?;
         let stdout = String::from_utf8_lossy(&out.stdout);
         if !out.status.success() {
@@ -257,6 +257,19 @@ impl Person {
                 CliError::new(format!("`chorion {}` gave no JSON: {stdout}", words.join(" ")))
                     .caused_by(e)
             })
+    }
+
+    /// As [`Self::call`], with a line on its standard input: what does not belong on a command line.
+    pub(super) fn told(&self, said: &mut Said, words: &[&str], line: &str) -> CliResult<Value> {
+        said.command(words);
+        let failed = |e| CliError::new("this program cannot run itself").caused_by(e);
+        let mut command = self.command(words)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(failed)?;
+        if let Some(mut to) = child.stdin.take() {
+            to.write_all(format!("{line}\n").as_bytes()).map_err(failed)?;
+        }
+        Asking(child).finish()
     }
 
     fn output(&self, words: &[&str]) -> CliResult<std::process::Output> {
@@ -355,7 +368,8 @@ pub(super) struct Damaged {
 }
 
 impl Hub {
-    pub(super) fn start(dir: &Path) -> CliResult<Self> {
+    /// Starts it; `cloud` is where the stand-in of a cloud answers, if there is one.
+    pub(super) fn start(dir: &Path, cloud: Option<&str>) -> CliResult<Self> {
         let data = dir.join("hub").join("data");
         let facilities = [dir.join("hub").join("facility-a"), dir.join("hub").join("facility-b")];
         let key = dir.join("operator-key").join("platform.key");
@@ -376,6 +390,9 @@ impl Hub {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log);
+        if let Some(cloud) = cloud {
+            command.args(["--aws-endpoint", cloud]);
+        }
         for facility in &facilities {
             command.args([OsStr::new("--facility"), facility.as_os_str()]);
         }

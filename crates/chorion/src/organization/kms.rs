@@ -91,16 +91,18 @@ pub(crate) struct ServiceArgs {
         group = "key",
         value_name = "URL",
         requires = "azure_tenant",
-        requires = "azure_client",
-        requires = "secret_file"
+        requires = "azure_client"
     )]
     azure_key: Option<String>,
     /// The tenant's id.
     #[arg(long, value_name = "ID")]
     azure_tenant: Option<String>,
-    /// The application's id; its secret's value is in `--secret-file`.
+    /// The application's id; its secret's value is in `--secret-file`, or its certificate in `--azure-certificate`.
     #[arg(long, value_name = "ID")]
     azure_client: Option<String>,
+    /// The application's certificate and its RSA key, PEM, instead of a secret that expires.
+    #[arg(long, value_name = "FILE", requires = "azure_client", conflicts_with = "secret_file")]
+    azure_certificate: Option<PathBuf>,
     /// A key on a PKCS #11 token, by its label; the PIN is in `--secret-file`.
     #[arg(
         long,
@@ -121,14 +123,18 @@ pub(crate) struct ServiceArgs {
     secret_file: Option<PathBuf>,
 }
 
+/// A file that holds a secret.
+fn read(path: &Path) -> CliResult<Zeroizing<String>> {
+    let failed = |e| CliError::new(format!("{} cannot be read", path.display())).caused_by(e);
+    std::fs::read_to_string(path).map(Zeroizing::new).map_err(failed)
+}
+
 impl ServiceArgs {
     fn secret(&self) -> CliResult<Secret> {
         let path = self.secret_file.as_deref().ok_or_else(|| {
             CliError::new("the secret is missing").hint("give it in a file: --secret-file FILE")
         })?;
-        let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|e| {
-            CliError::new(format!("{} cannot be read", path.display())).caused_by(e)
-        })?;
+        let text = read(path)?;
         let line = text.lines().next().unwrap_or_default().trim();
         Ok(Secret::new(Zeroizing::new(line.to_owned())))
     }
@@ -160,7 +166,11 @@ impl ServiceArgs {
                 tenant: named(&self.azure_tenant),
                 client_id: named(&self.azure_client),
             };
-            return Ok(Some((service, KeyCredentials::ClientSecret { secret: self.secret()? })));
+            let credentials = match &self.azure_certificate {
+                Some(path) => KeyCredentials::ClientCertificate { pem: Secret::new(read(path)?) },
+                None => KeyCredentials::ClientSecret { secret: self.secret()? },
+            };
+            return Ok(Some((service, credentials)));
         }
         if let Some(key) = &self.pkcs11_key {
             let service = KeyService::Pkcs11 { token: named(&self.pkcs11_token), key: key.clone() };

@@ -1,9 +1,8 @@
-//! One suite over every provider: a local file; AWS KMS as moto speaks it, with boto3 as the judge; Azure Key Vault as our own
-//! stand-in speaks it (`testing/kms/key_vault.py`), with Azure's SDK as the judge of both.
+//! One suite over every provider: a local file; AWS KMS as moto and our own stand-in (`testing/kms/aws.py`) speak it, with boto3 as the
+//! judge of all three; Azure Key Vault as our own stand-in speaks it (`testing/kms/key_vault.py`), with Azure's SDK as the judge of both.
 //!
 //! `testing/setup.sh kms` installs them; where they are not, the tests that need them say so and judge nothing. moto neither
-//! checks signatures nor keeps key states: botocore judges our signatures, and AWS's states are judged by the words of the service
-//! alone. No cloud was asked.
+//! checks signatures nor keeps key states, so what a customer does to a key is in `states`, on the stand-ins. No cloud was asked.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,14 +13,14 @@ use api::OrganizationId;
 use serde_json::{Value, json};
 
 use super::aws::{AwsConfig, AwsCredentials, AwsKeys, AwsKms, AwsRole, Clock};
-use super::azure::{AzureConfig, AzureKeyVault, AzureOperations};
+use super::azure::{AzureConfig, AzureCredentials, AzureKeyVault, AzureOperations};
 use super::http::client_with;
 use super::{
     CustomerKey, Effect, KeyContext, KeyPurpose, KeyState, KmsError, LocalFile, OrganizationKey,
     Provider, WrappedKey, probe,
 };
 
-const REGION: &str = "eu-central-1";
+pub(super) const REGION: &str = "eu-central-1";
 
 pub(super) fn context() -> KeyContext {
     KeyContext { organization: OrganizationId::generate(), purpose: KeyPurpose::Data, version: 7 }
@@ -115,12 +114,12 @@ async fn a_local_file_conforms_and_is_gone_when_it_is_taken_away() {
     assert!(held.wrap(&context(), &OrganizationKey::generate().unwrap()).await.is_err());
 }
 
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// A program of the Python environment, if it is here.
-fn python(program: &str) -> Option<PathBuf> {
+pub(super) fn python(program: &str) -> Option<PathBuf> {
     let path = root().join("target/venv/bin").join(program);
     if path.exists() {
         return Some(path);
@@ -131,7 +130,7 @@ fn python(program: &str) -> Option<PathBuf> {
 }
 
 /// moto on loopback; it ends with the test.
-struct Moto {
+pub(super) struct Moto {
     process: Child,
     url: String,
 }
@@ -145,7 +144,7 @@ impl Drop for Moto {
 }
 
 impl Moto {
-    async fn start() -> Option<Self> {
+    pub(super) async fn start() -> Option<Self> {
         python("moto_server")?;
         let python = python("python")?;
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -186,19 +185,19 @@ impl Moto {
         AwsKms::new(self.config(key), clock()).unwrap()
     }
 
-    fn judge(&self, ask: Value) -> Value {
+    pub(super) fn judge(&self, ask: Value) -> Value {
         let mut ask = ask;
         ask["endpoint"] = json!(self.url);
         judge(&ask)
     }
 }
 
-fn clock() -> Clock {
+pub(super) fn clock() -> Clock {
     Arc::new(api::Time::now)
 }
 
 /// What boto3 says.
-fn judge(ask: &Value) -> Value {
+pub(super) fn judge(ask: &Value) -> Value {
     judge_trusting(ask, None)
 }
 
@@ -217,7 +216,7 @@ fn judge_trusting(ask: &Value, authority: Option<&Path>) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn pairs(of: &KeyContext) -> Value {
+pub(super) fn pairs(of: &KeyContext) -> Value {
     of.pairs().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
 }
 
@@ -359,8 +358,27 @@ fn botocore_signs_as_we_do() {
     }
 }
 
+/// A stand-in of `testing/kms`, and its port.
+pub(super) fn stand_in(name: &str, words: &[PathBuf]) -> (Child, u16) {
+    use std::io::{BufRead, BufReader};
+    let mut command = Command::new(root().join("target/venv/bin/python"));
+    command.arg(root().join("testing/kms").join(name)).args(words).stdout(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (process, line.trim().parse().unwrap())
+}
+
+/// A certificate with an RSA key, both in one file.
+fn rsa_certificate() -> String {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    let parameters = rcgen::CertificateParams::new(["application".to_owned()]).unwrap();
+    let certificate = parameters.self_signed(&key).unwrap();
+    format!("{}{}", certificate.pem(), key.serialize_pem())
+}
+
 /// The stand-in for Azure Key Vault, with a certificate authority of its own; it ends with the test.
-struct Vault {
+pub(super) struct Vault {
     process: Child,
     folder: tempfile::TempDir,
     port: u16,
@@ -378,32 +396,34 @@ const VAULT: &str = "clinic.vault.stand-in.test";
 const LOGIN: &str = "login.vault.stand-in.test";
 
 impl Vault {
-    fn start() -> Option<Self> {
-        use std::io::{BufRead, BufReader};
+    pub(super) fn start() -> Option<Self> {
         python("moto_server")?;
-        let python = python("python")?;
+        python("python")?;
         let folder = tempfile::tempdir().unwrap();
         let names = [VAULT, LOGIN, "localhost"].map(str::to_owned);
         let made = rcgen::generate_simple_self_signed(names).unwrap();
         let file = |name: &str| folder.path().join(name);
         std::fs::write(file("cert.pem"), made.cert.pem()).unwrap();
         std::fs::write(file("key.pem"), made.signing_key.serialize_pem()).unwrap();
-        let mut command = Command::new(python);
-        command.arg(root().join("testing/kms/key_vault.py"));
-        command.args([file("cert.pem"), file("key.pem")]).stdout(Stdio::piped());
-        let mut process = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().parse().unwrap();
+        // What the tenant knows the application by, where it has no secret.
+        let made = rsa_certificate();
+        std::fs::write(file("application.pem"), &made).unwrap();
+        let files = [file("cert.pem"), file("key.pem"), file("application.pem")];
+        let (process, port) = stand_in("key_vault.py", &files);
         Some(Self { process, folder, port })
     }
 
-    fn config(&self) -> AzureConfig {
+    pub(super) fn certificate(&self) -> AzureCredentials {
+        let pem = std::fs::read_to_string(self.folder.path().join("application.pem")).unwrap();
+        AzureCredentials::Certificate(api::Secret::new(pem.into()))
+    }
+
+    pub(super) fn config(&self) -> AzureConfig {
         AzureConfig {
             key: format!("https://{VAULT}:{}/keys/customer", self.port),
             tenant: "a-tenant".into(),
             client_id: "an-application".into(),
-            client_secret: api::Secret::new("a secret".to_owned().into()),
+            credentials: AzureCredentials::Secret(api::Secret::new("a secret".to_owned().into())),
             login: Some(format!("https://{LOGIN}:{}", self.port)),
             operations: AzureOperations::Wrap,
             ca_file: None,
@@ -416,23 +436,23 @@ impl Vault {
         client_with(Some(&authority), &[(VAULT, here), (LOGIN, here)]).unwrap()
     }
 
-    fn held_by(&self, config: AzureConfig) -> AzureKeyVault {
+    pub(super) fn held_by(&self, config: AzureConfig) -> AzureKeyVault {
         AzureKeyVault::with_client(config, self.client(), clock()).unwrap()
     }
 
-    fn held(&self) -> AzureKeyVault {
+    pub(super) fn held(&self) -> AzureKeyVault {
         self.held_by(self.config())
     }
 
     /// Sets what the stand-in does wrong from now on, and gives what it was asked so far.
-    async fn set(&self, faults: Value) -> Value {
+    pub(super) async fn set(&self, faults: Value) -> Value {
         let url = format!("https://{VAULT}:{}/stand-in", self.port);
         let answer = self.client().post(url).body(faults.to_string()).send().await.unwrap();
         serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
     }
 
     /// What Azure's own SDK says.
-    async fn judge(&self, ask: Value) -> Value {
+    pub(super) async fn judge(&self, ask: Value) -> Value {
         let (mut ask, authority) = (ask, self.folder.path().join("cert.pem"));
         ask["do"] = json!("azure");
         ask["port"] = json!(self.port);
@@ -478,44 +498,34 @@ async fn azure_key_vault_conforms_and_azures_sdk_opens_what_it_wrapped() {
 }
 
 #[tokio::test]
-async fn what_a_customer_does_to_a_key_in_azure_is_seen_at_once_in_both_directions() {
+async fn a_key_in_azure_serves_an_application_with_a_certificate_and_a_managed_hsm_wraps_by_aes() {
     let Some(vault) = Vault::start() else { return };
-    let (held, of) = (vault.held(), context());
-    let key = OrganizationKey::generate().unwrap();
-    let wrapped = held.wrap(&of, &key).await.unwrap();
-    let cases = [
-        (json!({"disabled": true}), "is disabled", Effect::Drop),
-        (json!({"deleted": true}), "is scheduled for deletion", Effect::Drop),
-        (json!({"forbidden": ["wrapkey", "unwrapkey"]}), "may not", Effect::Drop),
-        (json!({"throttled": true}), "takes no more calls now", Effect::Hold),
-        (json!({"away": true}), "does not answer as it should", Effect::Hold),
-    ];
-    for (fault, words, effect) in cases {
-        vault.set(fault.clone()).await;
-        for refused in
-            [held.unwrap(&of, &wrapped).await.unwrap_err(), held.wrap(&of, &key).await.unwrap_err()]
-        {
-            assert!(refused.to_string().contains(words), "{fault}: {refused}");
-            assert_eq!(refused.effect(), effect, "{fault}");
-        }
-        // Given back, all is as before, without a word from us.
-        vault.set(json!({})).await;
-        assert_eq!(held.unwrap(&of, &wrapped).await.unwrap().expose(), key.expose());
-    }
-    // A key that has expired goes on unwrapping and wraps no more: a probe does both, and sees it.
-    vault.set(json!({"expired": true})).await;
-    held.unwrap(&of, &wrapped).await.unwrap();
-    let refused = probe(&held, &of, &wrapped).await.unwrap_err();
-    assert!(matches!(refused, KmsError::Unusable { .. }), "{refused:?}");
-    assert_eq!(held.describe().await.unwrap().state, KeyState::Unavailable);
-    vault.set(json!({"disabled": true})).await;
-    assert_eq!(held.describe().await.unwrap().state, KeyState::Disabled);
-    let throttled = {
-        vault.set(json!({"throttled": true})).await;
-        held.unwrap(&of, &wrapped).await.unwrap_err()
+    let by_certificate = AzureConfig { credentials: vault.certificate(), ..vault.config() };
+    conforms(&vault.held_by(by_certificate.clone())).await;
+    // Another certificate is another application; a clock that is wrong is no denial.
+    let other = AzureCredentials::Certificate(api::Secret::new(rsa_certificate().into()));
+    let other = vault.held_by(AzureConfig { credentials: other, ..vault.config() });
+    let refused = other.describe().await.unwrap_err();
+    assert!(refused.to_string().contains("certificate is not known"), "{refused}");
+    vault.set(json!({"skew": -3600})).await;
+    let early = vault.held_by(by_certificate.clone()).describe().await.unwrap_err();
+    assert!(matches!(early, KmsError::Clock), "{early:?}");
+    vault.set(json!({})).await;
+    let secret = api::Secret::new("no certificate".to_owned().into());
+    let credentials = AzureCredentials::Certificate(secret);
+    let config = AzureConfig { credentials, ..vault.config() };
+    let refused = AzureKeyVault::with_client(config, vault.client(), clock()).unwrap_err();
+    assert!(matches!(refused, KmsError::Configuration(_)), "{refused:?}");
+    assert!(!format!("{refused:?}").contains("no certificate\""), "{refused:?}");
+
+    let hsm = AzureConfig {
+        key: format!("https://{VAULT}:{}/keys/customer-hsm", vault.port),
+        ..vault.config()
     };
-    let KmsError::Throttled { after: Some(after) } = throttled else { panic!("{throttled:?}") };
-    assert_eq!(after.as_secs(), 2);
+    let found = vault.held_by(hsm.clone()).choose(&context()).await.unwrap();
+    assert_eq!(found, AzureOperations::KeyWrap);
+    conforms(&vault.held_by(AzureConfig { operations: found, ..hsm })).await;
+    assert!(vault.held().describe().await.unwrap().purgeable, "purge protection is off there");
 }
 
 #[tokio::test]
@@ -538,7 +548,8 @@ async fn set_up_in_azure_finds_the_acts_that_are_granted_and_names_what_is_wrong
         vault.held_by(config)
     };
     let secret = |config: &mut AzureConfig| {
-        config.client_secret = api::Secret::new("another".to_owned().into());
+        let another = api::Secret::new("another".to_owned().into());
+        config.credentials = AzureCredentials::Secret(another);
     };
     for (held, words) in [
         (wrong(secret), "the application's secret is wrong"),

@@ -144,7 +144,12 @@ impl CustomerKey for LocalFile {
 
     async fn describe(&self) -> Result<KeyDescription, KmsError> {
         self.key()?;
-        Ok(KeyDescription { key: self.name(), state: KeyState::Enabled, deleted_on: None })
+        Ok(KeyDescription {
+            key: self.name(),
+            state: KeyState::Enabled,
+            deleted_on: None,
+            purgeable: false,
+        })
     }
 
     async fn keep_secret(&self, name: &str, secret: &Secret) -> Result<String, KmsError> {

@@ -17,6 +17,8 @@ mod settings;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod states;
 
 use std::fmt;
 use std::time::Duration;
@@ -133,6 +135,8 @@ pub struct KeyDescription {
     pub state: KeyState,
     /// When it will be deleted, where that is scheduled.
     pub deleted_on: Option<api::Time>,
+    /// Whether the service says that who deletes it can destroy it for good at once.
+    pub purgeable: bool,
 }
 
 /// A key that the customer holds.

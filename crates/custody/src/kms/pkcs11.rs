@@ -241,7 +241,12 @@ impl CustomerKey for Token {
 
     async fn describe(&self) -> Result<KeyDescription, KmsError> {
         self.act(false, |this, session| this.key(session).map(drop)).await?;
-        Ok(KeyDescription { key: self.name(), state: KeyState::Enabled, deleted_on: None })
+        Ok(KeyDescription {
+            key: self.name(),
+            state: KeyState::Enabled,
+            deleted_on: None,
+            purgeable: false,
+        })
     }
 
     async fn keep_secret(&self, name: &str, secret: &Secret) -> Result<String, KmsError> {
@@ -302,6 +307,7 @@ mod tests {
     use std::process::Command;
 
     use super::super::conformance::{conforms, context, keeps_secrets};
+    use super::super::states::{said_of, word};
     use super::*;
 
     const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
@@ -382,7 +388,8 @@ mod tests {
         keeps_secrets(&token).await;
 
         let key = OrganizationKey::generate().unwrap();
-        let wrapped = token.wrap(&context(), &key).await.unwrap();
+        let of = context();
+        let wrapped = token.wrap(&of, &key).await.unwrap();
         let refused = held("customer", "0000").unwrap(&context(), &wrapped).await.unwrap_err();
         assert!(matches!(refused, KmsError::Credentials { .. }), "{refused:?}");
         assert_eq!(refused.trouble(), Some(api::KeyTrouble::Credentials));
@@ -397,6 +404,15 @@ mod tests {
         ] {
             let refused = gone.describe().await.unwrap_err();
             assert!(matches!(refused, KmsError::NoSuchKey { .. }), "{refused:?}");
+        }
+        // The cells of the page (`states`).
+        for (case, said) in said_of("PKCS #11") {
+            let word = match &*case {
+                "the secret is wrong" => word(&held("customer", "0000"), &of, &wrapped).await,
+                "it is purged" => word(&held("another", "4711"), &of, &wrapped).await,
+                _ => "–".to_owned(),
+            };
+            assert_eq!(word, said, "{case}");
         }
         let nowhere = Path::new("/nowhere/module.so");
         let refused = Token::new(nowhere, "clinic", "customer", pin("4711")).unwrap();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use api::{KeyCredentials, KeyService, OrganizationId};
 
 use super::aws::{AwsConfig, AwsCredentials, AwsKeys, AwsKms, AwsRole, Clock};
-use super::azure::{AzureConfig, AzureKeyVault, AzureOperations};
+use super::azure::{AzureConfig, AzureCredentials, AzureKeyVault, AzureOperations};
 use super::{CustomerKey, KmsError, LocalFile, Token};
 
 /// The domains under which Azure's clouds have vaults and managed HSMs.
@@ -132,8 +132,14 @@ impl Services {
         let KeyService::AzureKeyVault { key, tenant, client_id } = service else {
             return Err(wrong("the key is not in Azure Key Vault"));
         };
-        let KeyCredentials::ClientSecret { secret } = credentials else {
-            return Err(wrong("Azure Key Vault is asked with the secret of an application"));
+        let credentials = match credentials {
+            KeyCredentials::ClientSecret { secret } => AzureCredentials::Secret(secret.clone()),
+            KeyCredentials::ClientCertificate { pem } => AzureCredentials::Certificate(pem.clone()),
+            _ => {
+                return Err(wrong(
+                    "Azure Key Vault is asked with an application's secret or certificate",
+                ));
+            }
         };
         let host = reqwest::Url::parse(key).ok().and_then(|url| url.host_str().map(str::to_owned));
         let host = host.unwrap_or_default();
@@ -146,7 +152,7 @@ impl Services {
             key: key.clone(),
             tenant: tenant.clone(),
             client_id: client_id.clone(),
-            client_secret: secret.clone(),
+            credentials,
             login: self.azure_login.clone(),
             operations,
             ca_file: self.ca_file.clone(),

@@ -1,9 +1,11 @@
 //! What outlives the database: beside the wrapped keys stands what each account, project and dataset is (`spec/store.md`
-//! section 6.5), as rows of the database, from which [`crate::rebuild_index`] makes a new one.
+//! section 6.5), as rows of the database, from which [`crate::rebuild_index`] makes a new one; and of an organization that holds its key
+//! itself, where that is and what it wrapped.
 //!
 //! Rows are written first; triggers list what has changed, and [`keep`] brings the descriptions after them: before the calls that
 //! make something are answered, and behind the calls for everything else. Nothing is described that the database does not
-//! hold in clear, and no wrapped key: names, settings and sample sheets are sealed here as there.
+//! hold in clear, and no key that the platform's opens but the one that seals an organization's credentials: names, settings and
+//! sample sheets are sealed here as there, and an organization's keys are wrapped under the customer's.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +26,12 @@ const SOME: i64 = 256;
 /// A table, and which of its rows belong to the thing whose id is `$1`. The order is one in which they can be put back.
 type Tables = &'static [(&'static str, &'static str)];
 
+const OF_ORGANIZATION: Tables = &[
+    ("organizations", "id = $1"),
+    ("organization_services", "organization = $1"),
+    ("organization_keys", "organization = $1"),
+    ("organization_salts", "organization = $1"),
+];
 const OF_ACCOUNT: Tables = &[
     ("organizations", "id IN (SELECT organization FROM organization_members WHERE account = $1)"),
     ("accounts", "id = $1"),
@@ -49,17 +57,18 @@ const OF_DATASET: Tables = &[
 ];
 
 /// The kinds, in an order in which they can be put back.
-pub(crate) const KINDS: [&str; 3] = ["account", "project", "dataset"];
+pub(crate) const KINDS: [&str; 4] = ["organization", "account", "project", "dataset"];
 
 fn tables_of(kind: &str) -> Tables {
     match kind {
+        "organization" => OF_ORGANIZATION,
         "account" => OF_ACCOUNT,
         "project" => OF_PROJECT,
         _ => OF_DATASET,
     }
 }
 
-/// What an account, a project or a dataset is.
+/// What an organization, an account, a project or a dataset is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Description {
@@ -67,7 +76,7 @@ pub(crate) struct Description {
     pub(crate) format: String,
     /// The hub's id.
     pub(crate) hub: String,
-    /// `account`, `project` or `dataset`.
+    /// `organization`, `account`, `project` or `dataset`.
     pub(crate) kind: String,
     /// Its id.
     pub(crate) subject: String,
@@ -91,6 +100,7 @@ impl Description {
         }
         // Of a thing that is being deleted nothing is kept: its keys go first.
         let own = match what.kind.as_str() {
+            "organization" => "organization_services",
             "account" => "accounts",
             "project" => "projects",
             _ => "datasets",

@@ -13,7 +13,7 @@ use sqlx::FromRow;
 
 use super::{
     Connection, from_word, micros, parsed, parsed_or_none, signed, small, time, time_or_none,
-    unsigned, word,
+    undescribed, unsigned, word,
 };
 use crate::HubError;
 
@@ -85,9 +85,9 @@ pub(crate) async fn set(
     .bind(micros(new.since))
     .bind(new.checked.map(micros))
     .bind(micros(now))
-    .execute(at)
+    .execute(&mut *at)
     .await?;
-    Ok(())
+    undescribed::add(at, &id.to_string(), "organization").await
 }
 
 /// Says how a key stands.
@@ -215,9 +215,9 @@ pub(crate) async fn put_key(
     .bind(new.recipient.as_ref().map(seal::recipient::RecipientKey::to_bytes))
     .bind(micros(now))
     .bind(recovery)
-    .execute(at)
+    .execute(&mut *at)
     .await?;
-    Ok(())
+    undescribed::add(at, &id.to_string(), "organization").await
 }
 
 /// Keeps a key that was wrapped anew.
@@ -233,9 +233,9 @@ pub(crate) async fn rewrap_key(
     .bind(word(kept.purpose))
     .bind(kept.version)
     .bind(json(&kept.wrapped)?)
-    .execute(at)
+    .execute(&mut *at)
     .await?;
-    Ok(())
+    undescribed::add(at, &id.to_string(), "organization").await
 }
 
 /// Keeps what recovers a key: it sealed to the customer's offline key. Whether the customer has that copy is not known yet.
@@ -254,9 +254,9 @@ pub(crate) async fn set_recovery(
     .bind(word(purpose))
     .bind(version)
     .bind(recovery)
-    .execute(at)
+    .execute(&mut *at)
     .await?;
-    Ok(())
+    undescribed::add(at, &id.to_string(), "organization").await
 }
 
 /// The customer has the recovery copy of every key.
@@ -270,9 +270,9 @@ pub(crate) async fn recovery_stored(
     )
     .bind(id.to_string())
     .bind(micros(now))
-    .execute(at)
+    .execute(&mut *at)
     .await?;
-    Ok(())
+    undescribed::add(at, &id.to_string(), "organization").await
 }
 
 /// Takes a key away, under which nothing is any more.
@@ -288,9 +288,9 @@ pub(crate) async fn remove_key(
     .bind(id.to_string())
     .bind(word(purpose))
     .bind(version)
-    .execute(at)
+    .execute(&mut *at)
     .await?;
-    Ok(())
+    undescribed::add(at, &id.to_string(), "organization").await
 }
 
 /// A key as it is kept.
@@ -374,9 +374,9 @@ pub(crate) async fn put_salt(
     .bind(salt.index_key)
     .bind(&salt.place)
     .bind(micros(now))
-    .execute(at)
+    .execute(&mut *at)
     .await?;
-    Ok(())
+    undescribed::add(at, &id.to_string(), "organization").await
 }
 
 /// Forgets where a salt lay.
@@ -392,9 +392,9 @@ pub(crate) async fn remove_salt(
     .bind(id.to_string())
     .bind(field)
     .bind(version)
-    .execute(at)
+    .execute(&mut *at)
     .await?;
-    Ok(())
+    undescribed::add(at, &id.to_string(), "organization").await
 }
 
 /// Where its salts lie.

@@ -1,5 +1,5 @@
-//! The list of accounts, projects and datasets whose description beside the wrapped keys is older than their rows. Triggers
-//! keep it (`migrations/0022_descriptions.sql`).
+//! The list of organizations with keys of their own, accounts, projects and datasets whose description beside the wrapped keys is older
+//! than their rows. Triggers keep it (`migrations/0022_descriptions.sql`); what changes an organization's keys adds them itself.
 
 use super::Connection;
 use crate::HubError;
@@ -9,10 +9,27 @@ use crate::HubError;
 pub(crate) struct Undescribed {
     /// Its id.
     pub(crate) subject: String,
-    /// `account`, `project` or `dataset`.
+    /// `organization`, `account`, `project` or `dataset`.
     pub(crate) kind: String,
     /// How often it changed since it was described.
     pub(crate) changes: i64,
+}
+
+/// Something changed: it is to be described.
+pub(crate) async fn add(
+    at: &mut Connection,
+    subject: &str,
+    kind: &'static str,
+) -> Result<(), HubError> {
+    sqlx::query(
+        "INSERT INTO undescribed (subject, kind, changes) VALUES ($1, $2, 1)
+         ON CONFLICT (subject) DO UPDATE SET changes = undescribed.changes + 1",
+    )
+    .bind(subject)
+    .bind(kind)
+    .execute(at)
+    .await?;
+    Ok(())
 }
 
 /// Some of what is to be described.

@@ -15,7 +15,7 @@ use api::{
 use custody::kms::{CustomerKey, KeyContext, LocalFile};
 use custody::organization::{KeptSalt, KeySet, Keys, Lease, make_key, new_salt};
 
-use crate::app::cases::{fields, sealing};
+use crate::app::cases::{fields, rewrap_portion, sealing};
 use crate::data::events::NewEvent;
 use crate::data::projects::NewProject;
 use crate::data::{self, Connection, Db};
@@ -37,6 +37,8 @@ pub struct CaseFigures {
     pub sealed_finds: Vec<Duration>,
     /// Each search by record number over the clear column, with reading the document.
     pub plain_finds: Vec<Duration>,
+    /// Wrapping the key of every case anew under a new organization data key.
+    pub rewrapped: Duration,
     /// Bytes of the sealed database.
     pub sealed_bytes: u64,
     /// Bytes of the plain one.
@@ -104,7 +106,11 @@ async fn place(path: &Path) -> Result<Place, Failure> {
     Ok(Place { db, project, organization, account: account.id })
 }
 
-async fn open_keys(dir: &Path, organization: OrganizationId) -> Result<Arc<Keys>, Failure> {
+/// What an organization keeps, under a customer's key in a file.
+async fn make_keys(
+    dir: &Path,
+    organization: OrganizationId,
+) -> Result<(Arc<dyn CustomerKey>, KeySet), Failure> {
     let customer: Arc<dyn CustomerKey> = Arc::new(LocalFile::open(&dir.join("customer"))?);
     let mut keys = Vec::new();
     for purpose in [KeyPurpose::Data, KeyPurpose::Index] {
@@ -117,7 +123,11 @@ async fn open_keys(dir: &Path, organization: OrganizationId) -> Result<Arc<Keys>
         let place = customer.keep_secret(&name, &new_salt()?).await?;
         salts.push(KeptSalt { field: fields::name(field), version: 1, index_key: 1, place });
     }
-    let lease = Lease::new(KeySet { organization, keys, salts }, customer, 0)?;
+    Ok((customer, KeySet { organization, keys, salts }))
+}
+
+async fn open_keys(customer: &Arc<dyn CustomerKey>, set: &KeySet) -> Result<Arc<Keys>, Failure> {
+    let lease = Lease::new(set.clone(), Arc::clone(customer), 0)?;
     Ok(lease.open(Time::now).await?)
 }
 
@@ -258,7 +268,8 @@ pub async fn cases_beside_plain(
 ) -> Result<CaseFigures, Failure> {
     let (sealed, plain) =
         (place(&dir.join("sealed.db")).await?, place(&dir.join("plain.db")).await?);
-    let keys = open_keys(dir, sealed.organization).await?;
+    let (customer, mut set) = make_keys(dir, sealed.organization).await?;
+    let keys = open_keys(&customer, &set).await?;
     let mut tx = sealed.db.write().await?;
     for field in FIELDS {
         let mode = cases::judge(field, None)?.mode;
@@ -277,6 +288,7 @@ pub async fn cases_beside_plain(
         plain: Duration::ZERO,
         sealed_finds: Vec::new(),
         plain_finds: Vec::new(),
+        rewrapped: Duration::ZERO,
         sealed_bytes: 0,
         plain_bytes: 0,
     };
@@ -296,6 +308,20 @@ pub async fn cases_beside_plain(
         let number = find.wrapping_mul(2_654_435_761) % rows.max(1);
         figures.sealed_finds.push(find_sealed(&sealed, &keys, number).await?);
         figures.plain_finds.push(find_plain(&plain, number).await?);
+    }
+    let newer =
+        KeyContext { organization: sealed.organization, purpose: KeyPurpose::Data, version: 2 };
+    set.keys.push(make_key(&*customer, &newer).await?.kept);
+    let keys = open_keys(&customer, &set).await?;
+    let (mut after, mut anew) = (0, 0);
+    let began = Instant::now();
+    while let Some((last, some)) = rewrap_portion(&sealed.db, &keys, after, 2).await? {
+        after = last;
+        anew += some;
+    }
+    figures.rewrapped = began.elapsed();
+    if anew != u64::from(rows) {
+        return Err(format!("{anew} keys were wrapped anew, not {rows}").into());
     }
     sealed.db.close().await;
     plain.db.close().await;

@@ -4,8 +4,8 @@
 //! nothing anew, and no address holds a word of a patient.
 
 use api::{
-    Case, CaseDocument, CaseField, CaseId, CasePurpose, FieldIndex, IndexMode, IndexState,
-    OrganizationId, ProjectId, ReadCase, SearchCases, SearchField, SetField,
+    Case, CaseDocument, CaseField, CaseId, CasePurpose, CaseStatus, ConcludeCase, FieldIndex,
+    IndexMode, IndexState, OrganizationId, ProjectId, ReadCase, SearchCases, SearchField, SetField,
 };
 use askama::Template;
 use axum::extract::State;
@@ -210,6 +210,8 @@ struct OnePage {
     created: String,
     changed: String,
     closed: Option<String>,
+    is_closed: bool,
+    is_concluded: bool,
     /// What was read, and what for.
     read: Option<(Vec<Fact>, String)>,
     fields: Vec<Choice>,
@@ -226,6 +228,8 @@ impl OnePage {
             created: moment(case.created),
             changed: moment(case.changed),
             closed: case.closed.map(moment),
+            is_closed: case.status == CaseStatus::Closed,
+            is_concluded: case.status == CaseStatus::Concluded,
             read: None,
             fields: CaseField::ALL.iter().map(|field| Choice::of(field.as_str())).collect(),
             purposes: purposes(),
@@ -270,6 +274,52 @@ pub(super) async fn read(
             let case = app::cases::show(&hub, &person.caller, id).await?;
             let refusal = Some(Refusal::of(&error));
             again(&person.visit, error, &OnePage { refusal, ..OnePage::new(&person, case) })
+        }
+    }
+}
+
+/// What somebody concludes.
+#[derive(Deserialize)]
+pub(super) struct Concluded {
+    conclusion: String,
+}
+
+pub(super) async fn conclude(
+    State(hub): State<Hub>,
+    person: SignedIn,
+    Id(id): Id<CaseId>,
+    Form(Concluded { conclusion }): Form<Concluded>,
+) -> Result<Response, HubError> {
+    // Browsers end lines as RFC 7578 says.
+    let conclusion = conclusion.replace("\r\n", "\n").trim_end().to_owned();
+    let body = ConcludeCase { conclusion };
+    let concluded = app::cases::conclude(&hub, &person.caller, id, &body).await;
+    changed(&hub, &person, id, concluded).await
+}
+
+pub(super) async fn close(
+    State(hub): State<Hub>,
+    person: SignedIn,
+    Id(id): Id<CaseId>,
+    Form(Nothing {}): Form<Nothing>,
+) -> Result<Response, HubError> {
+    let closed = app::cases::close(&hub, &person.caller, id).await;
+    changed(&hub, &person, id, closed).await
+}
+
+/// Goes back to the case, or says there why it was not changed.
+async fn changed(
+    hub: &Hub,
+    person: &SignedIn,
+    id: CaseId,
+    done: Result<Case, HubError>,
+) -> Result<Response, HubError> {
+    match done {
+        Ok(_) => Ok(Redirect::to(&format!("/cases/{id}")).into_response()),
+        Err(error) => {
+            let case = app::cases::show(hub, &person.caller, id).await?;
+            let refusal = Some(Refusal::of(&error));
+            again(&person.visit, error, &OnePage { refusal, ..OnePage::new(person, case) })
         }
     }
 }

@@ -96,6 +96,8 @@ pages! {
     post "POST" "/projects/{id}/cases/search" cases::search, "session, form token";
     get "GET" "/cases/{id}" cases::page, "session";
     post "POST" "/cases/{id}/read" cases::read, "session, form token";
+    post "POST" "/cases/{id}/conclude" cases::conclude, "session, form token";
+    post "POST" "/cases/{id}/close" cases::close, "session, form token";
     get "GET" "/organizations/{id}/fields" cases::fields, "session";
     post "POST" "/organizations/{id}/fields/{field}/on" cases::field_on, "session, form token, fresh sign-in";
     post "POST" "/organizations/{id}/fields/{field}/off" cases::field_off, "session, form token, fresh sign-in";

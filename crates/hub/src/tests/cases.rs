@@ -459,6 +459,20 @@ async fn pages_show_a_patient_after_a_form_with_a_purpose_alone_and_say_what_a_f
     let reads: Page<AuditedRead> = clinic.hub.get(&clinic.auditor.key, &path).await.ok();
     let acts: Vec<&str> = reads.items.iter().map(|read| read.act.as_str()).collect();
     assert_eq!(acts, ["case.read", "case.search"]);
+
+    // It is concluded and closed on its page; a page shows no conclusion unless it is read.
+    let conclusion = [("conclusion", "one finding\r\nof no meaning\r\n")];
+    let conclude = format!("{case}/conclude");
+    assert_eq!(lab.post(&case, &conclude, &conclusion).await.status.as_u16(), 403);
+    assert_eq!(doctor.post(&case, &conclude, &conclusion).await.status.as_u16(), 303);
+    let concluded = text(doctor.get(&case).await);
+    assert!(concluded.contains("Close the case") && !concluded.contains("one finding"));
+    let closed = doctor.post(&case, &format!("{case}/close"), &[]).await;
+    assert_eq!(closed.status.as_u16(), 303);
+    assert!(!text(doctor.get(&case).await).contains("Close the case"));
+    let opened: OpenedCase = clinic.read(&clinic.doctor, id, &["conclusion"]).await.ok();
+    assert_eq!(opened.document.conclusion.as_deref(), Some("one finding\nof no meaning"));
+    assert_eq!(doctor.post(&case, &conclude, &conclusion).await.status.as_u16(), 409);
 }
 
 /// How a word may be spelled in a file.

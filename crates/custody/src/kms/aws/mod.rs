@@ -393,7 +393,7 @@ impl CustomerKey for AwsKms {
         )]
         let deleted_on =
             key_metadata.deletion_date.and_then(|at| Time::from_second(at as i64).ok());
-        Ok(KeyDescription { key: key_metadata.arn, state, deleted_on })
+        Ok(KeyDescription { key: key_metadata.arn, state, deleted_on, purgeable: false })
     }
 
     async fn keep_secret(&self, name: &str, secret: &Secret) -> Result<String, KmsError> {

@@ -13,6 +13,8 @@ use api::{
     OpenedCase, OrganizationId, ProjectId, ReadCase, Role, SearchCases, UpdateCase,
 };
 
+use custody::organization::Keys;
+
 use super::Caller;
 use super::caller::object;
 use crate::HubError;
@@ -472,18 +474,33 @@ pub(crate) async fn rewrap_keys(hub: &Hub, id: OrganizationId, to: u32) -> Resul
     let (mut after, mut anew) = (0, 0);
     loop {
         let keys = sealing::keys(hub, id).await?;
-        let mut tx = hub.db.write().await?;
-        let rows = data::cases::keys(&mut tx, id, after, KEYS).await?;
-        let Some((last, ..)) = rows.last() else { return Ok(anew) };
-        after = *last;
-        for (number, case, project, kept) in &rows {
-            if let Some(key) = sealing::rewrapped(&keys, *project, *case, kept, to)? {
-                data::cases::set_key(&mut tx, *number, &key).await?;
-                anew += 1;
-            }
-        }
-        tx.commit().await?;
+        let Some((last, some)) = rewrap_portion(&hub.db, &keys, after, to).await? else {
+            return Ok(anew);
+        };
+        after = last;
+        anew += some;
     }
+}
+
+/// The same for one portion of them, after the row of that number: the last row that was looked at, and how many keys it was.
+pub(crate) async fn rewrap_portion(
+    db: &data::Db,
+    keys: &Keys,
+    after: i64,
+    to: u32,
+) -> Result<Option<(i64, u64)>, HubError> {
+    let mut tx = db.write().await?;
+    let rows = data::cases::keys(&mut tx, keys.organization(), after, KEYS).await?;
+    let Some(last) = rows.last().map(|row| row.0) else { return Ok(None) };
+    let mut anew = 0;
+    for (number, case, project, kept) in &rows {
+        if let Some(key) = sealing::rewrapped(keys, *project, *case, kept, to)? {
+            data::cases::set_key(&mut tx, *number, &key).await?;
+            anew += 1;
+        }
+    }
+    tx.commit().await?;
+    Ok(Some((last, anew)))
 }
 
 /// What an organization wants of its cases.

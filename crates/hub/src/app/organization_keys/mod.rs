@@ -11,6 +11,7 @@
 mod recorded;
 mod rotation;
 mod set_up;
+mod standing;
 mod status;
 
 use std::collections::HashMap;
@@ -19,9 +20,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::{
     ErrorCode, KeyAway, KeyCredentials, KeyProvider, KeyPurpose, KeyStanding, KeyTrouble,
-    OrganizationId, Outcome, ProjectId, Time,
+    OrganizationId, ProjectId, Time,
 };
-use custody::kms::{CustomerKey, Effect, KmsError, Services};
+use custody::kms::{CustomerKey, KmsError, Services};
 use custody::organization::{
     KeptKey, KeptSalt, KeySet, Keys, Lease, OrganizationCustodian, new_salt,
 };
@@ -29,23 +30,24 @@ use custody::{Custodian, CustodyError};
 use seal::recipient::RecipientKey;
 
 use crate::HubError;
-use crate::data::events::NewEvent;
 use crate::data::organization_keys::Service;
 use crate::data::{self, Connection};
 use crate::error::Wait;
 use crate::state::Hub;
 pub(crate) use recorded::{ACTS, Recorded};
-pub(crate) use rotation::{go_on, rotate};
+#[cfg(test)]
+pub(crate) use rotation::go_on;
+pub(crate) use rotation::rotate;
 use set_up::unsealed;
 pub(crate) use set_up::{set, test};
+#[cfg(test)]
+pub(crate) use standing::keep_up;
+use standing::stands;
+pub(crate) use standing::{serves, start};
 pub(crate) use status::{recovery, recovery_stored, status, use_once};
 
 /// How long a lease is where nobody says otherwise.
 pub(crate) const LEASE_SECONDS: u32 = 300;
-/// How often a key is asked for by itself, while anything is held or it is away.
-pub(crate) const PROBE_SECONDS: i64 = 30;
-/// How often otherwise.
-const IDLE_PROBE_SECONDS: i64 = 3600;
 /// After how long a caller tries again whose service does not answer.
 const RETRY_SECONDS: u32 = 5;
 
@@ -67,6 +69,8 @@ pub(crate) struct Holder {
     key: String,
     recipient: RecipientKey,
     standing: Mutex<Standing>,
+    /// Whoever has this probes the key.
+    probing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -198,6 +202,7 @@ pub(crate) async fn holder(hub: &Hub, id: OrganizationId) -> Result<Arc<Holder>,
         key: service.service.key().to_owned(),
         recipient,
         standing: Mutex::new(standing),
+        probing: tokio::sync::Mutex::default(),
     };
     let mut all = hub.organization_keys.all();
     if hub.organization_keys.changes.load(Ordering::SeqCst) != changes {
@@ -341,134 +346,6 @@ async fn whose(at: &mut Connection, project: ProjectId) -> Result<OrganizationId
     data::organization_keys::of_project(at, project)
         .await?
         .ok_or_else(|| HubError::internal("a project is no organization's", project.to_string()))
-}
-
-/// Remembers what a key service just said, and makes it an event when that is news.
-async fn stands(
-    hub: &Hub,
-    holder: &Holder,
-    said: Result<(), Arc<KmsError>>,
-) -> Result<(), HubError> {
-    let now = hub.now();
-    let (standing, trouble) = match &said {
-        Ok(()) => (KeyStanding::InForce, None),
-        Err(error) => match error.effect() {
-            Effect::Drop => (KeyStanding::TakenAway, error.trouble()),
-            Effect::Hold => (KeyStanding::Unreachable, None),
-            Effect::Refuse => return Ok(()),
-        },
-    };
-    let (was, is) = {
-        let mut at = holder.standing();
-        let was = *at;
-        let since = if was.standing == standing { was.since } else { now };
-        // What was only remembered is no new answer.
-        let checked = holder.lease.asked().or(was.checked);
-        *at = Standing { standing, trouble, since, checked };
-        (was, *at)
-    };
-    let news = was.standing != standing || was.trouble != trouble;
-    if !news && is.checked == was.checked {
-        return Ok(());
-    }
-    let id = holder.lease.set().organization;
-    let mut tx = hub.db.write().await?;
-    data::organization_keys::set_standing(&mut tx, id, standing, trouble, is.since, is.checked)
-        .await?;
-    // A service that was not reached is no act of the customer's.
-    let act = match (was.standing, standing) {
-        (_, KeyStanding::TakenAway) => Some("organization.key.away"),
-        (KeyStanding::TakenAway, KeyStanding::InForce) => Some("organization.key.back"),
-        _ => None,
-    };
-    if let Some(act) = act.filter(|_| news) {
-        let event = NewEvent {
-            at: now,
-            actor: "hub".to_owned(),
-            act,
-            object: super::caller::object("organization", id),
-            project: None,
-            purpose: None,
-            outcome: Outcome::Done,
-            reason: trouble.map(data::word),
-            request: None,
-        };
-        data::events::record_for(&mut tx, id, &event).await?;
-    }
-    tx.commit().await?;
-    if news {
-        tracing::warn!(organization = %id, standing = standing.as_str(), "a customer's key stands otherwise");
-        // What waits for the key goes on, or is left waiting.
-        hub.engine.wake();
-        super::cases::fields::behind(hub);
-    }
-    Ok(())
-}
-
-/// Asks an organization's key whether it answers, in both directions, and says how it stands from now on.
-pub(crate) async fn probe(hub: &Hub, id: OrganizationId) -> Result<(), HubError> {
-    let holder = holder(hub, id).await?;
-    let said = holder.lease.probe(|| hub.now()).await;
-    stands(hub, &holder, said.as_ref().copied().map_err(Arc::clone)).await?;
-    said.map_err(|error| holder.error(&error))
-}
-
-/// Whether a task that needs this organization's keys can start: they are held, or nobody has heard that they do not open.
-pub(crate) async fn serves(hub: &Hub, id: OrganizationId) -> Result<bool, HubError> {
-    let holder = match holder(hub, id).await {
-        Ok(holder) => holder,
-        Err(error) if error.code() == ErrorCode::Conflict => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    let standing = holder.standing().standing;
-    Ok(holder.lease.held(hub.now()).is_some() || standing == KeyStanding::InForce)
-}
-
-/// When a key is asked for by itself next.
-fn next_probe(hub: &Hub, holder: &Holder) -> Time {
-    let Standing { standing, checked, .. } = *holder.standing();
-    let busy = holder.lease.held(hub.now()).is_some() || standing != KeyStanding::InForce;
-    let every = if busy { PROBE_SECONDS } else { IDLE_PROBE_SECONDS };
-    let from = checked.unwrap_or_else(|| hub.now());
-    from.checked_add(jiff::SignedDuration::from_secs(every)).unwrap_or(Time::MAX)
-}
-
-/// Wipes what leases have ended, and probes the keys whose time has come.
-pub(crate) async fn keep_up(hub: &Hub) -> Result<(), HubError> {
-    hub.organization_keys.sweep(hub.now());
-    let all = data::organization_keys::organizations(&mut *hub.db.read().await?).await?;
-    let asked = all.into_iter().map(|id| async move {
-        let due = match holder(hub, id).await {
-            Ok(holder) => next_probe(hub, &holder) <= hub.now(),
-            Err(error) => {
-                tracing::warn!(organization = %id, cause = error.causes(), "a customer's key is not asked for: {error}");
-                false
-            }
-        };
-        if due && let Err(error) = probe(hub, id).await {
-            tracing::warn!(organization = %id, cause = error.causes(), "a customer's key does not serve: {error}");
-        }
-    });
-    // One that does not answer keeps nobody else's waiting.
-    futures_util::future::join_all(asked).await;
-    go_on(hub).await
-}
-
-/// Keeps leases and probes, while the hub runs.
-pub(crate) fn start(hub: &Hub) {
-    let hub = hub.clone();
-    hub.background.clone().spawn(async move {
-        loop {
-            if let Err(error) = keep_up(&hub).await {
-                tracing::warn!(cause = error.causes(), "customers' keys were not seen to: {error}");
-            }
-            tokio::select! {
-                () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
-                () = hub.stopping.cancelled() => break,
-            }
-        }
-        hub.organization_keys.sweep(Time::MAX);
-    });
 }
 
 /// Makes the salt of a new version of a field's index in the customer's store of secrets, bound to the newest index key. What

@@ -43,6 +43,7 @@ pub(crate) async fn rotate(
         RotationKind::DataKey => data_key(hub, caller, id).await?,
     };
     hub.organization_keys.forget(id);
+    crate::app::descriptions::keep_after(hub).await;
     Ok(rotation)
 }
 

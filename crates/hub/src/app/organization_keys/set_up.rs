@@ -123,6 +123,13 @@ pub(super) async fn tested(
                 })?;
                 done.push("the vault grants encrypt and decrypt, which are used".to_owned());
             }
+            // A symmetric key of a managed HSM wraps by AES alone.
+            Err(first @ KmsError::Misuse { .. }) => {
+                operations = AzureOperations::KeyWrap;
+                customer = connect(operations)?;
+                granted(&*customer).await.map_err(|_| refused_set_up(&first))?;
+                done.push("the key is a symmetric one: it wraps by AES key wrap".to_owned());
+            }
             Err(other) => return Err(refused_set_up(&other)),
             Ok(()) => {
                 done.push("the vault grants wrapKey and unwrapKey, which are used".to_owned());
@@ -142,6 +149,12 @@ pub(super) async fn tested(
     match customer.describe().await {
         Ok(found) if found.state == KeyState::Enabled => {
             done.push("the key's state was read: it is enabled".to_owned());
+            if found.purgeable {
+                warnings.push(
+                    "purge protection is off: who deletes the key can purge it at once, and the data with it"
+                        .to_owned(),
+                );
+            }
         }
         Ok(found) => warnings.push(format!("the service says that the key is {:?}", found.state)),
         // Nothing depends on it: wrapping and unwrapping tell what counts.
@@ -267,6 +280,8 @@ pub(crate) async fn set(
     tx.commit().await?;
     hub.organization_keys.forget(id);
     hub.engine.wake();
+    // What is made under these keys must not be lost with the database alone.
+    crate::app::descriptions::keep_after(hub).await;
     Ok(test)
 }
 

@@ -7,7 +7,8 @@ use api::{
 use custody::kms::Services;
 use proof::sha256;
 
-use super::{IDLE_PROBE_SECONDS, PROBE_SECONDS, holder, next_probe, none_set};
+use super::standing::{IDLE_PROBE_SECONDS, PROBE_SECONDS, look, next_probe};
+use super::{holder, none_set};
 use crate::HubError;
 use crate::app::Caller;
 use crate::app::caller::object;
@@ -29,6 +30,10 @@ pub(crate) async fn status(
 ) -> Result<OrganizationKeyStatus, HubError> {
     let mut reader = hub.db.read().await?;
     may(&mut reader, caller, Action::OrganizationKeySee, id).await?;
+    drop(reader);
+    // Who looks is told how it stands now, also where nobody uses it.
+    look(hub, id).await?;
+    let mut reader = hub.db.read().await?;
     let service = data::organization_keys::service(&mut reader, id).await?;
     let service = service.ok_or_else(|| none_set(id))?;
     let keys = data::organization_keys::keys(&mut reader, id).await?;
