@@ -47,6 +47,9 @@ pub use session::*;
 /// The prefix under which every call is signed.
 pub const API_PREFIX: &str = "/api/v1";
 
+/// The media type of answers that go on (HTML, section 9.2).
+pub const EVENT_STREAM: &str = "text/event-stream";
+
 /// The header that carries a wrapped data key beside the sealed object it opens; covered by the call's signature.
 ///
 /// A header rather than a query: what is in a URL ends in logs, and a wrapped key in a log would outlive its destruction.

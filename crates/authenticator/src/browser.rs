@@ -4,6 +4,8 @@
 //! the list of what waits is there while words are locked; everything else is signed here, by a [`Person`] whom a passphrase unlocked.
 //! Whatever is approved asks for the passphrase once more ([`Person::give`], [`Person::sign_draft`]).
 
+mod acts;
+mod files;
 mod keys;
 mod messages;
 mod public;
@@ -30,6 +32,9 @@ use crate::{
     Device, Drawn, Moment, NewGrant, OwnPolicy, Refusal, Seen, add_device, checkpoint_digest,
     revoke_device,
 };
+
+/// What OWASP's Password Storage Cheat Sheet asks of Argon2id at 2 passes.
+const LEAST_MEMORY_KIB: u32 = 19 * 1024;
 
 type Told<T> = Result<T, JsError>;
 
@@ -123,6 +128,8 @@ impl Verdict {
 pub struct Draft {
     drawn: Drawn,
     card: OwnerCard,
+    /// The card that comes into force by it, where it hands a project over.
+    next: Option<SignedStatement>,
 }
 
 #[wasm_bindgen]
@@ -134,6 +141,13 @@ impl Draft {
         let Drawn { approval, sentences } = &self.drawn;
         json!({ "sentences": sentences, "digest": approval.digest(), "phrase": approval.phrase() })
             .to_string()
+    }
+
+    /// The next card as the owner of before signs it, where there is one.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn next_card(&self) -> String {
+        self.next.as_ref().map(|card| json!(card).to_string()).unwrap_or_default()
     }
 }
 
@@ -212,12 +226,17 @@ impl Person {
         wrong
     }
 
-    /// The identity file: the words under a passphrase, as the command line reads it too.
+    /// The identity file: the words under a passphrase, as the command line reads it too. `memory_kib` and `passes` are what a try of
+    /// the passphrase costs: those of the standard, or fewer where the device is slow, and never fewer than 19 MiB and 2.
     ///
     /// # Errors
-    /// The browser gives no randomness.
-    pub fn lock(&self, passphrase: &str) -> Told<String> {
-        let file = IdentityFile::write(&self.identity, passphrase.as_bytes(), Cost::STANDARD);
+    /// The cost is less than that, or the browser gives no randomness.
+    pub fn lock(&self, passphrase: &str, memory_kib: u32, passes: u32) -> Told<String> {
+        if memory_kib < LEAST_MEMORY_KIB || passes < 2 {
+            return Err(plain("a passphrase that costs so little protects nothing"));
+        }
+        let cost = Cost { memory_kib, passes, lanes: Cost::STANDARD.lanes };
+        let file = IdentityFile::write(&self.identity, passphrase.as_bytes(), cost);
         file.map(|text| text.to_string()).map_err(told)
     }
 
@@ -491,7 +510,7 @@ impl Person {
         };
         let act = act(&device, &card)?;
         let drawn = device.draw(&card, act, &own.purpose, at).map_err(refused)?;
-        Ok(Draft { drawn, card })
+        Ok(Draft { drawn, card, next: None })
     }
 
     /// Signs a draft.

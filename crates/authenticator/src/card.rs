@@ -132,13 +132,17 @@ impl Device<'_> {
         if devices.len() == seen.devices.len() {
             return Ok(None);
         }
-        let next = OwnerCard {
-            number: seen.number + 1,
-            previous: Some(digest_of(signed)),
-            devices,
-            ..seen.clone()
-        };
-        self.signed(&next).map(Some)
+        self.following(signed, OwnerCard { devices, ..seen.clone() }).map(Some)
+    }
+
+    /// What a card becomes, signed as the one after `signed`.
+    fn following(
+        &self,
+        signed: &SignedStatement,
+        changed: OwnerCard,
+    ) -> Result<SignedStatement, Refusal> {
+        let number = changed.number + 1;
+        self.signed(&OwnerCard { number, previous: Some(digest_of(signed)), ..changed })
     }
 }
 
@@ -173,6 +177,24 @@ pub fn revoke_device(
     let mut devices = card.devices.clone();
     devices.retain(|one| one.key.0 != key.to_bytes());
     device.next_card(signed, card, devices)
+}
+
+/// The card after `signed` that lets another key add data; nothing if it does already.
+///
+/// # Errors
+/// The key has another role in the card, or the card is full.
+pub fn add_writer(
+    device: &Device<'_>,
+    signed: &SignedStatement,
+    card: &OwnerCard,
+    key: &PublicKey,
+) -> Result<Option<SignedStatement>, Refusal> {
+    if card.is_writer(key) {
+        return Ok(None);
+    }
+    let mut writers = card.writers.clone();
+    writers.push(Bytes(key.to_bytes().to_vec()));
+    device.following(signed, OwnerCard { writers, ..card.clone() }).map(Some)
 }
 
 /// A dataset's content as it was seen: which manifest.
@@ -240,6 +262,12 @@ mod tests {
         let after = device.card(project, &second, Some(&first)).unwrap();
         assert_eq!((after.number, after.devices.len()), (2, 2));
         assert!(matches!(device.card(project, &first, Some(&second)), Err(Refusal::Card { .. })));
+        let laptop = SigningKey::from_seed(&[6; 32]).public();
+        let with = add_writer(&device, &second, &after, &laptop).unwrap().unwrap();
+        let with = device.card(project, &with, Some(&second)).unwrap();
+        assert!(with.is_writer(&laptop) && with.is_writer(&writer) && with.number == 3);
+        assert!(add_writer(&device, &second, &with, &laptop).unwrap().is_none());
+        assert!(add_writer(&device, &second, &after, &other).is_err(), "two roles");
         let third = revoke_device(&device, &second, &after, &other).unwrap().unwrap();
         assert_eq!(device.card(project, &third, Some(&second)).unwrap().devices.len(), 1);
         for stranger in [

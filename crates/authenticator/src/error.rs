@@ -53,6 +53,14 @@ pub enum Refusal {
         /// The number of both.
         number: u32,
     },
+    /// A dataset that is not as its owner's device expects it.
+    #[error("dataset {dataset} does not open here: {why}")]
+    Dataset {
+        /// Which.
+        dataset: DatasetId,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Nobody said what it is for.
     #[error("whoever asks does not say what for")]
     NoPurpose,
@@ -110,7 +118,7 @@ impl Refusal {
             Self::NoVaultProgram { .. } => {
                 Some("take those of a signed release list: `chorion approve update`")
             }
-            Self::Request { .. } | Self::Unmakable { .. } => None,
+            Self::Request { .. } | Self::Dataset { .. } | Self::Unmakable { .. } => None,
         }
     }
 }

@@ -11,18 +11,22 @@ mod act;
 #[expect(unreachable_pub, reason = "what is `pub` there is what the page may call")]
 mod browser;
 mod card;
+mod content;
 mod error;
 mod evidence;
 mod grant;
+mod handover;
 mod judge;
 mod log;
 mod writers;
 
 pub use act::{Drawn, Moment, accepts};
-pub use card::{Device, Seen, add_device, own_card, owns, revoke_device, whole};
+pub use card::{Device, Seen, add_device, add_writer, own_card, owns, revoke_device, whole};
+pub use content::Content;
 pub use error::Refusal;
 pub use evidence::OwnPolicy;
 pub use grant::{NewGrant, covers};
+pub use handover::{key_change, next_owner, person_phrase};
 pub use judge::{Given, Judged, Judging, Need, Shown};
 pub use log::{LogStep, SeenLog, VerifiedLog, checkpoint_digest, receipt_of, verify_log};
 pub use writers::Writers;

@@ -78,7 +78,7 @@ pub(crate) async fn run(command: AuthenticatorCommand, ui: Ui) -> CliResult {
             "{} is not an address of this machine alone, and browsers give keys to no page that comes without TLS",
             args.listen
         ))
-        .hint("put the files on any host that serves files over TLS, with the headers of `spec/authenticator.md` section 5"));
+        .hint("put the files on any host that serves files over TLS, with the headers of `spec/authenticator.md` section 6"));
     }
     let folder = found(args.files.as_deref())?;
     let pages = Pages { files: read(&folder)?, policy: policy(&args.hubs)? };
@@ -207,7 +207,9 @@ async fn answer(State(pages): State<Arc<Pages>>, request: Request) -> Response {
     headers.insert(EMBEDDER, HeaderValue::from_static("require-corp"));
     headers.insert(
         PERMISSIONS,
-        HeaderValue::from_static("camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+        HeaderValue::from_static(
+            "camera=(self), geolocation=(), microphone=(), payment=(), usb=()",
+        ),
     );
     response
 }

@@ -11,10 +11,54 @@ use reqwest::Method;
 use crate::connection::Request;
 use crate::{Client, ClientError, Listing};
 
+/// The word of a hub that something changed for an owner, each time it does (`spec/authenticator.md`, section 4).
+#[derive(Debug)]
+pub struct Changes {
+    client: Client,
+    answer: reqwest::Response,
+    /// What came of a line that has not ended.
+    line: Vec<u8>,
+}
+
+/// The longest line of an event that is taken.
+const MOST_LINE_BYTES: usize = 1024;
+
+impl Changes {
+    /// Waits for the next word; says no when the hub has ended the line. What a word says is not looked at: it may be lost, doubled
+    /// or made up, and whoever hears it asks.
+    pub async fn next(&mut self) -> Result<bool, ClientError> {
+        loop {
+            let Some(bytes) = self.answer.chunk().await.map_err(|e| self.client.cut(e))? else {
+                return Ok(false);
+            };
+            let mut word = false;
+            for byte in bytes {
+                if byte == b'\n' {
+                    word |= self.line.starts_with(b"data:");
+                    self.line.clear();
+                } else if self.line.len() < MOST_LINE_BYTES {
+                    self.line.push(byte);
+                }
+            }
+            if word {
+                return Ok(true);
+            }
+        }
+    }
+}
+
 impl Client {
     /// What the caller is asked for as the owner of projects.
     pub fn approvals(&self) -> Listing<ApprovalRequest> {
         Listing::new(self, "/approvals")
+    }
+
+    /// Listens for the word that [`Client::approvals`] are others than before. The first comes at once; the hub ends the line after
+    /// five minutes, and then one listens again.
+    pub async fn approval_changes(&self) -> Result<Changes, ClientError> {
+        let request = Request::get("/approvals/changes");
+        let answer = self.listen(&request).await?;
+        Ok(Changes { client: self.clone(), answer, line: Vec::new() })
     }
 
     /// A request with everything that a device needs to judge it.

@@ -299,7 +299,12 @@ impl Client {
         true
     }
 
-    async fn send_once(&self, request: &Request) -> Result<Answer, ClientError> {
+    /// Signs a call and sends it, once; a `limit` is for all of the answer.
+    async fn fire(
+        &self,
+        request: &Request,
+        limit: Option<Duration>,
+    ) -> Result<reqwest::Response, ClientError> {
         let uri = format!("{}{}", self.0.hub, request.path);
         let url = Url::parse(&uri)
             .map_err(|e| ClientError::Address { address: uri, why: e.to_string() })?;
@@ -334,18 +339,44 @@ impl Client {
             let text = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
             map.insert(RANGE, HeaderValue::try_from(text).map_err(|_| ClientError::NoRandomness)?);
         }
+        let call = self.0.http.request(request.method.clone(), url).headers(map);
+        let call = match limit {
+            Some(limit) => call.timeout(limit),
+            None => call,
+        };
+        call.body(request.body.clone()).send().await.map_err(|e| self.broken(e))
+    }
+
+    /// An answer that goes on: its pieces as they come. Tried once.
+    pub(crate) async fn listen(&self, request: &Request) -> Result<reqwest::Response, ClientError> {
+        let response = self.fire(request, None).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        match self.read(request, response).await {
+            Err(error) => Err(error),
+            Ok(_) => Err(self.unreadable(request, "it ended at once".to_owned())),
+        }
+    }
+
+    /// What came on a line that was open.
+    pub(crate) fn cut(&self, error: reqwest::Error) -> ClientError {
+        self.broken(error)
+    }
+
+    async fn send_once(&self, request: &Request) -> Result<Answer, ClientError> {
         let length = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
         let limit = Duration::from_secs(120 + (length + (16 << 20)) / SLOWEST_LINE);
-        let response = self
-            .0
-            .http
-            .request(request.method.clone(), url)
-            .headers(map)
-            .timeout(limit)
-            .body(request.body.clone())
-            .send()
-            .await
-            .map_err(|e| self.broken(e))?;
+        let response = self.fire(request, Some(limit)).await?;
+        self.read(request, response).await
+    }
+
+    /// Reads an answer whole, or what the hub refuses.
+    async fn read(
+        &self,
+        request: &Request,
+        response: reqwest::Response,
+    ) -> Result<Answer, ClientError> {
         let status = response.status();
         let retry_after = response
             .headers()

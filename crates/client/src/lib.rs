@@ -30,6 +30,7 @@ mod store;
 mod tests;
 mod tls;
 
+pub use approvals::Changes;
 pub use connection::{Client, Options, Signer};
 pub use datasets::DatasetFilter;
 pub use error::{ClientError, Refusal};

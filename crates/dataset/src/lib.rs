@@ -13,7 +13,7 @@ mod ranged;
 
 pub use contents::{Slice, manifest, open_index, slices};
 pub use open::{DatasetError, OpenDataset};
-pub use pack::{OpenFile, Pack, Packer, SealedFact, SealedPart, seal_into};
+pub use pack::{NewObject, OpenFile, Pack, Packer, SealedFact, SealedPart, seal_into};
 pub use ranged::Ranged;
 
 /// How many plaintext bytes a pack holds at most when the caller has no better number: 8 MiB less the prefix and tags,

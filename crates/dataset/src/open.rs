@@ -6,7 +6,7 @@ use api::{Bytes, DatasetId, Digest, ObjectRef, ProjectId, Release, Sealed, Seale
 use proof::sha256;
 use seal::recipient::{RecipientKey, RecipientSecret};
 use seal::wrap::{DatasetContext, ObjectContext};
-use seal::{Commitment, DatasetKey, ObjectId, ObjectOpener, Prefix};
+use seal::{Commitment, DatasetKey, ObjectId, ObjectOpener, Prefix, SegmentKey};
 
 /// A dataset's key and the place that every wrapped key of it is bound to. Printing it shows the place alone.
 #[derive(Debug, Clone)]
@@ -272,6 +272,28 @@ impl OpenDataset {
             .map_err(|source| DatasetError::ObjectKey { dataset, object: id, source })?;
         ObjectOpener::new(&key, ObjectId::from_bytes(id.0), prefix, object.sealed_bytes)
             .map_err(broken)
+    }
+
+    /// What opens an object's segments elsewhere, from its prefix; for readers with a cipher of their own.
+    ///
+    /// As with [`OpenDataset::opener`], every segment proves that it is the one of this object at its place, and nobody hashes the whole:
+    /// whoever opens all of them has proved its length too, by the last.
+    pub fn segment_key(
+        &self,
+        object: &SealedObject,
+        prefix: &[u8],
+        commitment: Digest,
+    ) -> Result<SegmentKey, DatasetError> {
+        let (dataset, id) = (self.dataset, object.object);
+        let broken = |source| DatasetError::Object { dataset, object: id, source };
+        let found = Prefix::read(prefix).map_err(broken)?.commitment();
+        if commitment.0 != *found.as_bytes() {
+            return Err(DatasetError::Commitment { dataset, object: id });
+        }
+        let place = self.object_context(id, found, object.epoch);
+        let key = seal::wrap::unwrap_data_key(&self.key, &place, &object.wrapped_key.0)
+            .map_err(|source| DatasetError::ObjectKey { dataset, object: id, source })?;
+        SegmentKey::open(&key, ObjectId::from_bytes(id.0), prefix).map_err(broken)
     }
 
     /// The plaintext of some neighbouring segments of an object, of which `sealed` are the bytes.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use api::{Digest, ObjectRef};
 use proof::{Extent, FileEntry, Hasher, ObjectSet, sha256};
-use seal::{DataKey, ObjectId, Plaintext};
+use seal::{DataKey, ObjectId, PREFIX_BYTES, Plaintext, SegmentKey};
 use serde::{Deserialize, Serialize};
 
 use crate::{DatasetError, OpenDataset};
@@ -104,6 +104,37 @@ pub fn seal_into(
         sealed_bytes: sealed.len() as u64,
     };
     Ok((fact, wrapped_key))
+}
+
+/// An object that is about to be sealed elsewhere, by whoever has a cipher of their own: what it begins with, and what seals its segments.
+#[derive(Debug)]
+pub struct NewObject {
+    /// Its id.
+    pub object: ObjectRef,
+    /// Its first bytes.
+    pub prefix: [u8; PREFIX_BYTES],
+    /// Its commitment, for the index.
+    pub commitment: Digest,
+    /// Its data key under the dataset key.
+    pub wrapped_key: [u8; 60],
+    /// Seals its segments, each once.
+    pub segments: SegmentKey,
+}
+
+impl NewObject {
+    /// One object of the dataset, under a data key of its own, which leaves here only wrapped.
+    pub fn create(dataset: &OpenDataset) -> Result<Self, DatasetError> {
+        let (id, key) = (ObjectId::generate()?, DataKey::generate()?);
+        let (prefix, commitment, segments) = SegmentKey::create(&key, id)?;
+        let object = ObjectRef(*id.as_bytes());
+        let place = dataset.object_context(object, commitment, dataset.epoch());
+        let wrapped_key =
+            seal::wrap::wrap_data_key(dataset.key(), &place, &key).map_err(|source| {
+                DatasetError::ObjectKey { dataset: dataset.dataset(), object, source }
+            })?;
+        let commitment = Digest(*commitment.as_bytes());
+        Ok(Self { object, prefix, commitment, wrapped_key, segments })
+    }
 }
 
 impl Pack {

@@ -214,6 +214,7 @@ pub(crate) async fn start(
         describing: tokio::sync::Mutex::default(),
         indexing: tokio::sync::Mutex::default(),
         authenticators: http::Authenticators::new(&config.authenticator_origins)?,
+        changes: Arc::default(),
         engine: Engine::new(config.vault_program.clone(), config.vaults),
     });
     app::restored::settle(&hub).await?;

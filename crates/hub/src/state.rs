@@ -91,6 +91,8 @@ pub(crate) struct Inner {
     pub(crate) indexing: tokio::sync::Mutex<()>,
     /// The pages elsewhere that may call: owners' authenticators.
     pub(crate) authenticators: crate::http::Authenticators,
+    /// Word to owners' devices that something changed for them.
+    pub(crate) changes: Arc<crate::app::changes::Changes>,
     /// How vaults are started.
     pub(crate) engine: crate::engine::Engine,
 }

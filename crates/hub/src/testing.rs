@@ -115,6 +115,14 @@ impl TestHub {
         Answer::of(response).await
     }
 
+    /// The words of an answer that goes on, each as it comes.
+    pub(crate) async fn words(&self, key: &SigningKey, path: &str) -> Body {
+        let request = Signed::new("GET", path, Vec::new()).by(key, self.now());
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.headers()["content-type"], api::EVENT_STREAM);
+        response.into_body()
+    }
+
     /// A signed call with a JSON body.
     pub(crate) async fn call(
         &self,
@@ -291,8 +299,13 @@ pub(crate) struct Answer {
 
 impl Answer {
     async fn of(response: Response<Body>) -> Self {
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        let (parts, mut body) = response.into_parts();
+        // An answer that goes on is read to its first word.
+        let body = if parts.headers.get("content-type").is_some_and(|v| v == api::EVENT_STREAM) {
+            body.frame().await.unwrap().unwrap().into_data().unwrap().to_vec()
+        } else {
+            body.collect().await.unwrap().to_bytes().to_vec()
+        };
         Self { status: parts.status, headers: parts.headers, body }
     }
 

@@ -50,5 +50,7 @@ pub use receipt::{
 };
 pub use release::ReleaseList;
 pub use request::{Asked, AskedInput};
-pub use statement::{Statement, StatementError, digest_of, open_statement, sign_statement};
+pub use statement::{
+    Statement, StatementError, digest_of, open_statement, sign_statement, unsigned_statement,
+};
 pub use typed_data::{BadTypedData, TypedData};

@@ -51,6 +51,11 @@ pub(crate) fn canonical<T: Statement>(statement: &T) -> String {
     format!("{}\n{value}", T::KIND)
 }
 
+/// The text that a key elsewhere signs: a browser's, which cannot be exported.
+pub fn unsigned_statement<T: Statement>(statement: &T) -> String {
+    canonical(statement)
+}
+
 /// Signs `statement` with `key`.
 pub fn sign_statement<T: Statement>(statement: &T, key: &SigningKey) -> SignedStatement {
     let text = canonical(statement);

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::primitives::{
     Aes256Gcm, GCM_NONCE_BYTES, GCM_TAG_BYTES, TagMismatch, hkdf_expand_sha512, same,
@@ -103,6 +103,29 @@ pub(crate) enum BodyFault {
     Segment(u64),
 }
 
+/// What one key, one salt and one context give, before a cipher is made of it.
+pub(crate) struct Derived {
+    /// The AES-256-GCM key.
+    pub(crate) cipher_key: Zeroizing<[u8; 32]>,
+    /// What is combined with a segment's index.
+    pub(crate) base_nonce: [u8; GCM_NONCE_BYTES],
+    /// What binds the body to its one key.
+    pub(crate) commitment: [u8; 32],
+}
+
+impl Derived {
+    pub(crate) fn derive(shape: Shape, key: &[u8; 32], salt: &[u8], context: &[u8]) -> Self {
+        let mut material = Zeroizing::new([0; 32 + GCM_NONCE_BYTES + 32]);
+        hkdf_expand_sha512(key, &[shape.label, &[0], salt, context], &mut *material);
+        let mut cipher_key = Zeroizing::new([0; 32]);
+        let (mut base_nonce, mut commitment) = ([0; GCM_NONCE_BYTES], [0; 32]);
+        cipher_key.copy_from_slice(&material[..32]);
+        base_nonce.copy_from_slice(&material[32..44]);
+        commitment.copy_from_slice(&material[44..]);
+        Self { cipher_key, base_nonce, commitment }
+    }
+}
+
 /// The derived keys of one body.
 pub(crate) struct Body {
     cipher: Aes256Gcm,
@@ -114,16 +137,9 @@ pub(crate) struct Body {
 impl Body {
     /// Derives a body's keys: HKDF-Expand-SHA-512(key, label ‖ 0 ‖ salt ‖ context) is AES key ‖ base nonce ‖ commitment.
     pub(crate) fn derive(shape: Shape, key: &[u8; 32], salt: &[u8], context: &[u8]) -> Self {
-        let mut material = [0; 32 + GCM_NONCE_BYTES + 32];
-        hkdf_expand_sha512(key, &[shape.label, &[0], salt, context], &mut material);
-        let (mut cipher_key, mut base_nonce, mut commitment) =
-            ([0; 32], [0; GCM_NONCE_BYTES], [0; 32]);
-        cipher_key.copy_from_slice(&material[..32]);
-        base_nonce.copy_from_slice(&material[32..44]);
-        commitment.copy_from_slice(&material[44..]);
+        let Derived { cipher_key, base_nonce, commitment } =
+            Derived::derive(shape, key, salt, context);
         let cipher = Aes256Gcm::new(&cipher_key);
-        cipher_key.zeroize();
-        material.zeroize();
         Self { cipher, base_nonce, commitment, geometry: shape.geometry }
     }
 

@@ -20,7 +20,6 @@
 //! ```
 
 mod cobblestone;
-#[cfg(not(target_arch = "wasm32"))]
 pub mod crypt4gh;
 mod error;
 pub mod file;
@@ -44,8 +43,8 @@ pub use error::{NoRandomness, OpenError, SealError, WrapError};
 pub use keys::{DataKey, DatasetKey, KeyEncryptionKey};
 pub use object::{
     Commitment, MAX_OBJECT_BYTES, ObjectId, ObjectOpener, PREFIX_BYTES, Prefix,
-    SEALED_SEGMENT_BYTES, SEGMENT_BYTES, TAG_BYTES, open_object, open_object_into, plain_bytes,
-    seal_object, seal_object_into, sealed_bytes,
+    SEALED_SEGMENT_BYTES, SEGMENT_BYTES, SegmentKey, TAG_BYTES, open_object, open_object_into,
+    plain_bytes, seal_object, seal_object_into, sealed_bytes,
 };
 #[cfg(not(target_arch = "wasm32"))]
 pub use parallel::{ReadAt, Workers, WriteAt, open_parallel, seal_parallel};

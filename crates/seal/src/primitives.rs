@@ -8,11 +8,15 @@ mod native;
 mod portable;
 
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native::{Aes256Gcm, fill_random, hkdf_expand_sha512, hmac_sha256, sha256};
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native::{ChaCha20Poly1305, pbkdf2_sha256, x25519_public, x25519_shared};
+pub(crate) use native::{
+    Aes256Gcm, ChaCha20Poly1305, fill_random, hkdf_expand_sha512, hmac_sha256, pbkdf2_sha256,
+    sha256, x25519_public, x25519_shared,
+};
 #[cfg(target_arch = "wasm32")]
-pub(crate) use portable::{Aes256Gcm, fill_random, hkdf_expand_sha512, hmac_sha256, sha256};
+pub(crate) use portable::{
+    Aes256Gcm, ChaCha20Poly1305, fill_random, hkdf_expand_sha512, hmac_sha256, pbkdf2_sha256,
+    sha256, x25519_public, x25519_shared,
+};
 
 /// Length of an AES-256-GCM tag.
 pub(crate) const GCM_TAG_BYTES: usize = 16;
@@ -37,6 +41,47 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn both_read_crypt4gh_alike(
+            key in any::<[u8; 32]>(), other in any::<[u8; 32]>(), nonce in any::<[u8; 12]>(),
+            text in prop::collection::vec(any::<u8>(), 0..2000), rounds in 1..50_u32, flips in any::<bool>(),
+        ) {
+            use chacha20poly1305::aead::{AeadInOut, KeyInit};
+            let (ours, theirs) = (native::x25519_public(&key), portable::x25519_public(&other));
+            prop_assert_eq!(ours, portable::x25519_public(&key));
+            prop_assert_eq!(theirs, native::x25519_public(&other));
+            let shared = native::x25519_shared(&key, &theirs);
+            prop_assert_eq!(&shared, &portable::x25519_shared(&key, &theirs));
+            prop_assert_eq!(&shared, &portable::x25519_shared(&other, &ours));
+            prop_assert_eq!(native::x25519_shared(&key, &[0; 32]), None);
+            prop_assert_eq!(portable::x25519_shared(&key, &[0; 32]), None);
+
+            let mut sealed = text.clone();
+            let cipher = chacha20poly1305::ChaCha20Poly1305::new((&key).into());
+            let tag = cipher
+                .encrypt_inout_detached((&nonce).into(), &[], sealed.as_mut_slice().into())
+                .unwrap();
+            sealed.extend_from_slice(&tag);
+            if flips {
+                sealed[0] ^= 1;
+            }
+            let mut again = sealed.clone();
+            let opened = native::ChaCha20Poly1305::new(&key).open_in_place(nonce, &mut sealed);
+            let portable = portable::ChaCha20Poly1305::new(&key).open_in_place(nonce, &mut again);
+            prop_assert_eq!(opened, portable);
+            prop_assert_eq!(opened.is_ok(), !flips);
+            if let Ok(bytes) = opened {
+                prop_assert_eq!(&sealed[..bytes], &text[..]);
+                prop_assert_eq!(&again[..bytes], &text[..]);
+            }
+
+            let rounds = rounds.try_into().unwrap();
+            let (mut one, mut two) = ([0; 32], [0; 32]);
+            native::pbkdf2_sha256(rounds, &nonce, &text, &mut one);
+            portable::pbkdf2_sha256(rounds, &nonce, &text, &mut two);
+            prop_assert_eq!(one, two);
+        }
 
         #[test]
         fn both_sources_of_cryptography_agree(

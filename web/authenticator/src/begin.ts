@@ -2,6 +2,7 @@
 import * as wasm from "authenticator";
 import { become, callAt, callKey, base64, keep, kept, pair, pairedWith, Refused, type Hub } from "./core.ts";
 import { button, field, form, h, moment, refusal, show } from "./draw.ts";
+import { qrCode, scanner } from "./qr.ts";
 
 const go = (where: string) => { location.hash = where; };
 export const askedFor = { hub: "" };
@@ -15,7 +16,7 @@ export function welcome(): void {
 }
 
 // Twelve fields, in which words are typed and never chosen.
-function typedWords(legend: string): { row: HTMLElement; text: () => string } {
+export function typedWords(legend: string): { row: HTMLElement; text: () => string } {
   const fields = Array.from({ length: 12 }, (_, at) => field(`Word ${at + 1}`, { autocapitalize: "none", autocorrect: "off" }));
   const row = h("fieldset", { class: "typed" }, h("legend", {}, legend), ...fields.map((one) => one.row));
   // Pasting all of them into one field is how a password manager gives them.
@@ -80,6 +81,20 @@ async function afterWords(person: wasm.Person | null, backedUp: boolean): Promis
   go("/passphrase");
 }
 
+// Half a second for a try of the passphrase: the standard's cost, or on a slow device as much as that allows.
+const SLOW_MS = 500;
+const STANDARD_KIB = 64 * 1024;
+const LEAST_KIB = 19 * 1024;
+
+export function lockedUnder(person: wasm.Person, text: string): string {
+  const begun = performance.now();
+  const file = person.lock(text, STANDARD_KIB, 3);
+  const took = performance.now() - begun;
+  if (took <= SLOW_MS) return file;
+  const kib = Math.round(((STANDARD_KIB * 3) / 2) * (SLOW_MS / took));
+  return person.lock(text, Math.min(STANDARD_KIB, Math.max(LEAST_KIB, kib)), 2);
+}
+
 export function passphrase(): void {
   if (chosen === null) return go("/");
   const first = field("Passphrase", { type: "password", autocomplete: "new-password" }, "Eight letters at least; four unrelated words are better. It is asked for whenever you approve something.");
@@ -90,7 +105,7 @@ export function passphrase(): void {
     if (chosen === null) return;
     const { person, backedUp } = chosen;
     const device = person.new_device();
-    await keep("identity", person.lock(first.input.value));
+    await keep("identity", lockedUnder(person, first.input.value));
     await keep("device", device);
     await keep("backed up", backedUp);
     await keep("words have a passphrase", wordsPassphrase !== "");
@@ -128,7 +143,12 @@ export async function backupCheck(): Promise<void> {
 export function pairing(): void {
   const url = field("Address of the hub", { type: "url", inputmode: "url", placeholder: "https://hub.example:8470", value: askedFor.hub });
   show("Pair with a hub", h("p", {}, "The hub brings requests and carries sealed answers. It never learns a key."),
-    form([url.row], "Ask the hub", async () => {
+    form([url.row, scanner("Read its code with the camera", (text) => {
+      const hub = /#pair=(https:\/\/[^\s/]+)$/.exec(text)?.[1] ?? (/^https:\/\/[^\s/]+$/.test(text) ? text : null);
+      if (hub === null) return false;
+      url.input.value = hub;
+      return true;
+    })], "Ask the hub", async () => {
       const origin = new URL(url.input.value.trim()).origin;
       if (!origin.startsWith("https://")) throw new Error("the address does not begin with https://");
       await ask(origin);
@@ -146,6 +166,7 @@ async function ask(origin: string): Promise<void> {
   show("Say that it is you",
     h("p", {}, "On a computer where you are signed in, open"), h("p", {}, h("a", { href: code.page, rel: "noreferrer" }, code.page)),
     h("p", {}, "and type"), h("p", { class: "device-code" }, code.code),
+    h("p", {}, "or read this with the camera of a device where you are signed in:"), qrCode(`${code.page}?code=${encodeURIComponent(code.code)}`, "The page for this code, as a QR code"),
     h("p", { class: "hint" }, `Or where the command line is logged in: chorion key approve ${code.code}. The code counts until ${moment(code.expires)}.`),
     h("p", { role: "status" }, "Waiting for the answer…"));
   // Asked for as long as this page stands.

@@ -4,6 +4,8 @@
 // signed by a key of the browser's own that cannot be exported, so that what waits can be listed while everything else is locked.
 import * as wasm from "authenticator";
 
+// Bytes that the browser's own functions take: none that are shared between threads.
+export type Bytes = Uint8Array<ArrayBuffer>;
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type Signed = { statement: string; signature: string; signer: string };
 export type Hub = { url: string; id: string; account: { id: string; name: string }; cardKey: string };
@@ -41,6 +43,11 @@ export async function keep(key: string, value: unknown): Promise<void> {
   });
   change.objectStore("kept").put(value, key);
   await done;
+}
+
+export async function drop(...keys: string[]): Promise<void> {
+  const change = database.transaction("kept", "readwrite", { durability: "strict" });
+  await Promise.all(keys.map((key) => asked(change.objectStore("kept").delete(key))));
 }
 
 export async function keptUnder<T>(prefix: string): Promise<[string, T][]> {
@@ -131,33 +138,47 @@ export const base64 = (bytes: Uint8Array): string => {
   return btoa(text);
 };
 export const utf8 = (text: string) => new TextEncoder().encode(text);
+export const hex = (bytes: Uint8Array): string => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+export const sha256 = async (bytes: Bytes): Promise<Bytes> => new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+export const pause = (ms: number) => new Promise<void>((then) => setTimeout(then, ms));
 
 // What the hub said when it did not do what it was asked.
 export class Refused extends Error {
   constructor(readonly code: string, sentence: string, readonly time: string | undefined) { super(sentence); }
 }
 
-export async function callAt(origin: string, method: string, path: string, body?: unknown): Promise<Response> {
+// The hub did not answer at all: it may do so later.
+export class Away extends Error {}
+
+type More = {
+  // Headers of ours, in the order of their names: the signature covers them.
+  headers?: [string, string][];
+  signal?: AbortSignal;
+};
+
+export async function callAt(origin: string, method: string, path: string, body?: unknown, { headers: covered = [], signal }: More = {}): Promise<Response> {
   const url = `${origin}/api/v1${path}`;
-  const bytes = body === undefined ? new Uint8Array() : utf8(JSON.stringify(body));
-  const { privateKey, raw } = await callKey();
+  const octets = body instanceof Uint8Array;
+  const bytes: Bytes = octets ? (body as Bytes) : body === undefined ? new Uint8Array() : utf8(JSON.stringify(body));
+  const [{ privateKey, raw }, digest] = await Promise.all([callKey(), sha256(bytes)]);
   for (let again = false; ; again = true) {
-    const nonce = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-    const signing = new wasm.Signing(method, url, bytes, raw, Math.floor((Date.now() + skewMs) / 1000), nonce);
+    const nonce = hex(crypto.getRandomValues(new Uint8Array(16)));
+    const signing = new wasm.Signing(method, url, digest, raw, Math.floor((Date.now() + skewMs) / 1000), nonce, covered.flat());
     const signature = await crypto.subtle.sign("Ed25519", privateKey, utf8(signing.base));
     const [input, value] = signing.headers(new Uint8Array(signature));
     const headers: Record<string, string> = {
-      "content-digest": signing.content_digest, "signature-input": input ?? "", signature: value ?? "",
+      "content-digest": signing.content_digest, "signature-input": input ?? "", signature: value ?? "", ...Object.fromEntries(covered),
     };
     signing.free();
-    if (bytes.length > 0) headers["content-type"] = "application/json";
+    if (bytes.length > 0) headers["content-type"] = octets ? "application/octet-stream" : "application/json";
     let answer: Response;
     try {
       answer = await fetch(url, {
-        method, headers, body: bytes.length > 0 ? bytes : null, cache: "no-store", credentials: "omit", redirect: "error",
+        method, headers, body: bytes.length > 0 ? bytes : null, cache: "no-store", credentials: "omit", redirect: "error", ...(signal === undefined ? {} : { signal }),
       });
-    } catch {
-      throw new Error(`${origin} does not answer this page: it is away, or its operator did not name this authenticator (--authenticator-origin ${location.origin})`);
+    } catch (error) {
+      if (signal?.aborted === true) throw error;
+      throw new Away(`${origin} does not answer this page: it is away, or its operator did not name this authenticator (--authenticator-origin ${location.origin})`);
     }
     if (answer.ok) return answer;
     const problem = (await answer.json().catch(() => ({}))) as { code?: string; title?: string; hint?: string; time?: string };
@@ -170,9 +191,9 @@ export async function callAt(origin: string, method: string, path: string, body?
   }
 }
 
-export async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+export async function call<T>(method: string, path: string, body?: unknown, more: More = {}): Promise<T> {
   if (hub === null) throw new Error("this device is not paired with a hub yet");
-  const answer = await callAt(hub.url, method, path, body);
+  const answer = await callAt(hub.url, method, path, body, more);
   return (answer.status === 204 ? null : await answer.json()) as T;
 }
 
@@ -186,7 +207,44 @@ export async function listed<T>(path: string): Promise<T[]> {
   return all;
 }
 
-export async function bytesOf(path: string): Promise<Uint8Array> {
+export async function bytesOf(path: string): Promise<Bytes> {
   if (hub === null) throw new Error("this device is not paired with a hub yet");
   return new Uint8Array(await (await callAt(hub.url, "GET", path)).arrayBuffer());
+}
+
+// Does it until it is done: a hub that is away, or too busy, is asked again for some minutes.
+export async function patiently<T>(what: () => Promise<T>, waits: (why: string) => void): Promise<T> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await what();
+    } catch (error) {
+      const passes = error instanceof Away || (error instanceof Refused && ["too_many_requests", "storage_unavailable", "unavailable", "internal"].includes(error.code));
+      if (!passes || tries >= 12) throw error;
+      waits((error as Error).message.split("\n")[0] ?? "");
+      await pause(Math.min(1000 * 2 ** tries, 30_000));
+    }
+  }
+}
+
+// Signs a statement's text with the key of this browser, which cannot be exported.
+export async function signStatement(statement: string): Promise<Signed> {
+  const { privateKey, raw } = await callKey();
+  const signature = new Uint8Array(await crypto.subtle.sign("Ed25519", privateKey, utf8(statement)));
+  return { statement, signature: base64(signature), signer: base64(raw) };
+}
+
+// Hears from the hub that something changed, and never what; returns when the line ends.
+export async function listen(changed: () => void, signal: AbortSignal): Promise<void> {
+  if (hub === null) return;
+  const answer = await callAt(hub.url, "GET", "/approvals/changes", undefined, { signal });
+  const reader = answer.body?.getReader();
+  if (reader === undefined) return;
+  const decoder = new TextDecoder();
+  for (let rest = ""; ; ) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
+    rest = (lines.pop() ?? "").slice(0, 1024);
+    if (lines.some((line) => line.startsWith("data:"))) changed();
+  }
 }

@@ -71,6 +71,24 @@ export function refusal(error: unknown): HTMLElement {
   return h("div", { class: "refusal" }, ...text.split("\n").map((line) => h("p", {}, line.charAt(0).toUpperCase() + line.slice(1))));
 }
 
+export function size(bytes: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  const power = bytes < 1024 ? 0 : Math.min(Math.floor(Math.log2(bytes) / 10), units.length - 1);
+  return `${power === 0 ? bytes : (bytes / 2 ** (10 * power)).toFixed(1)} ${units[power]}`;
+}
+
+// A bar for long work, which says in words what it shows; `waits` is for what holds it up.
+export function progress(label: string, all: number, words = (done: number, of: number) => `${size(done)} of ${size(of)}`): { element: HTMLElement; more: (by: number) => void; waits: (why: string) => void } {
+  const bar = h("progress", { max: `${Math.max(all, 1)}`, value: "0", "aria-label": label }) as HTMLProgressElement;
+  const said = h("p", { class: "small", role: "status" }, words(0, all));
+  let done = 0;
+  return {
+    element: h("div", { class: "progress" }, bar, said),
+    more: (by) => { done += by; bar.value = done; said.textContent = words(done, all); },
+    waits: (why) => { said.textContent = `${words(done, all)}; ${why}: it is tried again`; },
+  };
+}
+
 export function moment(time: string): string {
   return `${time.slice(0, 10)} ${time.slice(11, 19)} UTC`;
 }

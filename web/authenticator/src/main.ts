@@ -1,13 +1,19 @@
 // The page: starts the module, chooses what is shown by the address after `#`, asks the hub what waits, and locks itself.
 import init from "authenticator";
 import { askedFor, backupCheck, newWords, pairing, passphrase, restore, welcome, wordsAgain } from "./begin.ts";
-import { kept, loadHub, lock, onLock, openStore, pairedWith, stirred, unlocked, type Waiting } from "./core.ts";
+import { adding } from "./adding.ts";
+import { kept, listen, loadHub, lock, onLock, openStore, pairedWith, pause, stirred, unlocked, type Waiting } from "./core.ts";
+import { dataset } from "./data.ts";
 import { button, h, refusal, show } from "./draw.ts";
-import { keys, newGrant, newProject, openMessage, project, projects, settings, signMessage } from "./own.ts";
+import { keys, newGrant, newProject, openMessage, project, projects, signMessage } from "./own.ts";
 import { carryOut, history, home, isWaiting, locked, request, requests } from "./requests.ts";
+import { settings } from "./settings.ts";
+import { otherWords } from "./words.ts";
 
 declare const WASM: string;
+// How often the hub is asked where it says nothing by itself, and where it does: a word can be lost, and what waits expires.
 const POLL_MS = 2_000;
+const POLL_ANYWAY_MS = 30_000;
 const MENU: [string, string][] = [["/", "Waiting"], ["/history", "Answered"], ["/projects", "Projects"], ["/keys", "Keys"], ["/settings", "Device"]];
 
 let list: Waiting[] = [];
@@ -35,7 +41,8 @@ async function draw(): Promise<void> {
   if (here === "/pair" || !paired) return pairing();
   const pages: Record<string, () => Promise<void>> = {
     "": () => home(list), history: () => history(list), projects: id === "new" ? newProject : projects, project: () => project(id),
-    grant: () => newGrant(id), request: () => request(id), keys, sign: signMessage, open: openMessage,
+    grant: () => newGrant(id), request: () => request(id), dataset: () => dataset(id), add: () => adding(id), rotate: otherWords,
+    keys, sign: signMessage, open: openMessage,
   };
   await (pages[noun] ?? (() => home(list)))();
 }
@@ -49,7 +56,7 @@ function frame(here: string, known: boolean): void {
   if (menu === null || state === null || banner === null) return;
   const waiting = list.filter(isWaiting).length;
   menu.hidden = !known || pairedWith() === null;
-  const current = MENU.findLast(([where]) => here === where || (where !== "/" && here.startsWith(where)))?.[0] ?? (here.startsWith("/request") ? "/" : here.startsWith("/project") || here.startsWith("/grant") ? "/projects" : "/keys");
+  const current = MENU.findLast(([where]) => here === where || (where !== "/" && here.startsWith(where)))?.[0] ?? (here.startsWith("/request") ? "/" : /^\/(project|grant|dataset|add)/.test(here) ? "/projects" : "/keys");
   menu.replaceChildren(h("ul", {}, ...MENU.map(([where, name]) => h("li", {},
     h("a", { href: `#${where}`, ...(where === current ? { "aria-current": "page" } : {}) }, where === "/" && waiting > 0 ? `${name} (${waiting})` : name)))));
   state.replaceChildren(...(known ? [h("span", {}, unlocked() === null ? "Locked" : "Unlocked"),
@@ -63,11 +70,15 @@ function frame(here: string, known: boolean): void {
   });
 }
 
-// Asks what waits: at once when the page comes to the front, and every two seconds while it is looked at.
+// Asks what waits: when the hub says that something changed, when the page comes to the front, and from time to time while it is looked at.
 let asking = false;
+let again = false;
+let asked = 0;
 async function ask(): Promise<void> {
+  again = asking;
   if (asking || document.hidden || pairedWith() === null) return;
   asking = true;
+  asked = Date.now();
   const before = JSON.stringify([list, trouble !== null]);
   try {
     list = await requests();
@@ -78,9 +89,26 @@ async function ask(): Promise<void> {
   } finally {
     asking = false;
   }
+  // What changed while the hub was being asked.
+  if (again) void ask();
   if (JSON.stringify([list, trouble !== null]) === before) return;
   if (path() === "/" && document.activeElement?.closest("main form") == null) await home(list).catch(failed);
   frame(path(), true);
+}
+
+let told = false;
+let line = new AbortController();
+async function hear(): Promise<void> {
+  for (; ; await pause(POLL_MS)) {
+    if (document.hidden || pairedWith() === null) continue;
+    line = new AbortController();
+    try {
+      await listen(() => { told = true; void ask(); }, line.signal);
+    } catch {
+      // The page asks by itself then; that says what is wrong.
+    }
+    told = false;
+  }
 }
 
 function failed(error: unknown): void {
@@ -102,13 +130,17 @@ async function begin(): Promise<void> {
   onLock(() => {
     frame(path(), true);
     const noun = path().split("/")[1] ?? "";
-    if (unlocked() === null && ["projects", "project", "grant", "request", "keys", "sign", "open"].includes(noun)) void locked("This device locked itself", () => draw());
+    if (unlocked() === null && ["projects", "project", "grant", "request", "keys", "sign", "open", "rotate"].includes(noun)) void locked("This device locked itself", () => draw());
   });
   for (const name of ["pointerdown", "keydown"]) document.addEventListener(name, stirred, { passive: true });
-  document.addEventListener("visibilitychange", () => void ask());
-  window.setInterval(() => void ask(), POLL_MS);
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) line.abort();
+    void ask();
+  });
+  window.setInterval(() => { if (!told || Date.now() - asked >= POLL_ANYWAY_MS) void ask(); }, POLL_MS);
   await draw().catch(failed);
   document.getElementById("main")?.setAttribute("data-ready", "");
+  void hear();
   await ask();
 }
 

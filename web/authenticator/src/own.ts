@@ -1,37 +1,19 @@
-// What is the person's own: projects, devices, grants, public keys, messages, and this device itself.
+// What is the person's own: projects, devices, grants, public keys, and messages.
 import * as wasm from "authenticator";
-import {
-  base64, call, forgetEverything, identity, keep, kept, keptUnder, listed, lock, now, pairedWith, unlocked, utf8,
-  type Grant, type Json, type Signed,
-} from "./core.ts";
-import { button, check, facts, field, form, h, mark, moment, refusal, show } from "./draw.ts";
-import { locked, rememberedLog } from "./requests.ts";
+import { base64, call, hex, identity, keep, kept, keptUnder, listed, now, pairedWith, unlocked, utf8, type Grant, type Json, type Signed } from "./core.ts";
+import { begunOf } from "./adding.ts";
+import { asked, cardOf, own, signing } from "./cards.ts";
+import { destroy, kindOf, nameOf, type Dataset } from "./data.ts";
+import { check, facts, field, form, h, mark, moment, refusal, show, size } from "./draw.ts";
+import { confirmed } from "./passkey.ts";
+import { qrCode, scanner } from "./qr.ts";
+import { locked } from "./requests.ts";
+import { wrapAll } from "./words.ts";
 
 type Project = { id: string; custodian: string; label: string; card_number: number };
 type Key = { id: string; name: string; public_key: string; kind: string; revoked: string | null };
-type Card = { number: number; test: boolean; devices: { key: string; since: string }[]; phrase: string; certified: boolean };
 
-const hex = (base: string) => [...atob(base)].map((letter) => letter.charCodeAt(0).toString(16).padStart(2, "0")).join("");
-
-async function cardOf(project: string): Promise<{ signed: Signed; card: Card }> {
-  const [person, hub] = [unlocked(), pairedWith()];
-  if (person === null || hub === null) throw new Error("this device is locked");
-  const signed = await call<Signed>("GET", `/projects/${project}/card`);
-  const seen = (await kept<Signed>(`card:${project}`)) ?? null;
-  const card = JSON.parse(person.card(hub.id, project, JSON.stringify(signed), JSON.stringify(seen))) as Card;
-  await keep(`card:${project}`, signed);
-  return { signed, card };
-}
-
-async function own(project: string, signed: Signed, purpose: string): Promise<string> {
-  const hub = pairedWith();
-  return JSON.stringify({
-    hub: hub?.id, now: now(), project, card: signed, seen: (await kept<Signed>(`card:${project}`)) ?? null, requester: hub?.account.id,
-    checkpoint: (await rememberedLog())?.checkpoint ?? null, purpose,
-  });
-}
-
-const asked = (name: string) => field(name, { type: "password", autocomplete: "current-password" });
+const hexOf = (base: string) => hex(Uint8Array.from(atob(base), (letter) => letter.charCodeAt(0)));
 
 export async function projects(): Promise<void> {
   const person = unlocked();
@@ -70,7 +52,7 @@ export async function newProject(): Promise<void> {
   show("Make a project", form([name.row, test.row, h("h2", {}, "Who may add data"), h("p", { class: "hint" }, "Keys of your account, as the hub names them. Compare the key's id with the one that machine shows (chorion whoami)."), ...writers.map((one) => one.row)],
     "Make it", async () => {
       if (name.input.value.trim() === "") throw new Error("a project has a name");
-      const chosen = writers.filter((one) => one.input.checked).map((one) => hex(one.key.public_key));
+      const chosen = writers.filter((one) => one.input.checked).map((one) => hexOf(one.key.public_key));
       const create = JSON.parse(person.create_project(hub.id, name.input.value.trim(), test.input.checked, chosen, now())) as { id: string; card: Signed };
       // Gone by from here on, whatever the hub answers.
       await keep(`card:${create.id}`, create.card);
@@ -87,10 +69,19 @@ export async function project(id: string): Promise<void> {
   const found = await call<Project>("GET", `/projects/${id}`);
   const name = person.open_name(JSON.stringify(key), JSON.stringify(found.label), "project");
   const here = person.approval_key();
+  const datasets = (await listed<Dataset>(`/datasets?project=${id}`)).reverse();
+  const names = await Promise.all(datasets.map(nameOf));
+  const begun = await begunOf(id);
   const pass = asked("Your passphrase, to change devices");
   const add = field("Key of another device", {}, "64 digits: its authenticator shows them under Keys, the command line by `chorion device show`.");
+  const scan = scanner("Read it with the camera", (text) => {
+    if (!/^[0-9a-f]{64}$/i.test(text)) return false;
+    add.input.value = text.toLowerCase();
+    return true;
+  });
   const change = async (key: string, adds: boolean) => {
-    const next = person.change_device(await own(id, signed, ""), key, adds, await identity(), pass.input.value);
+    const { file, secret } = await confirmed(pass.input.value, await identity());
+    const next = person.change_device(await own(id, signed, ""), key, adds, file, secret);
     if (next === "") throw new Error(adds ? "that device is certified already" : "that device is not certified");
     await call("PUT", `/projects/${id}/card`, JSON.parse(next));
     await keep(`card:${id}`, (JSON.parse(next) as { card: Signed }).card);
@@ -100,17 +91,60 @@ export async function project(id: string): Promise<void> {
   show(name,
     h("p", { class: "marks" }, mark("Key held by: Owner", "ok"), card.test && mark("NOT CONFIDENTIAL", "danger")),
     h("p", {}, "Six words of its card, for whoever seals for it:"), h("p", { class: "phrase" }, card.phrase),
+    h("h2", {}, "Data"),
+    datasets.length === 0 ? h("p", {}, "Nothing yet. What you add is sealed on this device before it leaves it.") : h("ul", { class: "rows card" }, ...datasets.map((one, at) => h("li", {},
+      h("div", {}, h("p", {}, h("a", { href: `#/dataset/${one.id}` }, names[at] ?? "(sealed)")), h("p", { class: "small" }, `${kindOf(one)}, ${size(one.sealed_bytes)} sealed, ${moment(one.created)}`)),
+      mark(one.execution, one.execution === "complete" ? "ok" : "wait")))),
+    h("div", { class: "buttons" }, h("a", { class: "button quiet", href: `#/add/${id}` }, begun > 0 ? "Go on adding files" : "Add files")),
     h("h2", {}, "Devices that approve"),
     h("ul", { class: "rows card" }, ...card.devices.map((device) => h("li", {},
       h("div", {}, h("p", {}, device.key === here ? "This device" : "Another device"), h("p", { class: "small mono" }, device.key), h("p", { class: "small" }, `since ${moment(device.since)}`)),
       form([], "Revoke", () => change(device.key, false), [], "danger quiet small")))),
     pass.row,
-    h("details", {}, h("summary", {}, "Certify another device"), form([add.row], "Certify it", () => change(add.input.value.trim().toLowerCase(), true))),
+    h("details", {}, h("summary", {}, "Certify another device"), form([scan, add.row], "Certify it", () => change(add.input.value.trim().toLowerCase(), true))),
     h("h2", {}, "Standing grants"),
     grants.length === 0 ? h("p", {}, "None: every request waits for you.") : h("ul", { class: "rows card" }, ...grants.map(([digest, grant]) => h("li", {},
       h("div", {}, ...grant.sentences.slice(3, 6).map((line) => h("p", { class: "small" }, line)), h("p", { class: "small" }, `used ${grant.used} times`)),
       form([], "End it", async () => { await keep(`grant:${digest}`, { ...grant, used: 4294967295 }); await project(id); }, [], "danger quiet small")))),
-    h("p", {}, h("a", { href: `#/grant/${id}` }, "Let this device approve one app by itself")));
+    h("p", {}, h("a", { href: `#/grant/${id}` }, "Let this device approve one app by itself")),
+    h("h2", {}, "Give it away, or destroy it"), giving(id), destroying(id, name));
+}
+
+// Gives the project to another person, with the keys of everything in it; it is theirs when they take it.
+function giving(id: string): HTMLElement {
+  const account = field("Account", {}, "The id of their account: chorion whoami shows it.");
+  const keys = field("Their keys", { rows: "4" }, "What chorion identity show --json prints on their machine.", "textarea");
+  const reseal = check("Have everything written anew once it is theirs, so that keys you kept open nothing.");
+  return h("details", {}, h("summary", {}, "Give it to another person"), form([account.row, keys.row, reseal.row], "Look at the six words", () => {
+    const words = wasm.phrase_of_person(keys.input.value);
+    const same = check("They read me these very words.");
+    show("Do they read you the same?", h("p", {}, "These words belong to the keys that you were given: chorion identity show says theirs."), h("p", { class: "phrase" }, words),
+      form([same.row], "Go on", async () => {
+        if (!same.input.checked) throw new Error("give it to nobody before the words are the same\nsomebody may have put other keys in their place");
+        const person = unlocked();
+        if (person === null) throw new Error("this device locked itself: begin again");
+        const { signed } = await cardOf(id);
+        await call("POST", `/projects/${id}/transfer`, { to: account.input.value.trim(), reseal: reseal.input.checked });
+        const draft = person.draw_transfer(await own(id, signed, "give the project to another person"), account.input.value, keys.input.value, reseal.input.checked);
+        const card = JSON.parse(draft.next_card) as Signed;
+        signing("Sign this transfer?", draft, "Sign it", `#/project/${id}`, async (approval) => {
+          const said = h("p", { role: "status" }, "");
+          show("Wrapping its keys", said);
+          const handover = await call<{ project: string; total: number; missing: string[] }>("POST", `/projects/${id}/handover`, { approval, card });
+          await wrapAll(person, handover, (JSON.parse(keys.input.value) as { sealing: string }).sealing, (text) => { said.textContent = text; }, (why) => { said.textContent = why; });
+          show("It is offered", h("p", { class: "lead" }, "It is yours until they take it. What you opened or copied before stays with you."), h("div", { class: "buttons" }, h("a", { class: "button", href: "#/projects" }, "Your projects")));
+        });
+      }, [h("a", { class: "button quiet", href: `#/project/${id}` }, "They differ")]));
+  }, [], "quiet"));
+}
+
+function destroying(id: string, name: string): HTMLElement {
+  const typed = field("Its name, typed", {}, `To be sure that it is this one: ${name}`);
+  return h("details", {}, h("summary", {}, "Destroy it with everything in it"), h("p", {}, "The keys of everything in it are destroyed first, then the bytes, in every facility. There is no way back."),
+    form([typed.row], "Show what I would sign", async () => {
+      if (typed.input.value.trim() !== name) throw new Error("that is not its name");
+      await destroy(id, null, `#/project/${id}`, "#/projects");
+    }, [], "danger"));
 }
 
 export async function newGrant(id: string): Promise<void> {
@@ -124,15 +158,10 @@ export async function newGrant(id: string): Promise<void> {
   show("Approve one app by itself", h("p", {}, "This device then answers for you, while it is unlocked: that app alone, results into this project alone."),
     form([app.row, uses.row, days.row, purpose.row], "Show what I would sign", async () => {
       const draft = person.draw_grant(await own(id, signed, purpose.input.value), app.input.value.trim(), Number(uses.input.value), Number(days.input.value));
-      const drawn = JSON.parse(draft.shown) as { sentences: string[]; digest: string };
-      const pass = asked("Your passphrase, once more");
-      show("Sign this grant?", h("div", { class: "card" }, ...drawn.sentences.map((line) => h("p", {}, line.charAt(0).toUpperCase() + line.slice(1)))),
-        form([pass.row], "Sign it", async () => {
-          const approval = JSON.parse(person.sign_draft(draft, await identity(), pass.input.value)) as { approval: Signed };
-          await keep(`grant:${drawn.digest}`, { approval: approval.approval, project: id, sentences: drawn.sentences, used: 0 } satisfies Grant);
-          draft.free();
-          location.hash = `/project/${id}`;
-        }, [h("a", { class: "button quiet", href: `#/project/${id}` }, "Do not")]));
+      signing("Sign this grant?", draft, "Sign it", `#/project/${id}`, async ({ approval }, { digest, sentences }) => {
+        await keep(`grant:${digest}`, { approval, project: id, sentences, used: 0 } satisfies Grant);
+        location.hash = `/project/${id}`;
+      });
     }));
 }
 
@@ -155,6 +184,8 @@ export async function keys(): Promise<void> {
       ["This device", h("span", { class: "mono" }, person.approval_key())],
     ])),
     h("div", { class: "buttons" }, download("sealing-key.txt", halves.sealing ?? ""), download("openpgp.asc", halves.openpgp_certificate ?? ""), download("client.pem", halves.x509_certificate ?? ""), download("ssh.pub", halves.ssh ?? "")),
+    h("h2", {}, "This device's key, for one that is certified"), h("p", {}, "Another device of yours reads it under Projects, “Certify another device”; or type the digits above."), qrCode(person.approval_key().toUpperCase(), "This device's key as a QR code"),
+    h("h2", {}, "Other words"), h("p", {}, "If somebody may have seen your words: ", h("a", { href: "#/rotate" }, "change them for everything"), "."),
     h("h2", {}, "Messages"), h("p", {}, h("a", { href: "#/sign" }, "Sign a message"), " or ", h("a", { href: "#/open" }, "open one that was sent to you")));
 }
 
@@ -167,7 +198,8 @@ export async function signMessage(): Promise<void> {
   const pass = asked("Your passphrase, once more");
   const out = h("div", { "aria-live": "polite" });
   show("Sign a message", form([text.row, kind.row, pass.row], "Sign", async () => {
-    person.confirm(await identity(), pass.input.value);
+    const { file, secret } = await confirmed(pass.input.value, await identity());
+    person.confirm(file, secret);
     out.replaceChildren(h("h2", {}, "Signature"), h("pre", { tabindex: "0" }, person.sign_message(kind.input.value, utf8(text.input.value), seconds())));
   }), out);
 }
@@ -183,36 +215,4 @@ export async function openMessage(): Promise<void> {
     const signed = opened.signatures.map((one) => (one.good ? `signed by ${one.fingerprint}` : `signed by an unknown key, ${one.key_id}`));
     out.replaceChildren(h("h2", {}, "Message"), h("pre", { tabindex: "0" }, opened.text), h("p", {}, `${opened.encrypted ? "It was encrypted to you" : "It was not encrypted"}; ${signed.join(", ") || "not signed: nothing says who wrote it"}.`));
   }), out);
-}
-
-export async function settings(): Promise<void> {
-  const hub = pairedWith();
-  const backedUp = (await kept<boolean>("backed up")) === true;
-  const files = await fetch("/hashes.txt").then((answer) => (answer.ok ? answer.text() : "")).catch(() => "");
-  const sum = files === "" ? "" : [...new Uint8Array(await crypto.subtle.digest("SHA-256", utf8(files)))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  const policy = field("Policy for vaults", { rows: "6" }, "What a vault's report must show before a key goes to it (spec/evidence.md, section 5). The same text as on your other devices; empty: no vault that shows a report gets a key.", "textarea");
-  policy.input.value = (await kept<string>("policy")) ?? "";
-  const really = field("Type: forget", {});
-  show("This device",
-    h("div", { class: "card" }, facts([
-      ["Hub", hub === null ? h("a", { href: "#/pair" }, "not paired yet") : `${hub.url} (${hub.id})`], ["Account", hub?.account.name ?? "–"],
-      ["Words on paper", backedUp ? mark("checked", "ok") : mark("not backed up", "danger")],
-    ])),
-    h("div", { class: "buttons" }, h("a", { class: "button quiet", href: "#/backup" }, "Check my paper"), unlocked() !== null && button("Lock now", () => { lock(); }, "quiet")),
-    h("h2", {}, "This version"), h("p", {}, "The hash over all files of this version, to compare with the one that was published, and with what chorion authenticator serve says:"),
-    h("p", { class: "phrase mono" }, sum === "" ? "not to be had while this device is offline" : (sum.match(/.{4}/g) ?? []).join(" ")),
-    h("details", {}, h("summary", {}, "Each file"), h("pre", { tabindex: "0", "aria-label": "Hashes of the files" }, files)),
-    h("h2", {}, "Vaults that show a report"), form([policy.row], "Keep this policy", async () => {
-      const text = policy.input.value;
-      if (text.trim() !== "") wasm.check_policy(text);
-      await keep("policy", text.trim() === "" ? undefined : text);
-      await settings();
-    }, [], "quiet"),
-    h("h2", {}, "Forget everything"), h("p", {}, "Identity, device key, cards and history are taken from this browser. Without your words on paper, what was sealed to you is gone."),
-    form([really.row], "Forget everything", async () => {
-      if (really.input.value.trim() !== "forget") throw new Error("type the word, if you mean it");
-      await forgetEverything();
-      location.hash = "/";
-      location.reload();
-    }, [], "danger"));
 }

@@ -5,6 +5,7 @@ import {
   type Given, type Grant, type Json, type Signed, type Waiting,
 } from "./core.ts";
 import { button, check, facts, field, form, h, mark, moment, refusal, show } from "./draw.ts";
+import { confirmed, hasPasskey, unlockQuickly } from "./passkey.ts";
 
 const WHAT: Record<string, string> = {
   app: "An app wants to read your data", query: "A question about your data", demultiplex: "A run wants to be demultiplexed",
@@ -112,6 +113,7 @@ export async function request(id: string): Promise<void> {
     return;
   }
   const { verdict, shown } = judged;
+  const quick = await hasPasskey();
   performance.measure("chorion: judged", { start: begun });
   const { sentences } = shown;
   const headline = sentences[0] ?? "";
@@ -124,7 +126,7 @@ export async function request(id: string): Promise<void> {
   const program = pick(sentences, "program:");
   const who = app !== undefined ? `The app ${app}` : program !== undefined ? program.replace(/^./, (letter) => letter.toUpperCase()) : "Somebody";
   const plain = `${who} wants to read ${reads.join(", ")}${asks === undefined ? "" : `: ${asks}`}. It is for: ${purpose}.`;
-  const pass = field("Your passphrase, once more", { type: "password", autocomplete: "current-password" }, "For each approval, so that it is you and not whoever holds the device.");
+  const pass = field("Your passphrase, once more", { type: "password", autocomplete: "current-password" }, `For each approval, so that it is you and not whoever holds the device.${quick ? " Left empty, your passkey is asked for." : ""}`);
   const same = check("The six words are the same on the screen of whoever asks.");
   const expires = pick(sentences, "counts once,") ?? "";
   show(headline.charAt(0).toUpperCase() + headline.slice(1),
@@ -154,8 +156,9 @@ const result = (kind: string, word: string, text: string) => h("li", { class: "r
 async function approve(id: string, verdict: wasm.Verdict, shown: Shown, passphrase: string): Promise<void> {
   const person = unlocked();
   if (person === null) throw new Error("this device locked itself: open the request again");
+  const { file, secret } = await confirmed(passphrase, await identity());
   const begun = performance.now();
-  const given = JSON.parse(person.give(verdict, await identity(), passphrase, now())) as { approval: { approval: Signed } };
+  const given = JSON.parse(person.give(verdict, file, secret, now())) as { approval: { approval: Signed } };
   await call("POST", `/approvals/${id}/approve`, given);
   answered.add(id);
   performance.measure("chorion: approved", { start: begun });
@@ -182,10 +185,14 @@ export async function locked(title: string, then: () => Promise<void>): Promise<
   const pass = field("Your passphrase", { type: "password", autocomplete: "current-password" });
   const more = (await kept<boolean>("words have a passphrase")) === true;
   const own = field("Passphrase of the words", { type: "password" });
+  const quick = !more && (await hasPasskey());
   show(title, form([pass.row, more && own.row], "Unlock", async () => {
     await unlock(pass.input.value, own.input.value);
     await then();
-  }));
+  }), quick && form([], "Unlock with the passkey", async () => {
+    await unlockQuickly();
+    await then();
+  }, [], "quiet"));
   pass.input.focus();
 }
 

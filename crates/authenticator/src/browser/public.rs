@@ -1,11 +1,12 @@
 //! What needs no words: signed calls, the log, receipts, evidence.
 
-use api::{LogState, SignedApproval, SignedStatement};
+use api::{Digest, LogState, SignedApproval, SignedStatement};
 use attest::{Endorsement, Policy, appraise as judge_evidence};
 use data_encoding::BASE64;
 use proof::log::TilePath;
 use proof::{
-    Approval, Call, OwnerCard, ProjectCard, PublicKey, UnsignedCall, content_digest, open_statement,
+    Approval, Call, OwnerCard, ProjectCard, PublicKey, UnsignedCall, content_digest_of,
+    open_statement,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -24,22 +25,27 @@ pub struct Signing {
 
 #[wasm_bindgen]
 impl Signing {
-    /// A call with its body; `created` in Unix seconds, `public` the 32 bytes of the key that will sign.
+    /// A call by the SHA-256 of its body; `created` in Unix seconds, `public` the 32 bytes of the key that will sign, `headers` name and
+    /// value in turn of the headers that are covered besides, in the order of their names.
     ///
     /// # Errors
-    /// The key is none.
+    /// The key is none, or the digest has not 32 bytes.
     #[wasm_bindgen(constructor)]
     pub fn new(
         method: &str,
         target_uri: &str,
-        body: &[u8],
+        sha256: &[u8],
         public: &[u8],
         created: f64,
         nonce: &str,
+        headers: Vec<String>,
     ) -> Told<Signing> {
         let key = PublicKey::from_bytes(public).map_err(told)?;
-        let digest = content_digest(body);
-        let call = Call { method, target_uri, content_digest: &digest, headers: &[] };
+        let sha256 = sha256.try_into().map_err(|_| plain("a SHA-256 has 32 bytes"))?;
+        let digest = content_digest_of(&Digest(sha256));
+        let headers: Vec<(&str, &str)> =
+            headers.chunks_exact(2).map(|both| (both[0].as_str(), both[1].as_str())).collect();
+        let call = Call { method, target_uri, content_digest: &digest, headers: &headers };
         #[expect(
             clippy::cast_possible_truncation,
             reason = "seconds of a clock are far below 2^53"

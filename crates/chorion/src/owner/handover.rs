@@ -8,13 +8,13 @@ use api::{
     AccountId, BeginHandover, Bytes, Custodian, DatasetId, Digest, FinishHandover, Handover,
     HandoverKeys, ProjectId, PutCard, Release, SignedStatement, Transfer, TransferId,
 };
-use authenticator::whole;
+use authenticator::{Device, next_owner, person_phrase, whole};
 use clap::Args;
 use data_encoding::HEXLOWER;
 use dataset::OpenDataset;
 use proof::{
     Act, Card, CardDevice, CustodianChange, OwnerCard, ProjectCard, digest_of, open_statement,
-    phrase, sha256, sign_statement,
+    sign_statement,
 };
 use seal::recipient::RecipientKey;
 use serde::Deserialize;
@@ -70,24 +70,6 @@ pub(crate) struct CustodyArgs {
 struct Person {
     card: String,
     sealing: String,
-}
-
-/// What both keys of a person are compared by.
-pub(super) fn person_phrase(card: &[u8], recipient: &[u8]) -> String {
-    phrase(&sha256(&[b"chorion person v1\0", card, recipient].concat()))
-}
-
-/// The card after `seen`, of another owner: no device of the one before, the same writers and measurements.
-pub(super) fn next_card(seen: &OwnerCard, owner: Vec<u8>, recipient: Vec<u8>) -> OwnerCard {
-    OwnerCard {
-        number: seen.number + 1,
-        previous: Some(seen.digest()),
-        owner: Bytes(owner),
-        recipient: Bytes(recipient),
-        devices: Vec::new(),
-        second_signer: None,
-        ..seen.clone()
-    }
 }
 
 /// A hand-over of this machine, written down before the hub hears of it: the same approval goes on after a stop.
@@ -156,11 +138,13 @@ pub(super) async fn wrap_all(
 ) -> CliResult<u64> {
     let project = handover.project;
     let total = handover.total;
+    let approval_key = owner.approval_key()?;
+    let device = owner.device(&ctx.hub_id, &approval_key);
     let mut at = 0;
     while !handover.missing.is_empty() {
         let mut keys = Vec::with_capacity(AT_ONCE);
         for dataset in handover.missing.iter().take(AT_ONCE) {
-            keys.push(wrapped(ctx, owner, project, *dataset, to).await?);
+            keys.push(wrapped(ctx, &device, project, *dataset, to).await?);
         }
         at += keys.len() as u64;
         handover = ctx.client.put_handover_keys(project, &HandoverKeys { keys }).await?;
@@ -179,7 +163,7 @@ pub(super) async fn wrap_all(
 
 async fn wrapped(
     ctx: &ClientContext,
-    owner: &Owner,
+    device: &Device<'_>,
     project: ProjectId,
     dataset: DatasetId,
     to: &RecipientKey,
@@ -190,14 +174,7 @@ async fn wrapped(
     } else {
         ctx.client.dataset_key(dataset).await?
     };
-    let release = key.release;
-    if release.dataset != dataset || release.project != project {
-        return Err(CliError::new(format!(
-            "the hub gave the key of another dataset than {dataset}"
-        )));
-    }
-    let open = OpenDataset::from_release(&release, &owner.person.sealing())?;
-    Ok(Release { wrapped_key: open.wrap_to(&to.to_bytes())?, leaf: None, ..release })
+    Ok(device.rewrap(project, dataset, key.release, to)?)
 }
 
 /// `chorion approve transfer`
@@ -240,7 +217,7 @@ pub(super) async fn give(ctx: &ClientContext, ui: Ui, args: &GiveArgs) -> CliRes
         reseal: args.re_seal,
     });
     let make = || {
-        let card = next_card(&seen, key.clone(), to.to_bytes());
+        let card = next_owner(&seen, key.clone(), to.to_bytes());
         let signed = sign_statement(&card, &owner.person.card_key());
         Ok((act.clone(), signed, "give the project to another person"))
     };

@@ -1,11 +1,11 @@
 //! `chorion identity`, and of it `show`: the public halves of a person's keys.
 
+use authenticator::person_phrase;
 use clap::{Args, Subcommand, ValueEnum};
 use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
 use identity::Identity;
 use serde_json::{Value, json};
 
-use super::handover::person_phrase;
 use super::messages::{self, OpenArgs, SignArgs};
 use super::{PersonArgs, protect_process};
 use crate::report::{CliError, CliResult, Ui};

@@ -7,17 +7,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use api::{Bytes, Digest, FinishHandover, ProjectId};
-use authenticator::whole;
+use api::{FinishHandover, ProjectId};
+use authenticator::key_change;
 use clap::Args;
 use identity::{Identity, IdentityFile, Words};
-use proof::{Act, CardDevice, KeyChange, OwnerCard, sign_statement};
+use proof::OwnerCard;
 use seal::passphrase::Cost;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::device::{Owner, cards};
-use super::handover::{begin, done, next_card, wrap_all};
+use super::handover::{begin, done, wrap_all};
 use super::memory::Locked;
 use super::words::{show_and_type_back, type_back_once, unusable};
 use super::{PersonArgs, identity_path, terminal};
@@ -122,30 +122,18 @@ async fn one(
     seen: &OwnerCard,
     reseal: bool,
 ) -> CliResult<u64> {
-    let (owner, to) = (new.person.card_key(), new.person.sealing().public());
-    let act = Act::KeyChange(KeyChange {
-        owner: Bytes(owner.public().to_bytes().to_vec()),
-        recipient: Digest(to.fingerprint()),
-        reseal,
-    });
+    let to = new.person.sealing().public();
+    let approval_key = old.approval_key()?;
+    let before = old.device(&ctx.hub_id, &approval_key);
+    let after = new.device(&ctx.hub_id, &approval_key);
+    let act = key_change(&after, reseal);
     let make = || {
-        let device = old.approval_key()?.public();
-        let mut card = next_card(seen, owner.public().to_bytes().to_vec(), to.to_bytes());
-        let since = whole(api::Time::now());
-        card.devices = vec![CardDevice { key: Bytes(device.to_bytes().to_vec()), since }];
-        // A wallet that is not of the old words stays; one that is goes with them.
-        card.second_signer = match &seen.second_signer {
-            Some(address) if *address == old.ethereum_address()? => Some(new.ethereum_address()?),
-            other => other.clone(),
-        };
-        card.check().map_err(|e| CliError::new("the card cannot be made").caused_by(e))?;
-        Ok((act.clone(), sign_statement(&card, &old.person.card_key()), "change my words"))
+        let card = before.card_of_new_words(&after, seen, api::Time::now())?;
+        Ok((act.clone(), card, "change my words"))
     };
     let (begun, handover) = begin(ctx, ui, seen, |begun| *begun == act, make).await?;
-    let (card, _) = proof::open_statement::<OwnerCard>(&begun.card)
-        .map_err(|e| CliError::new("the card that was begun with does not read").caused_by(e))?;
     let total = wrap_all(ctx, ui, old, handover, &to).await?;
-    let signed = sign_statement(&card, &owner);
+    let signed = after.take_card(seen.project, &begun.card)?;
     let finish = FinishHandover { card: Some(signed.clone()) };
     ctx.client.finish_handover(seen.project, &finish).await?;
     new.card(ctx, seen.project, &signed)?;

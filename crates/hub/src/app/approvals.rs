@@ -482,6 +482,7 @@ pub(crate) async fn put_card(
     let event = caller.event(Action::CardPut.act(), object("project", id), Some(id));
     data::events::record_bound(&mut tx, &event, &bound).await?;
     tx.commit().await?;
+    hub.changes.made();
     Ok(signed)
 }
 
@@ -550,6 +551,7 @@ pub(crate) async fn approve(
     let kept = data::approvals::find(&mut tx, id).await?;
     tx.commit().await?;
     hub.engine.owner_answered();
+    hub.changes.made();
     kept.map(|kept| kept.request).ok_or_else(|| HubError::not_found("approval", id))
 }
 
@@ -576,6 +578,7 @@ pub(crate) async fn refuse(
     let kept = data::approvals::find(&mut tx, id).await?;
     tx.commit().await?;
     hub.engine.owner_answered();
+    hub.changes.made();
     kept.map(|kept| kept.request).ok_or_else(|| HubError::not_found("approval", id))
 }
 
@@ -649,6 +652,7 @@ async fn as_it_stands(
         });
     }
     let intents = hub.releases.commit(tx, announced).await?;
+    hub.changes.made();
     // The key was released by its owner's device; what is left to do is to hand it on.
     let ends = intents.into_iter().map(|intent| hub.releases.close(intent, None, hub.now()));
     for ended in futures_util::future::join_all(ends).await {

@@ -429,6 +429,7 @@ pub(crate) async fn delete(
     data::events::record(&mut tx, &event).await?;
     tx.commit().await?;
     hub.engine.stop_cancelled();
+    hub.changes.made();
     // A caller that hangs up does not stop it half-way.
     let work = hub.background.spawn({
         let hub = hub.clone();
@@ -635,6 +636,7 @@ pub(crate) async fn destroy_all(hub: &Hub, project: ProjectId) -> Result<Deletio
     }
     tx.commit().await?;
     hub.engine.stop_cancelled();
+    hub.changes.made();
     let mut all = Deletion {
         datasets: 0,
         objects: 0,

@@ -414,6 +414,7 @@ async fn carry_out(
     let bound = Bound { approval: Some(kept.digest), ..Bound::default() };
     data::events::record_bound(&mut tx, &event, &bound).await?;
     tx.commit().await?;
+    hub.changes.made();
     hub.engine.wake();
     Ok(signed)
 }

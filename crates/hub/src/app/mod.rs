@@ -17,6 +17,7 @@ pub(crate) mod apps;
 pub(crate) mod blocks;
 pub(crate) mod boots;
 pub(crate) mod cases;
+pub(crate) mod changes;
 pub(crate) mod datasets;
 pub(crate) mod descriptions;
 pub(crate) mod handovers;

@@ -245,5 +245,6 @@ pub(crate) async fn cancel(
     let session = data::sessions::find(&mut tx, id).await?;
     tx.commit().await?;
     hub.engine.stop_cancelled();
+    hub.changes.made();
     session.map(|kept| kept.session).ok_or_else(|| HubError::not_found("session", id))
 }

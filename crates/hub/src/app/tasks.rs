@@ -296,6 +296,7 @@ pub(crate) async fn claim(
     super::approvals::ask(&mut tx, id, &owners, &appraised, &body.evidence, by.at).await?;
     let task = data::tasks::find(&mut tx, id).await?.map_or(kept.task, |kept| kept.task);
     let intents = hub.releases.commit(tx, announced).await?;
+    hub.changes.made();
     hand_over(hub, task, plan, intents, &appraised).await
 }
 
@@ -659,6 +660,7 @@ pub(crate) async fn end(
         _ => Vec::new(),
     };
     tx.commit().await?;
+    hub.changes.made();
     hub.engine.wake();
     // What a stop leaves of this is finished by the upkeep.
     for dataset in of_use_no_more {
@@ -805,6 +807,7 @@ async fn gone(hub: &Hub, id: TaskId, lost: Option<u32>, why: &str) -> Result<(),
     }
     data::events::record(&mut tx, &event).await?;
     tx.commit().await?;
+    hub.changes.made();
     for (dataset, objects) in emptied {
         super::datasets::destroy_objects(hub, dataset, &objects).await?;
     }

@@ -109,6 +109,21 @@ pub(crate) async fn list(
     rows.into_iter().map(Row::kept).collect()
 }
 
+/// How an owner's list stands: how many requests are in each state, and which is the newest of them.
+pub(crate) type Standing = Vec<(String, i64, String)>;
+
+/// How the list of `viewer` stands: another whenever a request came, was answered, used or ended.
+pub(crate) async fn standing(at: &mut Connection, viewer: Viewer) -> Result<Standing, HubError> {
+    Ok(sqlx::query_as(
+        "SELECT a.state, COUNT(*), MAX(a.id) FROM approvals a JOIN projects p ON p.id = a.project
+         WHERE p.owner = $1 AND p.deleting IS NULL AND $2 IS NULL GROUP BY a.state ORDER BY a.state",
+    )
+    .bind(viewer.account.to_string())
+    .bind(viewer.key())
+    .fetch_all(at)
+    .await?)
+}
+
 /// What one vault of a task waits for, in the order of projects.
 pub(crate) async fn of_vault(
     at: &mut Connection,

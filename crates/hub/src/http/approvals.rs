@@ -9,6 +9,8 @@ use api::{
 };
 use axum::Json;
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -23,6 +25,7 @@ use crate::state::Hub;
 pub(crate) fn routes() -> OpenApiRouter<Hub> {
     OpenApiRouter::default()
         .routes(routes!(list))
+        .routes(routes!(changes))
         .routes(routes!(show))
         .routes(routes!(approve))
         .routes(routes!(refuse))
@@ -46,6 +49,15 @@ async fn list(
 ) -> Result<Json<Page<ApprovalRequest>>, HubError> {
     let rows = app::approvals::list(&hub, &caller, &paging.after, paging.rows()).await?;
     Ok(Json(paging.page(rows, |request| request.id.to_string())))
+}
+
+/// Says that this list changed, and not how, for as long as the caller listens: `text/event-stream`, one event at once and one after
+/// each change. It ends after five minutes, and with the hub.
+#[utoipa::path(get, path = "/approvals/changes", tag = "approval",
+    responses((status = 200, content_type = "text/event-stream", body = String)))]
+async fn changes(State(hub): State<Hub>, caller: Caller) -> Result<Response, HubError> {
+    let words = app::changes::listen(&hub, &caller)?;
+    Ok(([(CONTENT_TYPE, api::EVENT_STREAM)], axum::body::Body::from_stream(words)).into_response())
 }
 
 /// A request with everything that a device needs to judge it.

@@ -7,6 +7,7 @@ use api::{
     SessionId, SessionInput, SignedStatement, Task, TaskApproval, TaskState,
 };
 use dataset::OpenDataset;
+use http_body_util::BodyExt;
 use proof::{
     Act, Approval, Boot, CardDevice, Delete, EvidenceKind, Input, Mode, Output, OwnerCard,
     OwnerReceipt, Program, ReceiptOutput, RunApp, Share, SigningKey, VaultKeys, digest_of, sha256,
@@ -780,4 +781,53 @@ async fn the_owner_hears_of_a_request_once_and_the_asker_of_a_refusal() {
     let refused = (api::NoticeKind::ApprovalRefused, format!("session:{}", session.id));
     assert!(notices(&bert.key).await.contains(&refused));
     assert!(!notices(&ada).await.iter().any(|one| one.0 == refused.0));
+}
+
+/// What is said next on a line that stays open; nothing if it ended.
+async fn said(words: &mut axum::body::Body) -> Option<String> {
+    let next = tokio::time::timeout(std::time::Duration::from_secs(60), words.frame());
+    let frame = next.await.expect("a line that is open says something at least now and then")?;
+    Some(String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_device_hears_that_something_changed_and_never_what() {
+    const PATH: &str = "/api/v1/approvals/changes";
+    const WORD: &str = "data: changed\n\n";
+    let mut owned = Owned::begin().await;
+    let bert = owned.hub().person(&owned.story.ada, "Bert").await;
+    let mut hers = owned.hub().words(owned.ada(), PATH).await;
+    let mut stranger = owned.hub().words(&bert.key, PATH).await;
+    assert_eq!(said(&mut hers).await.as_deref(), Some(WORD));
+    assert_eq!(said(&mut stranger).await.as_deref(), Some(WORD));
+    owned.launch().await;
+    let started = owned.story.next().await;
+    let (vault, _) = Vault::of(owned.hub(), &started).await;
+    assert_eq!(said(&mut hers).await.as_deref(), Some(WORD), "a request came");
+    let detail = owned.detail().await;
+    let given = owned.given(&owned.approval(&detail, &vault), &vault);
+    owned.approve(&detail, &given).await.ok::<ApprovalRequest>();
+    assert_eq!(said(&mut hers).await.as_deref(), Some(WORD), "it was answered");
+    // Whose list stays as it is hears that the line is there, and nothing else; with the hub every line ends.
+    owned.hub().hub.stopping.cancel();
+    while let Some(word) = said(&mut stranger).await {
+        assert_eq!(word, ":\n\n");
+    }
+    while let Some(word) = said(&mut hers).await {
+        assert!([WORD, ":\n\n"].contains(&word.as_str()), "{word}");
+    }
+}
+
+#[tokio::test]
+async fn so_many_devices_of_an_account_listen_and_no_more() {
+    const PATH: &str = "/api/v1/approvals/changes";
+    let owned = Owned::begin().await;
+    let mut lines = Vec::new();
+    for _ in 0..8 {
+        lines.push(owned.hub().words(owned.ada(), PATH).await);
+    }
+    let refused = owned.hub().get(owned.ada(), PATH).await;
+    assert_eq!(refused.code(), ErrorCode::TooManyRequests);
+    lines.pop();
+    assert!(owned.hub().get(owned.ada(), PATH).await.status.is_success());
 }

@@ -279,3 +279,53 @@ proptest! {
         let _saturates = sealed_bytes(sealed);
     }
 }
+
+/// AES-256-GCM of another implementation, as a browser has one, over every segment of an object.
+fn another_cipher(segments: &SegmentKey) -> impl Fn(u64, &[u8], bool) -> Vec<u8> + use<> {
+    use aes_gcm::aead::{Aead, KeyInit};
+    let both = segments.expose();
+    let cipher = aes_gcm::Aes256Gcm::new_from_slice(&both[..32]).unwrap();
+    let base: [u8; 12] = both[32..].try_into().unwrap();
+    move |index, bytes, seals| {
+        let mut nonce = base;
+        for (byte, of_index) in nonce[4..].iter_mut().zip(index.to_be_bytes()) {
+            *byte ^= of_index;
+        }
+        let nonce = nonce.into();
+        if seals { cipher.encrypt(&nonce, bytes) } else { cipher.decrypt(&nonce, bytes) }.unwrap()
+    }
+}
+
+#[test]
+fn segments_that_another_cipher_sealed_open_here_and_the_other_way_round() {
+    for length in LENGTHS {
+        let plaintext: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+        let (key, id) = (DataKey::generate().unwrap(), ObjectId::generate().unwrap());
+        let (prefix, commitment, segments) = SegmentKey::create(&key, id).unwrap();
+        let cipher = another_cipher(&segments);
+        let mut sealed = prefix.to_vec();
+        // The last segment is always shorter, and may be empty.
+        let full = plaintext.len() / SEGMENT_BYTES;
+        for index in 0..=full {
+            let end = ((index + 1) * SEGMENT_BYTES).min(plaintext.len());
+            sealed.extend(cipher(index as u64, &plaintext[index * SEGMENT_BYTES..end], true));
+        }
+        assert_eq!(open_object(&key, id, &sealed).unwrap(), plaintext);
+        assert_eq!(Prefix::read(&sealed).unwrap().commitment(), commitment);
+
+        let (sealed, _) = seal_object(&key, id, &plaintext).unwrap();
+        let cipher = another_cipher(&SegmentKey::open(&key, id, &sealed).unwrap());
+        let mut opened = Vec::new();
+        for (index, slot) in sealed[PREFIX_BYTES..].chunks(SEALED_SEGMENT_BYTES).enumerate() {
+            opened.extend(cipher(index as u64, slot, false));
+        }
+        assert_eq!(opened, plaintext);
+        let other = DataKey::generate().unwrap();
+        assert!(matches!(SegmentKey::open(&other, id, &sealed), Err(OpenError::WrongKey { .. })));
+        let another = ObjectId::generate().unwrap();
+        assert!(matches!(
+            SegmentKey::open(&key, another, &sealed),
+            Err(OpenError::OtherObject { .. })
+        ));
+    }
+}

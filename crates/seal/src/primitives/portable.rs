@@ -1,9 +1,11 @@
 //! `RustCrypto`: for WebAssembly, where AWS-LC does not build. Slower (about 2.8 GB/s a core natively), with the same results.
 
+use std::num::NonZeroU32;
+
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use hkdf::hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256, Sha512};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{GCM_NONCE_BYTES, GCM_TAG_BYTES, TagMismatch};
 use crate::NoRandomness;
@@ -61,6 +63,47 @@ impl Aes256Gcm {
             },
         )
     }
+}
+
+/// ChaCha20-Poly1305 under one key, to open what others sealed.
+pub(crate) struct ChaCha20Poly1305(chacha20poly1305::ChaCha20Poly1305);
+
+impl ChaCha20Poly1305 {
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
+        Self(chacha20poly1305::ChaCha20Poly1305::new(key.into()))
+    }
+
+    /// Opens text and tag in place, without associated data; gives the length of the text.
+    pub(crate) fn open_in_place(
+        &self,
+        nonce: [u8; GCM_NONCE_BYTES],
+        sealed: &mut [u8],
+    ) -> Result<usize, TagMismatch> {
+        let bytes = sealed.len().checked_sub(GCM_TAG_BYTES).ok_or(TagMismatch)?;
+        let (text, tag) = sealed.split_at_mut(bytes);
+        let tag = (&*tag).try_into().map_err(|_| TagMismatch)?;
+        self.0
+            .decrypt_inout_detached((&nonce).into(), &[], text.into(), tag)
+            .map(|()| bytes)
+            .map_err(|_| TagMismatch)
+    }
+}
+
+/// The public key of an X25519 secret.
+pub(crate) fn x25519_public(secret: &[u8; 32]) -> [u8; 32] {
+    x25519_dalek::x25519(*secret, x25519_dalek::X25519_BASEPOINT_BYTES)
+}
+
+/// What two X25519 keys share; nothing for a public key of small order.
+pub(crate) fn x25519_shared(secret: &[u8; 32], public: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
+    let shared = Zeroizing::new(x25519_dalek::x25519(*secret, *public));
+    (!super::same(&shared, &[0; 32])).then_some(shared)
+}
+
+/// PBKDF2 with HMAC-SHA-256 (RFC 8018).
+pub(crate) fn pbkdf2_sha256(rounds: NonZeroU32, salt: &[u8], secret: &[u8], out: &mut [u8; 32]) {
+    pbkdf2::pbkdf2::<Hmac<Sha256>>(secret, salt, rounds.get(), out)
+        .expect("a key comes out because HMAC takes a secret of any length");
 }
 
 /// HKDF-Expand with SHA-512 (RFC 5869, section 2.3).

@@ -1,7 +1,7 @@
 //! Standing grants: what this device approves by itself, as often and as long as a person said (`spec/approval.md` section 8).
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::{ApprovalRequest, ApprovalState, Digest, SignedApproval, Time};
 use authenticator::{Drawn, covers};
@@ -12,8 +12,47 @@ use super::{draw, give, judge};
 use crate::config::{self, ClientContext};
 use crate::report::{CliError, CliResult, Ui};
 
-/// How often `--watch` asks.
+/// How often `--watch` asks where nobody says that something changed.
 const ASK: Duration = Duration::from_secs(1);
+/// How often it asks where somebody does: a word can be lost, and what waits expires.
+const ASK_ANYWAY: Duration = Duration::from_secs(30);
+/// How long it asks by itself before it listens again.
+const LISTEN_AGAIN: Duration = Duration::from_secs(10);
+
+/// The hub's word that something changed, or else the clock.
+#[derive(Default)]
+struct Word {
+    line: Option<client::Changes>,
+    failed: Option<Instant>,
+}
+
+impl Word {
+    /// Waits until it is time to ask again, `most` at most.
+    async fn wait(&mut self, ctx: &ClientContext, most: Duration) {
+        if self.line.is_none() && self.failed.is_none_or(|since| since.elapsed() >= LISTEN_AGAIN) {
+            match ctx.client.approval_changes().await {
+                Ok(line) => self.line = Some(line),
+                Err(error) => {
+                    tracing::info!(%error, "the hub says nothing by itself: it is asked instead");
+                    self.failed = Some(Instant::now());
+                }
+            }
+        }
+        let Some(line) = &mut self.line else {
+            return tokio::time::sleep(ASK.min(most)).await;
+        };
+        match tokio::time::timeout(ASK_ANYWAY.min(most), line.next()).await {
+            Ok(Ok(true)) | Err(_) => {}
+            // The hub ended the line in order: the next one is begun at once, and its first word is that one may ask.
+            Ok(Ok(false)) => self.line = None,
+            Ok(Err(error)) => {
+                tracing::info!(%error, "the hub was saying when something changes, and is cut off");
+                self.line = None;
+                self.failed = Some(Instant::now());
+            }
+        }
+    }
+}
 
 /// A standing grant as this device keeps it: signed, with how often it was used.
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,13 +120,13 @@ fn grants(ctx: &ClientContext) -> CliResult<Vec<(PathBuf, KeptGrant)>> {
 pub(super) async fn watch(ctx: &ClientContext, ui: Ui, idle: Option<u64>) -> CliResult {
     let mut said = std::collections::HashSet::new();
     let mut carried = 0_u32;
-    let mut since = std::time::Instant::now();
+    let (mut word, mut since) = (Word::default(), Instant::now());
     loop {
         for request in ctx.client.approvals().all().await? {
             if request.state != ApprovalState::Pending || said.contains(&request.id) {
                 continue;
             }
-            since = std::time::Instant::now();
+            since = Instant::now();
             match carry_out(ctx, &request).await {
                 Ok(true) => {
                     carried += 1;
@@ -103,11 +142,12 @@ pub(super) async fn watch(ctx: &ClientContext, ui: Ui, idle: Option<u64>) -> Cli
             }
             said.insert(request.id);
         }
-        if idle.is_some_and(|seconds| since.elapsed().as_secs() >= seconds) {
+        let left = idle.map(|seconds| Duration::from_secs(seconds).saturating_sub(since.elapsed()));
+        if left.is_some_and(|left| left.is_zero()) {
             ui.value(&serde_json::json!({ "carried_out": carried }));
             return Ok(());
         }
-        tokio::time::sleep(ASK).await;
+        word.wait(ctx, left.unwrap_or(ASK_ANYWAY)).await;
     }
 }
 
