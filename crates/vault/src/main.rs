@@ -154,7 +154,7 @@ mod work {
         Hub(#[from] RemoteError),
         /// The authority is none.
         #[error("the hub's certificate authority is none")]
-        Authority(#[source] client::ClientError),
+        Authority(#[source] client::TrustError),
         /// The task did not complete.
         #[error("the task did not complete")]
         Task(#[from] TaskError),

@@ -28,6 +28,13 @@ pub(super) struct Shown {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Own {
     /// Nothing but what it said.
+    #[cfg_attr(
+        all(not(feature = "unattested"), not(test)),
+        expect(
+            dead_code,
+            reason = "a guest's program judges approvals, and makes no such evidence"
+        )
+    )]
     Unattested(api::Digest),
     /// Its measurement and its report, by their 48 bytes.
     Snp {
