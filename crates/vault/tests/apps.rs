@@ -213,6 +213,57 @@ fn reads_are_aligned_and_variants_called_from_the_result() {
 }
 
 #[test]
+fn scores_inside_are_those_that_plink2_gives_outside() {
+    const PEOPLE: &str = "/usr/share/doc/bio-eagle/examples/EUR_test.vcf.gz";
+    let plink = std::process::Command::new("plink2").arg("--version").output();
+    if !Path::new(PEOPLE).exists() || plink.is_err() {
+        println!("skipped: not here (bio-eagle-examples or plink2)");
+        return;
+    }
+    let Some(score) = app("polygenic-score") else { return };
+    let work = Scratch::in_memory().unwrap();
+    let variants = work.path().join("people.vcf.gz");
+    let _bytes = std::fs::copy(PEOPLE, &variants).unwrap();
+    let mut text_of_people = String::new();
+    let mut unpacked = flate2::read::MultiGzDecoder::new(std::fs::File::open(&variants).unwrap());
+    let _bytes = unpacked.read_to_string(&mut text_of_people).unwrap();
+    // A weight for every third variant whose name is there once.
+    let rows: Vec<Vec<&str>> = text_of_people
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split('\t').take(5).collect())
+        .collect();
+    let mut times: BTreeMap<&str, u32> = BTreeMap::new();
+    rows.iter().for_each(|row| *times.entry(row[2]).or_default() += 1);
+    let weighed = rows.iter().filter(|row| times[row[2]] == 1).step_by(3).enumerate();
+    let weights: String = weighed
+        .map(|(number, row)| format!("{}\t{}\t0.{:03}\n", row[2], row[4], number % 997))
+        .collect();
+    assert!(weights.lines().count() > 400);
+    let list = work.path().join("weights.txt");
+    std::fs::write(&list, weights).unwrap();
+    for (rule, modifier) in [("mean", None), ("nothing", Some("no-mean-imputation"))] {
+        let inputs = [("variants", vec![variants.clone()]), ("weights", vec![list.clone()])];
+        let missing = [("missing", ParamValue::Text(rule.to_owned()))];
+        let (finished, given) = launch(&score, &inputs, &missing);
+        assert_eq!(given.files.len(), 2, "{given:?}");
+        let out = work.path().join("outside");
+        let judged = std::process::Command::new("plink2")
+            .args(["--vcf", variants.to_str().unwrap(), "--memory", "1000"])
+            .args(["--out", out.to_str().unwrap()])
+            .args(["--score", list.to_str().unwrap(), "1", "2", "3"])
+            .args(modifier)
+            .arg("cols=+scoresums")
+            .output()
+            .unwrap();
+        assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
+        let outside = std::fs::read_to_string(out.with_extension("sscore")).unwrap();
+        assert_eq!(text(&finished, "score.sscore"), outside, "{rule}");
+        assert_eq!(outside.lines().count(), 380);
+    }
+}
+
+#[test]
 fn the_same_folder_packs_to_the_same_bytes() {
     let Some(_possible) = app("read-quality") else { return };
     let source = Source::read(&root().join("apps/read-quality")).unwrap();

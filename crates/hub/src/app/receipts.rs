@@ -57,6 +57,9 @@ pub(super) async fn check(
     if Some(receipt.evidence_digest) != kept.evidence {
         return Err(wrong("it names other evidence"));
     }
+    if kept.evidence_kind.is_some_and(|shown| shown != receipt.evidence) {
+        return Err(wrong("it says of its vault what the evidence does not"));
+    }
     if receipt.complete != body.complete {
         return Err(wrong("it says otherwise than the call whether all outputs are there"));
     }

@@ -258,7 +258,8 @@ pub(crate) async fn claim(
         .map_err(|error| refuse(error, project))?;
     if !again {
         let key = by.key.id();
-        if !data::tasks::claim(&mut tx, id, ticket, key, appraised.digest(), by.at).await? {
+        let evidence = (appraised.digest(), appraised.kind());
+        if !data::tasks::claim(&mut tx, id, ticket, key, evidence, by.at).await? {
             return Err(refuse(bad_ticket(), project));
         }
         let until = Time::from_second(by.at.as_second() + VAULT_SECONDS)

@@ -4,6 +4,7 @@ use api::{
     AccountId, Bytes, DatasetId, Digest, KeyId, ProjectId, Sealed, SessionId, SignedStatement,
     Task, TaskId, TaskKind, TaskState, Time,
 };
+use proof::EvidenceKind;
 use sqlx::FromRow;
 
 use super::members::Viewer;
@@ -33,6 +34,8 @@ pub(crate) struct Kept {
     pub(crate) vault_key: Option<KeyId>,
     /// The digest of that vault's evidence.
     pub(crate) evidence: Option<Digest>,
+    /// How that vault proved what it is; not kept of tasks of earlier versions.
+    pub(crate) evidence_kind: Option<EvidenceKind>,
     /// How often a vault was lost.
     pub(crate) lost: u32,
     /// When the vault was last heard of.
@@ -333,11 +336,11 @@ pub(crate) async fn claim(
     id: TaskId,
     ticket: Digest,
     vault_key: KeyId,
-    evidence: Digest,
+    (evidence, kind): (Digest, EvidenceKind),
     now: Time,
 ) -> Result<bool, HubError> {
     let done = sqlx::query(
-        "UPDATE tasks SET state = $3, vault_key = $4, evidence = $5, started = $6, heard = $6
+        "UPDATE tasks SET state = $3, vault_key = $4, evidence = $5, started = $6, heard = $6, evidence_kind = $8
          WHERE id = $1 AND ticket = $2 AND state = $7",
     )
     .bind(id.to_string())
@@ -347,6 +350,7 @@ pub(crate) async fn claim(
     .bind(evidence.to_string())
     .bind(micros(now))
     .bind(word(TaskState::Queued))
+    .bind(word(kind))
     .execute(at)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -379,7 +383,7 @@ pub(crate) async fn set_waiting_again(
 ) -> Result<(), HubError> {
     sqlx::query(
         "UPDATE tasks SET state = $2, ticket = NULL, vault_key = NULL, evidence = NULL, started = NULL,
-             heard = NULL, percent = 0, lost = lost + $3 WHERE id = $1",
+             evidence_kind = NULL, heard = NULL, percent = 0, lost = lost + $3 WHERE id = $1",
     )
     .bind(id.to_string())
     .bind(word(TaskState::Queued))
@@ -448,6 +452,7 @@ struct Row {
     ticket: Option<String>,
     vault_key: Option<String>,
     evidence: Option<String>,
+    evidence_kind: Option<String>,
     lost: i64,
     statement: Option<String>,
     signature: Option<Vec<u8>>,
@@ -491,6 +496,7 @@ impl Row {
             ticket: parsed_or_none(self.ticket)?,
             vault_key: parsed_or_none(self.vault_key)?,
             evidence: parsed_or_none(self.evidence)?,
+            evidence_kind: self.evidence_kind.map(from_word).transpose()?,
             lost: small(self.lost)?,
             heard: time_or_none(self.heard)?,
         })

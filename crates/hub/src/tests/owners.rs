@@ -401,6 +401,9 @@ async fn an_approval_releases_keys_to_the_vault_that_waits_and_closes_with_a_rec
         let refused = hub.call(&vault.key, "POST", &path, end(&wrong)).await;
         assert_eq!(refused.code(), ErrorCode::DigestMismatch);
     }
+    let attested = OwnerReceipt { evidence: EvidenceKind::Snp, ..receipt.clone() };
+    let refused = hub.call(&vault.key, "POST", &path, end(&attested)).await;
+    assert_eq!(refused.code(), ErrorCode::DigestMismatch, "it showed no report");
     let task: Task = hub.call(&vault.key, "POST", &path, end(&receipt)).await.ok();
     assert_eq!(task.state, TaskState::Complete);
 

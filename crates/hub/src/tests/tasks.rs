@@ -360,6 +360,7 @@ async fn samples_are_whole_when_the_receipt_holds_and_older_ones_are_superseded(
         Receipt { task: TaskId::generate(), ..good.clone() },
         Receipt { kind: TaskKind::App, ..good.clone() },
         Receipt { evidence_digest: other, ..good.clone() },
+        Receipt { evidence: EvidenceKind::Snp, ..good.clone() },
         Receipt { app: Some(other), ..good.clone() },
         Receipt { inputs: vec![], ..good.clone() },
         Receipt { outputs: vec![], ..good.clone() },
