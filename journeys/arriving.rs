@@ -1,12 +1,13 @@
 //! A run is demultiplexed while it is being sent: what its cycles allow is made before it is closed, and a vault that is killed
-//! at either time changes nothing of what comes out.
+//! at either time changes nothing of what comes out. Where a person holds the key, each of its tasks waits for that person.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::stage::{Stage, files, until};
+use super::owner::{WORDS, own_project, restore, waiting};
+use super::stage::{Running, Stage, files, until};
 
 /// The bundled run: two reads of 76 cycles with two indexes of 8 between them.
 pub(crate) const DEMO: &str =
@@ -124,4 +125,94 @@ fn a_run_that_is_demultiplexed_while_it_arrives_gives_the_same_samples_whichever
         }
     }
     assert_eq!(compared, 10, "two files of each of four samples and of the rest");
+}
+
+/// Ada's device says yes to what waits; gives the request.
+fn approved(stage: &Stage) -> String {
+    let request = waiting(stage, "ada");
+    let shown = stage.call("ada", &["approve", "show", &request]);
+    let phrase = shown["request_phrase"].as_str().unwrap();
+    stage.call("ada", &["approve", "yes", &request, "--phrase", phrase]);
+    request
+}
+
+/// Begins to send a folder into an owner's project.
+fn sending(stage: &Stage, project: &str, folder: &Path) -> Running {
+    let card = stage.call("ada", &["project", "card", project]);
+    let (folder, phrase) = (folder.to_str().unwrap(), card["phrase"].as_str().unwrap());
+    let send = ["run", "send", folder, "--project", project, "--card-phrase", phrase, "--json"];
+    let more = ["--default-project", project, "--poll-seconds", "1"];
+    stage.start("ada", &[&send[..], &more].concat())
+}
+
+#[test]
+fn an_owners_run_begins_early_with_each_task_approved_and_waits_for_nobody_who_does_not() {
+    let stage = Stage::new();
+    let hub = stage.hub_with_vaults("127.0.0.1:0", 1);
+    stage.enrol(&hub, "ada");
+    restore(&stage, "ada", WORDS);
+    let project = own_project(&stage, "ada");
+    let (first, last) = first_and_last();
+    let run = stage.path("261102_A09999_0042_AHCHRNDRXX");
+    copy(&first, &run);
+    let sender = sending(&stage, &project, &run);
+    let state = |request: &str| {
+        let list = stage.call("ada", &["approve", "list"]);
+        let found = list.as_array().unwrap().iter().find(|one| one["id"] == request).cloned();
+        found.unwrap()["state"].as_str().unwrap().to_owned()
+    };
+
+    // Let begin: what is made so far is the owner's, and the next task goes on from there when it was let.
+    let early = approved(&stage);
+    let results = || stage.call("ada", &["result", "list"]).as_array().unwrap().clone();
+    until("what can be made so far", || results().iter().any(|r| r["execution"] == "complete"));
+    assert_eq!(state(&early), "used");
+    let so_far = results()[0]["id"].as_str().unwrap().to_owned();
+    let made = stage.path("so-far");
+    stage.call("ada", &["result", "download", &so_far, "--output", made.to_str().unwrap()]);
+    assert!(made.join("Verdict.txt").exists());
+    assert_eq!(stage.call("ada", &["run", "list"])[0]["execution"], "receiving");
+    copy(&last, &run);
+    let sent = sender.finish();
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    approved(&stage);
+    until("samples", || stage.call("ada", &["run", "list"])[0]["execution"] == "complete");
+    until("the end of what was made before", || {
+        !results().iter().any(|result| result["id"] == so_far.as_str())
+    });
+    let one_go = stage.path("one-go");
+    stage.call("ada", &["demux", run.to_str().unwrap(), "-o", one_go.to_str().unwrap()]);
+    let samples = stage.call("ada", &["sample", "list"]);
+    let samples = samples.as_array().unwrap();
+    assert_eq!(samples.len(), 4);
+    for sample in samples {
+        let id = sample["id"].as_str().unwrap();
+        let out = stage.path(id);
+        stage.call("ada", &["sample", "download", id, "--output", out.to_str().unwrap()]);
+        for (path, _) in files(&out) {
+            let all = files(&one_go);
+            let same = all.iter().find(|(other, _)| other.file_name() == path.file_name());
+            assert!(fs::read(&path).unwrap() == fs::read(&same.unwrap().0).unwrap());
+        }
+    }
+
+    // Not answered: the run is no worse for it, and when it is closed its owner is asked once, for all of it.
+    let again = stage.path("again");
+    fs::create_dir(&again).unwrap();
+    let run = again.join("261102_A09999_0042_AHCHRNDRXX");
+    copy(&first, &run);
+    let sender = sending(&stage, &project, &run);
+    let early = waiting(&stage, "ada");
+    copy(&last, &run);
+    let sent = sender.finish();
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    until("its end", || state(&early) == "expired");
+    approved(&stage);
+    let complete = || {
+        let runs = stage.call("ada", &["run", "list"]);
+        runs.as_array().unwrap().iter().all(|run| run["execution"] == "complete")
+    };
+    until("samples of the second", complete);
+    assert_eq!(stage.call("ada", &["sample", "list"]).as_array().unwrap().len(), 8);
+    drop(hub);
 }

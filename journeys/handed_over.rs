@@ -10,7 +10,7 @@ use super::stage::{Stage, until};
 const NAME: &str = "NA12878_S1_L001_R1_001.fastq.gz";
 
 /// Downloads a dataset, and says whether its first file is the one that was imported.
-fn opens(stage: &Stage, home: &str, id: &str, into: &str) -> bool {
+pub(super) fn opens(stage: &Stage, home: &str, id: &str, into: &str) -> bool {
     let out = stage.path(into);
     stage.call(home, &["sample", "download", id, "--output", out.to_str().unwrap()]);
     fs::read(out.join(NAME)).unwrap() == fs::read(stage.path(NAME)).unwrap()

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a stage that cannot be set up is a story that failed")]
 
 mod arriving;
+mod attacked;
 mod audited;
 mod authenticator;
 mod canary;
@@ -21,6 +22,8 @@ mod owner;
 mod queried;
 mod recovered;
 mod refused;
+mod rotated;
 mod stage;
+mod staying;
 mod upgraded;
 mod vault_killed;

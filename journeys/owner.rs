@@ -66,7 +66,7 @@ pub(super) fn refused(stage: &Stage, home: &str, words: &[&str]) -> String {
 }
 
 /// The one request that waits for somebody.
-fn waiting(stage: &Stage, home: &str) -> String {
+pub(super) fn waiting(stage: &Stage, home: &str) -> String {
     let mut found = None;
     until("a request", || {
         let list = stage.call(home, &["approve", "list"]);
@@ -245,7 +245,7 @@ fn an_app_runs_when_the_owners_device_approves_and_not_otherwise() {
 }
 
 /// Changes rows of the hub's database, as whoever has the machine can.
-fn tamper(stage: &Stage, sql: &str) {
+pub(super) fn tamper(stage: &Stage, sql: &str) {
     let find = |(path, _): &(PathBuf, u64)| {
         fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"SQLite format 3"))
     };

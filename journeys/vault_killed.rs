@@ -1,5 +1,6 @@
 //! A vault is killed in each of its states, and then every file of the machine that it could have written to is searched for
-//! what it held: the plaintext of an owner's sample and its file names. Its own keys lie in locked memory, and nobody traces it.
+//! what it held: the plaintext of an owner's sample. Its own keys lie in locked memory, and nobody traces it. The last state, halted, is
+//! that of a vault that stays: `staying.rs` kills one.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use super::stage::{Stage, files, until};
 const CANARY: &str = "GATTACATTGACCATTACGAGATTACATCCATTGACAAGT";
 
 /// The vaults that run for the hub of this stage: their folder of work is the hub's.
-fn vaults(stage: &Stage) -> Vec<i32> {
+pub(super) fn vaults(stage: &Stage) -> Vec<i32> {
     let work = stage.path("hub");
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -28,7 +29,7 @@ fn vaults(stage: &Stage) -> Vec<i32> {
     found
 }
 
-fn kill(id: i32) {
+pub(super) fn kill(id: i32) {
     kill_process(Pid::from_raw(id).unwrap(), Signal::KILL).ok();
     until("its end", || !PathBuf::from(format!("/proc/{id}/stat")).exists() || is_dead(id));
 }
@@ -39,12 +40,21 @@ fn is_dead(id: i32) -> bool {
 }
 
 /// Every file that the stage's programs wrote and that holds the canary.
-fn holds(stage: &Stage, own: &[PathBuf]) -> Vec<PathBuf> {
+pub(super) fn holds(stage: &Stage, own: &[PathBuf]) -> Vec<PathBuf> {
     let in_file = |path: &PathBuf| {
         fs::read(path).is_ok_and(|all| all.windows(CANARY.len()).any(|w| w == CANARY.as_bytes()))
     };
     let all = ["hub", "tmp"].into_iter().flat_map(|dir| files(&stage.path(dir)));
     all.map(|(path, _)| path).filter(|path| !own.contains(path)).filter(in_file).collect()
+}
+
+/// Whether its keys lie in locked pages, and nobody who is not root has it write its memory down.
+fn keeps_to_itself(id: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let locked = status.lines().find(|line| line.starts_with("VmLck:")).unwrap();
+    let limits = fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    locked.split_whitespace().nth(1) != Some("0") && core.split_whitespace().nth(4) == Some("0")
 }
 
 /// Waits until a task of a sample is this far, and gives the id of its vault.
@@ -73,6 +83,23 @@ fn a_vault_that_is_killed_leaves_nothing_behind_whatever_it_was_doing() {
     let sample = stage.call("ada", &[&import[..], &["--name", "large", "--single"]].concat());
     let sample = sample["id"].as_str().unwrap().to_owned();
 
+    // Booting: it has keys of its own, and shows them to a hub that does not answer.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let address = format!("https://{}", silent.local_addr().unwrap());
+    let task = "018f0000-0000-7000-8000-000000000001";
+    let run = ["vault", "run", "--hub", &address, "--ca", &hub.ca_file, "--task", task];
+    let booting = stage.start("nobody", &run);
+    let mut never_answered = None;
+    until("a vault that calls", || {
+        never_answered = silent.accept().ok();
+        never_answered.is_some()
+    });
+    let [id] = vaults(&stage)[..] else { panic!("one vault boots") };
+    assert!(keeps_to_itself(id));
+    booting.kill();
+    assert_eq!(holds(&stage, &[]), Vec::<PathBuf>::new());
+
     // New words, and everything written anew: a task that reads and writes all of it.
     let rotate = ["words", "rotate", "--print-words", "--re-seal"];
     assert!(stage.start_and_type_back("ada", &rotate).finish_quietly());
@@ -81,13 +108,7 @@ fn a_vault_that_is_killed_leaves_nothing_behind_whatever_it_was_doing() {
     request(&stage, "pending");
     let mut running = vaults(&stage);
     let waiting = running.pop().expect("a vault waits");
-    // Nobody who is not root reads it or has it write its memory down.
-    let status = fs::read_to_string(format!("/proc/{waiting}/status")).unwrap();
-    let locked = status.lines().find(|line| line.starts_with("VmLck:")).unwrap();
-    assert_ne!(locked.split_whitespace().nth(1), Some("0"), "its keys lie in locked pages");
-    let limits = fs::read_to_string(format!("/proc/{waiting}/limits")).unwrap();
-    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    assert!(keeps_to_itself(waiting));
     kill(waiting);
     assert_eq!(holds(&stage, &[]), Vec::<PathBuf>::new());
 

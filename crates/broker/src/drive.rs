@@ -265,7 +265,7 @@ pub async fn send_run(mut job: Job) -> Result<Outcome, BrokerError> {
     let held = held_of(&job, &records).await?;
     let started = Instant::now();
     let told = before.as_ref().map_or(0, |before| before.number as usize);
-    let stages = if job.state.is_the_platforms() { job.stages.clone() } else { Vec::new() };
+    let stages = if job.state.may_begin_early() { job.stages.clone() } else { Vec::new() };
     let mut machine = Machine::new(job.rules, 0).with_stages(stages, told);
     machine.restore(records, &|object| held.contains(object));
 

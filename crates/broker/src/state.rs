@@ -246,10 +246,11 @@ impl RunState {
         self.open.is_none()
     }
 
-    /// Whether the hub's own policy releases the run's key, so that work on it can begin before it is closed.
-    pub(crate) fn is_the_platforms(&self) -> bool {
+    /// Whether work on it can begin before it is closed: where the hub's own policy releases the run's key, and where a person does, who
+    /// is asked each time.
+    pub(crate) fn may_begin_early(&self) -> bool {
         let card = ProjectCard::open(&self.stored.card, self.stored.create.project);
-        matches!(card, Ok((ProjectCard::Hub(card), _)) if card.custodian == Custodian::Platform)
+        card.is_ok_and(|(card, _)| card.custodian() != Custodian::Organization)
     }
 
     /// The call that creates the run: the same each time.

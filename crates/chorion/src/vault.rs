@@ -1,27 +1,33 @@
-//! `chorion vault`: the vault outside a guest. An engine starts it; it claims one task, does it, and ends.
+//! `chorion vault`: the vault outside a guest. An engine starts it; it claims one task, does it, and ends, or stays for the next one
+//! of the same owners.
 
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
-use api::TaskId;
+use api::{ApprovalState, Task, TaskId, TaskState};
 use attest::{CpuId, Launch};
 use clap::Subcommand;
 use vault::remote::RemoteHub;
-use vault::task::{TaskConfig, VaultKeys};
+use vault::task::{TaskConfig, Vault, VaultKeys};
 use zeroize::Zeroizing;
 
+use crate::config::ClientContext;
 use crate::owner::release::{ReleaseArgs, sign};
 use crate::query::vault::VaultQueryArgs;
 use crate::report::{CliError, CliResult, Ui};
+use crate::session::word;
 
 /// What a vault can be told.
 #[derive(Debug, Subcommand)]
 pub(crate) enum VaultCommand {
-    /// Claim one task and do it; the one-time ticket is read from standard input.
-    #[command(hide = true)]
-    Run(RunArgs),
+    /// Start a vault, as an engine of the hub does: it claims the task whose one-time ticket is on standard input, and does it
+    #[command(alias = "run")]
+    Start(StartArgs),
+    /// Say what a vault on this machine could prove of itself, and which tasks wait for one or run in one
+    Status,
     Measure(MeasureArgs),
     Release(ReleaseArgs),
     Query(Box<VaultQueryArgs>),
@@ -76,7 +82,7 @@ impl Cpu {
 
 /// Where the hub is and which task to take.
 #[derive(Debug, clap::Args)]
-pub(crate) struct RunArgs {
+pub(crate) struct StartArgs {
     /// The hub: https://host:port.
     #[arg(long)]
     hub: String,
@@ -84,8 +90,12 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     ca: PathBuf,
     /// Which task.
-    #[arg(long)]
-    task: TaskId,
+    #[arg(long, required_unless_present = "stay")]
+    task: Option<TaskId>,
+    /// Do one task after the other for the owners of the first: each comes as a line on standard input, and what this vault has done is
+    /// said in a line on standard output. It ends when nothing comes for so many seconds, and with standard input.
+    #[arg(long, value_name = "SECONDS", conflicts_with = "task")]
+    stay: Option<u64>,
     /// Where unpacked apps are kept, by digest; below the folder that the engine started this vault in if absent.
     #[arg(long, default_value = "apps")]
     app_cache: PathBuf,
@@ -122,20 +132,129 @@ fn measure(args: &MeasureArgs, ui: Ui) -> CliResult {
     Ok(())
 }
 
+/// `chorion vault status`
+async fn status(ui: Ui) -> CliResult {
+    let device = vault::device::find().map(|device| device.name());
+    ui.line(match &device {
+        Some(device) => format!("a vault here shows the report of: {device}"),
+        None => {
+            "a vault here is unattested, NOT CONFIDENTIAL: this machine has no device of SEV-SNP"
+                .to_owned()
+        }
+    });
+    let ctx = ClientContext::load(ui)?;
+    let tasks = ctx.client.tasks(None).all().await?;
+    let unfinished = |task: &&Task| matches!(task.state, TaskState::Queued | TaskState::Running);
+    let tasks: Vec<&Task> = tasks.iter().filter(unfinished).collect();
+    // Of the owner's requests, to whom one of these waits; somebody who owns nothing has none.
+    let asked = ctx.client.approvals().all().await?;
+    let waits = |task: &Task| {
+        asked.iter().any(|one| one.task == task.id && one.state == ApprovalState::Pending)
+    };
+    if tasks.is_empty() {
+        ui.line("no task waits for a vault or runs in one");
+    }
+    for task in &tasks {
+        let (kind, state) = (task.kind.as_str(), word(task.state));
+        let owner = if waits(task) { ", waits for your approval" } else { "" };
+        ui.line(format!("{}  {kind:<11} {state}, {} %{owner}", task.id, task.percent));
+    }
+    ui.value(&serde_json::json!({ "device": device, "tasks": tasks }));
+    Ok(())
+}
+
 /// Longer than any ticket with the approvals of a boot.
 const MOST_TICKET_BYTES: u64 = 1 << 20;
 
 pub(crate) fn run(command: VaultCommand, ui: Ui) -> CliResult {
     let args = match command {
-        VaultCommand::Run(args) => args,
+        VaultCommand::Start(args) => args,
+        VaultCommand::Status => return crate::wait(status(ui)),
         VaultCommand::Measure(args) => return measure(&args, ui),
         VaultCommand::Release(args) => return sign(&args, ui),
         VaultCommand::Query(args) => return crate::wait(crate::query::vault::run(*args, ui)),
     };
+    match (args.stay, args.task) {
+        (Some(seconds), _) => stay(&args, Duration::from_secs(seconds), ui),
+        (None, Some(task)) => once(&args, task, ui),
+        (None, None) => Err(CliError::new("nobody named a task")),
+    }
+}
+
+/// Does the one task that was named.
+fn once(args: &StartArgs, task: TaskId, ui: Ui) -> CliResult {
     let mut ticket = Zeroizing::new(String::new());
     std::io::stdin().lock().take(MOST_TICKET_BYTES).read_to_string(&mut ticket).map_err(|e| {
         CliError::new("the task's ticket could not be read from standard input").caused_by(e)
     })?;
+    let (ticket, boots) = vault::task::ticket(&ticket)
+        .map_err(|e| CliError::new("what came on standard input is no ticket").caused_by(e))?;
+    protect(ui)?;
+    let keys = make_keys()?;
+    let hub = find_hub(args, &keys)?;
+    let config = config(args, task, ticket, boots);
+    vault::task::run(Arc::new(hub), &config, &keys)
+        .map_err(|e| CliError::new(format!("task {task} did not complete")).caused_by(e))
+}
+
+/// What a vault that stays says when it has done a task and can do another.
+const DONE: &str = "done";
+
+/// Does the tasks that come on standard input, each with new keys, until one fails or none comes for `idle`.
+fn stay(args: &StartArgs, idle: Duration, ui: Ui) -> CliResult {
+    protect(ui)?;
+    vault::memory::wipe_what_is_freed();
+    let mut vault = Vault::default();
+    // Connections outlast a task; the key that this one was made with signs nothing.
+    let hub = find_hub(args, &make_keys()?)?;
+    let lines = lines();
+    while let Ok(line) = lines.recv_timeout(idle) {
+        let (task, ticket, boots) = vault::task::handed(&line)
+            .ok_or_else(|| CliError::new("what came on standard input is no task"))?;
+        drop(line);
+        let keys = make_keys()?;
+        let config = config(args, task, ticket, boots);
+        vault
+            .run(Arc::new(hub.for_keys(&keys)), &config, &keys)
+            .map_err(|e| CliError::new(format!("task {task} did not complete")).caused_by(e))?;
+        drop((keys, config));
+        vault::memory::give_back();
+        ui.line(DONE);
+    }
+    Ok(())
+}
+
+/// The lines of standard input as they come; none after its end, or after one that is too long.
+fn lines() -> mpsc::Receiver<Zeroizing<String>> {
+    let (give, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut input = std::io::stdin().lock();
+        loop {
+            let mut line = Zeroizing::new(String::new());
+            let read = input.by_ref().take(MOST_TICKET_BYTES).read_line(&mut line);
+            if !read.is_ok_and(|bytes| bytes > 0) || give.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+fn protect(ui: Ui) -> CliResult {
+    vault::memory::protect()
+        .map_err(|e| CliError::new("the vault cannot keep its memory to itself").caused_by(e))?;
+    if vault::device::find().is_none() {
+        ui.note("NOT CONFIDENTIAL: this vault is unattested, its memory is open to the administrator of this machine");
+    }
+    Ok(())
+}
+
+fn make_keys() -> Result<VaultKeys, CliError> {
+    VaultKeys::generate()
+        .map_err(|e| CliError::new("the vault could not make its keys").caused_by(e))
+}
+
+fn find_hub(args: &StartArgs, keys: &VaultKeys) -> Result<RemoteHub, CliError> {
     let ca = std::fs::read(&args.ca).map_err(|e| {
         CliError::new(format!(
             "the hub's certificate authority could not be read from {}",
@@ -146,27 +265,17 @@ pub(crate) fn run(command: VaultCommand, ui: Ui) -> CliResult {
     let trust = client::Trust::from_pem(&ca).map_err(|e| {
         CliError::new(format!("{} holds no certificate authority", args.ca.display())).caused_by(e)
     })?;
-    vault::memory::protect()
-        .map_err(|e| CliError::new("the vault cannot keep its memory to itself").caused_by(e))?;
-    let keys = VaultKeys::generate()
-        .map_err(|e| CliError::new("the vault could not make its keys").caused_by(e))?;
-    let hub = RemoteHub::new(&args.hub, trust, &keys)
-        .map_err(|e| CliError::new(format!("the hub {} cannot be used", args.hub)).caused_by(e))?;
-    let (ticket, boots) = vault::task::ticket(&ticket)
-        .map_err(|e| CliError::new("what came on standard input is no ticket").caused_by(e))?;
-    let config = TaskConfig {
-        task: args.task,
-        ticket,
-        boots,
-        app_cache: args.app_cache,
-        threads: args
-            .threads
-            .or_else(|| std::thread::available_parallelism().ok())
-            .unwrap_or(NonZeroUsize::MIN),
-    };
-    if vault::device::find().is_none() {
-        ui.note("NOT CONFIDENTIAL: this vault is unattested, its memory is open to the administrator of this machine");
-    }
-    vault::task::run(Arc::new(hub), &config, &keys)
-        .map_err(|e| CliError::new(format!("task {} did not complete", args.task)).caused_by(e))
+    RemoteHub::new(&args.hub, trust, keys)
+        .map_err(|e| CliError::new(format!("the hub {} cannot be used", args.hub)).caused_by(e))
+}
+
+fn config(
+    args: &StartArgs,
+    task: TaskId,
+    ticket: Zeroizing<String>,
+    boots: Vec<api::BootGiven>,
+) -> TaskConfig {
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok());
+    let threads = threads.unwrap_or(NonZeroUsize::MIN);
+    TaskConfig { task, ticket, boots, app_cache: args.app_cache.clone(), threads }
 }

@@ -224,6 +224,18 @@ impl Client {
         })))
     }
 
+    /// The same way to the hub, over the same connections, for another caller.
+    #[must_use]
+    pub fn signed_by(&self, signer: Arc<dyn Signer>) -> Self {
+        Self(Arc::new(Inner {
+            http: self.0.http.clone(),
+            hub: self.0.hub.clone(),
+            signer,
+            patience: self.0.patience,
+            skew_seconds: AtomicI64::new(self.0.skew_seconds.load(Ordering::Relaxed)),
+        }))
+    }
+
     /// The hub's address, as it stands in signatures.
     pub fn hub(&self) -> &str {
         &self.0.hub

@@ -8,12 +8,12 @@
 mod local;
 mod upkeep;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use api::{BootGiven, DatasetId, TaskId, TaskKind, TaskState};
+use api::{BootGiven, DatasetId, ProjectId, TaskId, TaskKind, TaskState};
 use data_encoding::HEXLOWER;
 use proof::sha256;
 use tokio::sync::Notify;
@@ -32,10 +32,10 @@ pub(crate) const SILENCE_SECONDS: i64 = 120;
 /// How often the queue is looked at when nobody wakes the engine.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// What starts a vault for one task and ends when that vault has ended.
+/// What starts a vault for one task and ends when that vault is done with it.
 #[async_trait::async_trait]
 pub(crate) trait Start: Send + Sync + 'static {
-    /// Runs a vault for the task with this ticket, to its end. When `stop` is cancelled the vault is ended first.
+    /// Has a vault do the task with this ticket, to its end. When `stop` is cancelled the vault is ended first.
     async fn run(&self, task: TaskId, ticket: Ticket, stop: CancellationToken);
 }
 
@@ -43,6 +43,8 @@ pub(crate) trait Start: Send + Sync + 'static {
 pub(crate) struct Ticket {
     text: String,
     boots: Vec<BootGiven>,
+    /// The owners' projects for whose next task the vault may stay; none where it ends with this one.
+    stays_for: BTreeSet<ProjectId>,
 }
 
 impl Ticket {
@@ -51,13 +53,19 @@ impl Ticket {
         let mut bytes = [0; 32];
         seal::fill_random(&mut bytes)
             .map_err(|e| HubError::internal("no ticket could be made", e))?;
-        Ok(Self { text: HEXLOWER.encode(&bytes), boots: Vec::new() })
+        Ok(Self { text: HEXLOWER.encode(&bytes), boots: Vec::new(), stays_for: BTreeSet::new() })
     }
 
     /// A known one.
     #[cfg(test)]
     pub(crate) fn of(text: &str) -> Self {
-        Self { text: text.to_owned(), boots: Vec::new() }
+        Self { text: text.to_owned(), boots: Vec::new(), stays_for: BTreeSet::new() }
+    }
+
+    /// A known one, with which a vault may stay for an owner's project.
+    #[cfg(test)]
+    pub(crate) fn of_owner(text: &str, owner: ProjectId) -> Self {
+        Self { stays_for: BTreeSet::from([owner]), ..Self::of(text) }
     }
 
     /// The text, for the vault alone.
@@ -71,6 +79,11 @@ impl Ticket {
             return None;
         }
         serde_json::to_string(&self.boots).ok()
+    }
+
+    /// The owners' projects for whose next task the vault may stay.
+    pub(crate) const fn stays_for(&self) -> &BTreeSet<ProjectId> {
+        &self.stays_for
     }
 }
 
@@ -130,7 +143,8 @@ pub(crate) fn start(hub: &Hub, url: String, ca: PathBuf) {
     upkeep::start(hub);
     if let Some(program) = hub.engine.program.clone() {
         let work = hub.data.join("vaults");
-        start_with(hub, Arc::new(Local { program, url, ca, work }));
+        let at_most = hub.engine.at_once;
+        start_with(hub, Arc::new(Local::new(program, url, ca, work, at_most)));
     }
 }
 
@@ -204,7 +218,12 @@ async fn look(hub: &Hub, start: &Arc<dyn Start>) -> Result<(), HubError> {
             tx.commit().await?;
             continue;
         };
-        let ticket = Ticket { boots, ..Ticket::generate()? };
+        // One that was let start was let start for this task alone.
+        let stays_for = match boots.is_empty() {
+            true => app::boots::owners(&mut tx, &kept).await?,
+            false => BTreeSet::new(),
+        };
+        let ticket = Ticket { boots, stays_for, ..Ticket::generate()? };
         let hash = sha256(ticket.expose().as_bytes());
         let lost = data::tasks::set_ticket(&mut tx, id, hash).await?;
         data::boots::forget(&mut tx, id).await?;

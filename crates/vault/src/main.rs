@@ -7,6 +7,10 @@
 
 use std::process::ExitCode;
 
+/// Nothing that this program frees keeps what stood in it.
+#[global_allocator]
+static MEMORY: vault::memory::Wiping = vault::memory::Wiping;
+
 #[cfg(target_os = "linux")]
 mod first {
     //! What the first process of a guest does, and nobody else.
@@ -164,7 +168,7 @@ mod work {
         pub(super) const fn hint(&self) -> Option<&'static str> {
             match self {
                 Self::NoDevice => Some(
-                    "start it on a machine with SEV-SNP; elsewhere `chorion vault run` runs the same tasks unattested",
+                    "start it on a machine with SEV-SNP; elsewhere `chorion vault start` does the same tasks unattested",
                 ),
                 Self::NoTask | Self::Argument { .. } => {
                     Some("vault run --hub URL --ca FILE --task ID [--app-cache DIR] <TICKET")
@@ -176,6 +180,7 @@ mod work {
 
     pub(super) fn run() -> Result<(), WorkError> {
         vault::memory::protect_all()?;
+        vault::memory::wipe_what_is_freed();
         if vault::device::find().is_none() {
             return Err(WorkError::NoDevice);
         }

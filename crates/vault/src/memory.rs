@@ -4,6 +4,7 @@
 //! `memfd_secret` (Linux 5.14) is taken where the kernel gives it: its pages leave even the kernel's own map. Else the pages are
 //! anonymous and locked. Where neither works there is no key: a secret that may be written to a disk is worse than an error.
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::c_void;
 use std::io;
 use std::marker::PhantomData;
@@ -11,6 +12,7 @@ use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::mm::{
     Advice, MapFlags, MlockAllFlags, ProtFlags, madvise, mlock, mlockall, mmap, mmap_anonymous,
@@ -59,6 +61,71 @@ pub fn protect_all() -> Result<(), Unprotected> {
             what: "this machine swaps, and memory is not to be locked",
             source: error.into(),
         }),
+    }
+}
+
+/// Gives what was freed back to the system, which hands a page out again as zeros alone. A vault that stays does it between tasks: what
+/// it read for one is not to lie about in its memory during the next. What a page keeps because something of it is still in use
+/// stays; keys do not depend on this, they are wiped where they lie.
+pub fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[expect(unsafe_code, reason = "the allocator is asked by a call of its library")]
+    // SAFETY: the call takes a number, and touches memory alone that nobody uses.
+    let _whether_some_was = unsafe { libc::malloc_trim(0) };
+}
+
+/// The system's allocator, which overwrites whatever is freed from the moment that [`wipe_what_is_freed`] says so: keys are wiped where
+/// they lie in any case, and this is for what was read with them. A program that may become a vault which stays names it as its own.
+#[derive(Debug)]
+pub struct Wiping;
+
+static WIPES: AtomicBool = AtomicBool::new(false);
+
+/// From here on nothing that this process frees keeps what stood in it.
+pub fn wipe_what_is_freed() {
+    WIPES.store(true, Ordering::Relaxed);
+}
+
+#[expect(unsafe_code, reason = "an allocator deals in addresses")]
+// SAFETY: every call goes to the system's allocator with what the caller promised; in between bytes are written that are the
+// caller's to give up, and no more of them than its layout says.
+unsafe impl GlobalAlloc for Wiping {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        if WIPES.load(Ordering::Relaxed) {
+            // SAFETY: the whole block is the caller's, who gives it up.
+            unsafe { at.write_bytes(0, layout.size()) };
+            // Who frees a block next does not read it, so the zeros would be left out if nobody seemed to look.
+            let _seems_read = std::hint::black_box(at);
+        }
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        if !WIPES.load(Ordering::Relaxed) {
+            // SAFETY: as the caller promised.
+            return unsafe { System.realloc(at, layout, bytes) };
+        }
+        // SAFETY: the caller promised that `bytes` with this alignment is a layout, and that the old block is as `layout` says; the two
+        // blocks do not overlap.
+        unsafe {
+            let to = self.alloc(Layout::from_size_align_unchecked(bytes, layout.align()));
+            if !to.is_null() {
+                to.copy_from_nonoverlapping(at, layout.size().min(bytes));
+                self.dealloc(at, layout);
+            }
+            to
+        }
     }
 }
 
@@ -306,6 +373,48 @@ mod tests {
         protect().unwrap();
         assert_eq!(rustix::process::dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
         assert_eq!(rustix::process::getrlimit(Resource::Core).current, Some(0));
+    }
+
+    /// The tests of this crate run under it too.
+    #[global_allocator]
+    static MEMORY: Wiping = Wiping;
+
+    #[test]
+    fn what_is_freed_is_overwritten_also_when_it_moves() {
+        let child = std::env::var_os("CHORION_WIPING_CHILD");
+        if child.is_none() {
+            // In a process of its own, where nothing else is freed meanwhile.
+            let name = "memory::tests::what_is_freed_is_overwritten_also_when_it_moves";
+            let status = std::process::Command::new(std::env::current_exe().unwrap())
+                .args([name, "--exact"])
+                .env("CHORION_WIPING_CHILD", "1")
+                .status()
+                .unwrap();
+            assert!(status.success());
+            return;
+        }
+        wipe_what_is_freed();
+        // Made here, so that it stands nowhere else.
+        let canary: Vec<u8> = (0..64_u8).map(|at| at.wrapping_mul(37) ^ 0xa5).collect();
+        let mut text = canary.repeat(40);
+        text.reserve_exact(1 << 20);
+        let held = text.clone();
+        drop((text, held));
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let mut memory = std::fs::File::open("/proc/self/mem").unwrap();
+        let heaps = maps.lines().filter(|line| line.contains("[heap]") || line.ends_with(" 0 "));
+        let mut found = 0;
+        for line in heaps {
+            let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
+            let [from, to] = [from, to].map(|hex| u64::from_str_radix(hex, 16).unwrap());
+            let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+            let read = io::Seek::seek(&mut memory, io::SeekFrom::Start(from))
+                .and_then(|_| io::Read::read_exact(&mut memory, &mut bytes));
+            if read.is_ok() {
+                found += bytes.windows(canary.len()).filter(|part| *part == canary).count();
+            }
+        }
+        assert!(found <= 1, "only the canary itself is there, not {found} times");
     }
 
     #[test]

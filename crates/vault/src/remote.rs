@@ -26,7 +26,7 @@ const ASK_SECONDS: u64 = 5;
 #[derive(Debug)]
 pub struct RemoteHub {
     client: Client,
-    runtime: Runtime,
+    runtime: Arc<Runtime>,
 }
 
 /// The hub cannot be reached at all.
@@ -48,7 +48,14 @@ impl RemoteHub {
             Options { hub: url.to_owned(), trust, signer, patience: Patience::For(PATIENCE) };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        Ok(Self { client: Client::new(options)?, runtime })
+        Ok(Self { client: Client::new(options)?, runtime: Arc::new(runtime) })
+    }
+
+    /// The same hub, over the same connections, for the keys of another task.
+    #[must_use]
+    pub fn for_keys(&self, keys: &VaultKeys) -> Self {
+        let client = self.client.signed_by(Arc::new(keys.receipt_key().clone()));
+        Self { client, runtime: Arc::clone(&self.runtime) }
     }
 
     fn wait<T>(&self, call: impl Future<Output = Result<T, ClientError>>) -> Result<T, HubError> {

@@ -17,8 +17,11 @@ use crate::data::{self, Connection};
 use crate::policy::Action;
 use crate::state::Hub;
 
-/// The projects of owners that a task reads or writes and that are no trials: each of them has to let its vault start.
-async fn needed(at: &mut Connection, kept: &Kept) -> Result<BTreeSet<ProjectId>, HubError> {
+/// The projects of owners that a task reads or writes.
+pub(crate) async fn owners(
+    at: &mut Connection,
+    kept: &Kept,
+) -> Result<BTreeSet<ProjectId>, HubError> {
     let inputs = data::tasks::inputs(at, kept.task.id).await?;
     let mut datasets: Vec<_> = inputs.into_iter().map(|input| input.dataset).collect();
     if let Some(session) = kept.task.session
@@ -29,8 +32,18 @@ async fn needed(at: &mut Connection, kept: &Kept) -> Result<BTreeSet<ProjectId>,
     let mut projects = BTreeSet::new();
     for dataset in datasets {
         let Some(found) = data::datasets::find(at, dataset).await? else { continue };
-        let (project, custodian) = (found.dataset.project, found.dataset.custodian);
-        if custodian == Custodian::Owner && !owner_card(at, project).await?.0.test {
+        if found.dataset.custodian == Custodian::Owner {
+            projects.insert(found.dataset.project);
+        }
+    }
+    Ok(projects)
+}
+
+/// Those of them that are no trials: each has to let the task's vault start.
+async fn needed(at: &mut Connection, kept: &Kept) -> Result<BTreeSet<ProjectId>, HubError> {
+    let mut projects = BTreeSet::new();
+    for project in owners(at, kept).await? {
+        if !owner_card(at, project).await?.0.test {
             projects.insert(project);
         }
     }

@@ -256,8 +256,14 @@ async fn after_manifest(
         if kept.task.kind != TaskKind::Demultiplex || kept.task.subject != dataset.id {
             continue;
         }
-        // One that runs already saw less than there is now: another one takes up what it makes.
+        // One that runs already saw less than there is now: another one takes up what it makes. One that still waits for an owner has
+        // made nothing: the owner is asked once, for all of it.
         if kept.early && kept.task.state == TaskState::Running {
+            if data::approvals::is_awaited(at, kept.task.id).await? {
+                let (state, why) =
+                    (TaskState::Cancelled, Some("the run was closed before it began"));
+                tasks::close(hub, at, &kept, state, why, None, caller.at).await?;
+            }
             continue;
         }
         if kept.early {

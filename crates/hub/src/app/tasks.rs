@@ -113,8 +113,8 @@ pub(crate) async fn queue_demultiplex(
     queue_demultiplexing(at, caller, run, settings, early).await
 }
 
-/// Queues what can be done of a run that goes on arriving, unless something works on it already. Only where the hub's own
-/// policy releases keys: an owner approves one demultiplexing of a run, when it is closed.
+/// Queues what can be done of a run that goes on arriving, unless something works on it already. Where a person holds the key, each
+/// such task waits for an approval of its own; one that gets none leaves its work to the next (decision 0022).
 pub(crate) async fn queue_early(
     _hub: &Hub,
     at: &mut Connection,
@@ -123,7 +123,7 @@ pub(crate) async fn queue_early(
 ) -> Result<(), HubError> {
     let busy = data::tasks::unfinished_of(at, run.id).await?;
     let busy = busy.iter().any(|kept| kept.task.kind == TaskKind::Demultiplex);
-    if !busy && run.custodian == Custodian::Platform {
+    if !busy && run.custodian != Custodian::Organization {
         queue_demultiplexing(at, caller, run, None, true).await?;
     }
     Ok(())
@@ -716,8 +716,11 @@ pub(super) async fn close(
         // The run goes on arriving: all that is said of it is that it needs a person, if it does.
         TaskKind::Demultiplex if kept.early => {
             let found = data::datasets::find(at, subject).await?;
+            // An owner who did not let it begin early is asked again: for the next part, and once it is closed.
+            let not_let = data::approvals::none_came(at, id).await?;
             if let (TaskState::Failed, Some(found)) = (state, found)
                 && !found.is_closed()
+                && !not_let
             {
                 let why = why.unwrap_or("its demultiplexing was stopped");
                 let state = ExecutionState::NeedsAttention;

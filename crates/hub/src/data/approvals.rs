@@ -319,6 +319,29 @@ pub(crate) async fn close_task(at: &mut Connection, task: TaskId) -> Result<(), 
     Ok(())
 }
 
+/// Whether somebody was asked for a task's keys and gave none: refused, or did not answer in time.
+pub(crate) async fn none_came(at: &mut Connection, task: TaskId) -> Result<bool, HubError> {
+    let found: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM approvals WHERE task = $1 AND state IN ($2, $3)")
+            .bind(task.to_string())
+            .bind(word(ApprovalState::Refused))
+            .bind(word(ApprovalState::Expired))
+            .fetch_one(at)
+            .await?;
+    Ok(found > 0)
+}
+
+/// Whether somebody is asked for a task's keys and has not answered yet.
+pub(crate) async fn is_awaited(at: &mut Connection, task: TaskId) -> Result<bool, HubError> {
+    let found: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM approvals WHERE task = $1 AND state = $2")
+            .bind(task.to_string())
+            .bind(word(ApprovalState::Pending))
+            .fetch_one(at)
+            .await?;
+    Ok(found > 0)
+}
+
 /// Lets what nobody answered in time expire.
 pub(crate) async fn expire(at: &mut Connection, now: Time) -> Result<(), HubError> {
     sqlx::query("UPDATE approvals SET state = $2 WHERE state = $1 AND expires <= $3")

@@ -850,12 +850,13 @@ async fn a_vault_is_a_child_with_the_ticket_on_its_standard_input_and_next_to_no
     );
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let local = engine::Local {
+    let local = engine::Local::new(
         program,
-        url: "https://localhost:8470".into(),
-        ca: "/ca.pem".into(),
-        work: dir.path().join("vaults"),
-    };
+        "https://localhost:8470".into(),
+        "/ca.pem".into(),
+        dir.path().join("vaults"),
+        1,
+    );
     let task = TaskId::generate();
     local.run(task, Ticket::of("a ticket"), CancellationToken::new()).await;
     let seen = std::fs::read_to_string(seen).unwrap();
@@ -866,4 +867,43 @@ async fn a_vault_is_a_child_with_the_ticket_on_its_standard_input_and_next_to_no
     assert_eq!(lines.next(), Some(arguments.as_str()));
     assert!(!head.contains("a ticket") && !head.contains("CARGO"));
     drop(story);
+}
+
+/// A program that writes down what each start of it was handed, says after each line that it is done, and ends when one says so.
+#[tokio::test]
+async fn a_vault_stays_for_its_owners_next_task_and_for_nobody_elses() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (program, seen) = (dir.path().join("program"), dir.path().join("seen"));
+    let script = format!(
+        "#!/bin/sh\nwhile read task ticket; do\n  echo \"$$ $task $ticket\" >> {}\n  \
+         [ \"$ticket\" = last ] && exit 0\n  echo done\ndone\n",
+        seen.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let local = engine::Local::new(
+        program,
+        "https://localhost:8470".into(),
+        "/ca.pem".into(),
+        dir.path().join("vaults"),
+        2,
+    );
+    let (ada, bob) = (ProjectId::generate(), ProjectId::generate());
+    let tasks: Vec<TaskId> = (0..6).map(|_| TaskId::generate()).collect();
+    let given = [(ada, "a"), (ada, "b"), (bob, "c"), (ada, "last"), (ada, "e"), (bob, "f")];
+    for (task, (owner, ticket)) in tasks.iter().zip(given) {
+        let ticket = Ticket::of_owner(ticket, owner);
+        local.run(*task, ticket, CancellationToken::new()).await;
+    }
+    let seen = std::fs::read_to_string(seen).unwrap();
+    let lines: Vec<Vec<&str>> = seen.lines().map(|line| line.split(' ').collect()).collect();
+    for ((line, task), (_, ticket)) in lines.iter().zip(&tasks).zip(given) {
+        assert_eq!(line[1..], [task.to_string().as_str(), ticket]);
+    }
+    let by: Vec<&str> = lines.iter().map(|line| line[0]).collect();
+    assert_eq!((by[0], by[2]), (by[1], by[5]), "the same one for the same owner");
+    assert_eq!(by[0], by[3]);
+    assert_ne!(by[0], by[2]);
+    assert!(by[4] != by[0] && by[4] != by[2], "one that has ended is not waited for");
 }

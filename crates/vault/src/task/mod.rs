@@ -1,9 +1,9 @@
 //! Tasks: what a vault does with keys that were released to it, from claim to receipt.
 //!
-//! A vault lives for one task. It makes two keys, shows evidence that binds them, and gets the inputs' dataset keys
+//! For each task a vault makes two keys, shows evidence that binds them, and gets the inputs' dataset keys
 //! wrapped to one of them. It opens only what the inputs' signed manifests list, seals every output to the project that
-//! it goes to, signs a receipt with the other key, and ends; both keys end with it. All of it runs on the [`Hub`] trait,
-//! so that a test is a hub in memory.
+//! it goes to, and signs a receipt with the other key; both keys end with the task. Then the vault ends, or stays for another
+//! task of the same owners ([`Vault`]). All of it runs on the [`Hub`] trait, so that a test is a hub in memory.
 
 mod approved;
 mod demultiplex;
@@ -18,13 +18,13 @@ mod states;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use api::{ClaimedKey, ClaimedTask, DatasetId, Digest, TaskId};
+use api::{ClaimedKey, ClaimedTask, DatasetId, Digest, ProjectId, TaskId};
 use dataset::OpenDataset;
 use proof::{ReceiptOutput, SigningKey, StatementError};
 use seal::recipient::RecipientSecret;
@@ -146,7 +146,7 @@ pub enum TaskError {
     #[error("the card of project {project}, whose owner approved, does not hold")]
     OwnerCard {
         /// The project.
-        project: api::ProjectId,
+        project: ProjectId,
         /// Why.
         source: proof::CardError,
     },
@@ -156,6 +156,9 @@ pub enum TaskError {
     /// Keys cannot be kept from the rest of the machine.
     #[error(transparent)]
     Memory(#[from] crate::memory::Unprotected),
+    /// A vault that stayed for some owners was handed a task of others.
+    #[error("this vault stayed for other owners than those of the task")]
+    OtherOwners,
     /// Unattested, and the owner's card bears no test mark.
     #[error("an owner's project without a test mark is not opened by an unattested vault")]
     NotATest,
@@ -187,6 +190,16 @@ pub fn ticket(
     let ticket = zeroize::Zeroizing::new(lines.next().unwrap_or_default().trim().to_owned());
     let boots = lines.next().filter(|line| !line.trim().is_empty());
     Ok((ticket, boots.map(serde_json::from_str).transpose()?.unwrap_or_default()))
+}
+
+/// A task as an engine hands it to a vault that stays: one line with its id, the one-time ticket, and the approvals of its boot as
+/// JSON where there are some.
+pub fn handed(line: &str) -> Option<(TaskId, zeroize::Zeroizing<String>, Vec<api::BootGiven>)> {
+    let mut words = line.trim_end().splitn(3, ' ');
+    let task = words.next()?.parse().ok()?;
+    let ticket = zeroize::Zeroizing::new(words.next()?.to_owned());
+    let boots = words.next().map(serde_json::from_str).transpose().ok()?;
+    Some((task, ticket, boots.unwrap_or_default()))
 }
 
 /// The two keys of a vault, made for one task.
@@ -257,6 +270,8 @@ pub(crate) struct Work<'a> {
     claimed: ClaimedTask,
     approved: Approved,
     percent: AtomicU8,
+    /// Wakes who tells the hub.
+    news: mpsc::Sender<Word>,
 }
 
 /// Opens the dataset keys of a task, whoever released them.
@@ -278,10 +293,10 @@ impl DatasetKeys<'_> {
 }
 
 impl Work<'_> {
-    /// Tells the hub how far the task is; only when it is news, and a failure to tell is no failure of the task.
+    /// Has the hub told how far the task is, by another thread and only when it is news: no work waits for it.
     pub(crate) fn progress(&self, percent: u8) {
         if self.percent.swap(percent, Ordering::Relaxed) != percent {
-            self.tell();
+            let _who_tells_may_have_ended = self.news.send(Word::News);
         }
     }
 
@@ -301,17 +316,45 @@ fn tell(hub: &hub::SharedHub, task: TaskId, percent: u8) {
     }
 }
 
-/// Does `work`, and meanwhile calls `tell` from a thread of its own whenever `every` has passed.
-fn heard_of<T>(every: Duration, tell: impl Fn() + Send, work: impl FnOnce() -> T) -> T {
+/// What is said to the thread that tells the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// There is something to tell.
+    News,
+    /// The work is over, and nobody need hear of it any more.
+    Over,
+}
+
+/// Says that the work is over when it is dropped, also when the work panics.
+struct AtWork(mpsc::Sender<Word>);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        let _who_tells_may_have_ended = self.0.send(Word::Over);
+    }
+}
+
+/// Does `work`, and meanwhile calls `tell` from a thread of its own: whenever there is news, and whenever `every` has passed.
+fn heard_of<T>(
+    every: Duration,
+    (say, words): (mpsc::Sender<Word>, mpsc::Receiver<Word>),
+    tell: impl Fn() + Send,
+    work: impl FnOnce() -> T,
+) -> T {
     std::thread::scope(|scope| {
-        let (at_work, ends) = mpsc::channel::<std::convert::Infallible>();
         scope.spawn(move || {
-            while ends.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
+            while matches!(
+                words.recv_timeout(every),
+                Ok(Word::News) | Err(mpsc::RecvTimeoutError::Timeout)
+            ) {
+                // Older news is told with the newest; whoever is done is not kept waiting for any.
+                if words.try_iter().any(|word| word == Word::Over) {
+                    return;
+                }
                 tell();
             }
         });
-        // Dropped before the scope waits for the thread, also when the work panics.
-        let _at_work = at_work;
+        let _at_work = AtWork(say);
         work()
     })
 }
@@ -326,20 +369,51 @@ pub(crate) struct Made {
 
 /// Runs one task from claim to receipt. The error, if there is one, was told to the hub in words that carry no data.
 pub fn run(hub: Arc<dyn Hub>, config: &TaskConfig, keys: &VaultKeys) -> Result<(), TaskError> {
-    // Where there is a device, nothing less than its evidence is shown.
-    run_with(hub, config, keys, crate::device::find().as_deref())
+    Vault::default().run(hub, config, keys)
 }
 
-/// The same with the device given.
-fn run_with(
-    hub: Arc<dyn Hub>,
-    config: &TaskConfig,
-    keys: &VaultKeys,
-    device: Option<&dyn crate::device::Device>,
-) -> Result<(), TaskError> {
-    let attested = Booting { hub, config, keys }.attest(device)?;
-    match attested.open() {
-        Ok(open) => open.work().end(),
-        Err(halted) => halted.end(),
+/// A vault that does one task after the other without being started anew, each with keys of its own.
+///
+/// Of what a task had nothing is left when it ends but the app roots, which are public, and for whom it was: both keys of the vault,
+/// the keys of datasets and what was opened are wiped, and every further task takes its own evidence and its own approval. A vault
+/// that has worked for some owners' projects opens nothing of any other's: a fault in it, or in an app, meets one person's data.
+#[derive(Debug, Default)]
+pub struct Vault {
+    /// The owners' projects of its first task; nothing before that.
+    owners: Option<BTreeSet<ProjectId>>,
+}
+
+impl Vault {
+    /// Runs one task from claim to receipt, with keys that were made for it. The error, if there is one, was told to the hub in
+    /// words that carry no data; a vault whose task did not complete had better end.
+    pub fn run(
+        &mut self,
+        hub: Arc<dyn Hub>,
+        config: &TaskConfig,
+        keys: &VaultKeys,
+    ) -> Result<(), TaskError> {
+        // Where there is a device, nothing less than its evidence is shown.
+        self.run_with(hub, config, keys, crate::device::find().as_deref())
+    }
+
+    /// The same with the device given.
+    fn run_with(
+        &mut self,
+        hub: Arc<dyn Hub>,
+        config: &TaskConfig,
+        keys: &VaultKeys,
+        device: Option<&dyn crate::device::Device>,
+    ) -> Result<(), TaskError> {
+        let attested = Booting { hub, config, keys }.attest(device)?;
+        let owners = attested.owners();
+        let opened = if *self.owners.get_or_insert_with(|| owners.clone()) == owners {
+            attested.open()
+        } else {
+            Err(attested.halt(TaskError::OtherOwners))
+        };
+        match opened {
+            Ok(open) => open.work().end(),
+            Err(halted) => halted.end(),
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! A vault's life: booting → attested → open → halted. A state is a value, and the next one takes it: there is no way back, and no
 //! key is open in any but one. Each step is a leaf of the hub's log: the claim, the release of each key, the receipt.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU8;
+use std::sync::{Arc, mpsc};
 
-use api::{ClaimTask, ClaimedTask, Digest, EndTask, ReleaseLog, TaskKind, Time};
+use api::{ClaimTask, ClaimedTask, Digest, EndTask, ProjectId, ReleaseLog, TaskKind, Time};
 use proof::{OwnerReceipt, Receipt, digest_of, receipt_log, released_by, sign_statement};
 
 use super::approved::{self, Approved};
@@ -64,11 +65,23 @@ impl<'a> Booting<'a> {
 }
 
 impl<'a> Attested<'a> {
+    /// The projects whose owners release keys for the task.
+    pub(super) fn owners(&self) -> BTreeSet<ProjectId> {
+        approved::projects(&self.claimed)
+    }
+
+    /// Ends before anything is opened.
+    pub(super) fn halt(self, error: TaskError) -> Box<Halted<'a>> {
+        let (approvals, made) = (Vec::new(), Made::default());
+        Box::new(Halted { attested: self, approvals, made, result: Err(error) })
+    }
+
     /// Waits for what owners release, and opens it; ends where they do not.
     pub(super) fn open(mut self) -> Result<Open<'a>, Box<Halted<'a>>> {
         let Booting { hub, config, keys } = &self.boot;
         let waited = heard_of(
             HEARTBEAT,
+            mpsc::channel(),
             || tell(hub, config.task, 0),
             || Approved::wait(hub, config, keys, &self.claimed, &self.own),
         );
@@ -81,12 +94,7 @@ impl<'a> Attested<'a> {
                 self.log = log;
                 Ok(Open { attested: self, approved })
             }
-            Err(error) => Err(Box::new(Halted {
-                attested: self,
-                approvals: Vec::new(),
-                made: Made::default(),
-                result: Err(error),
-            })),
+            Err(error) => Err(self.halt(error)),
         }
     }
 }
@@ -99,6 +107,7 @@ impl<'a> Open<'a> {
         let approvals = approved.digests();
         let kind = attested.claimed.task.kind;
         let mut made = Made::default();
+        let (news, words) = mpsc::channel();
         let work = Work {
             hub: Arc::clone(hub),
             keys,
@@ -106,9 +115,11 @@ impl<'a> Open<'a> {
             claimed: attested.claimed.clone(),
             approved,
             percent: AtomicU8::new(0),
+            news: news.clone(),
         };
         let result = heard_of(
             HEARTBEAT,
+            (news, words),
             || work.tell(),
             || match kind {
                 TaskKind::Demultiplex => demultiplex::run(&work, &mut made),

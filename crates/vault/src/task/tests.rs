@@ -43,6 +43,9 @@ struct State {
     so_far: Option<DatasetId>,
     /// What an app or a query makes, and what it was asked.
     result: Option<(DatasetId, Sealed)>,
+    /// Whether an owner holds the keys, who refuses; and how often that owner was asked.
+    is_owners: bool,
+    asked: u32,
 }
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testing/demo");
@@ -214,6 +217,9 @@ impl Hub for MemoryHub {
         };
         let settings: Option<Sealed> = created.settings.clone();
         let mut inputs = vec![input];
+        if state.is_owners {
+            inputs[0].key = ClaimedKey::Awaited(inputs[0].key.place());
+        }
         let so_far = state.so_far;
         let early = state.early;
         drop(state);
@@ -243,7 +249,18 @@ impl Hub for MemoryHub {
     }
 
     fn approvals(&self, _: TaskId) -> Result<Vec<api::TaskApproval>, HubError> {
-        Ok(Vec::new())
+        self.state().asked += 1;
+        let project = self.state().created[&self.subject].project;
+        Ok(vec![api::TaskApproval {
+            id: api::ApprovalId::generate(),
+            project,
+            state: api::ApprovalState::Refused,
+            reason: None,
+            given: None,
+            card: None,
+            handovers: Vec::new(),
+            log: None,
+        }])
     }
 
     fn progress(&self, _: TaskId, _: u8) -> Result<(), HubError> {
@@ -375,6 +392,17 @@ fn run_task(hub: &Arc<MemoryHub>) -> (Result<(), TaskError>, EndTask, Receipt) {
     let (receipt, signer) = open_statement::<Receipt>(&end.receipt).unwrap();
     assert_eq!(signer, keys.receipt_key().public());
     (result, end, receipt)
+}
+
+#[test]
+fn a_task_is_handed_over_in_one_line() {
+    let task = TaskId::generate();
+    let (id, ticket, boots) = handed(&format!("{task} 00ff\n")).unwrap();
+    assert_eq!((id, ticket.as_str(), boots.len()), (task, "00ff", 0));
+    assert!(handed(&format!("{task} 00ff []\n")).unwrap().2.is_empty());
+    for wrong in ["", "00ff", &format!("{task}"), "x 00ff", &format!("{task} 00ff {{\n")] {
+        assert!(handed(wrong).is_none(), "{wrong}");
+    }
 }
 
 #[test]
@@ -620,10 +648,63 @@ fn an_object_that_the_hub_exchanged_stops_the_task() {
 fn a_vault_is_heard_of_as_long_as_it_works() {
     let (heard, told) = mpsc::channel();
     let tell = move || heard.send(()).unwrap();
-    let beats = heard_of(Duration::from_millis(1), tell, || told.iter().take(3).count());
+    let every = Duration::from_millis(1);
+    let beats = heard_of(every, mpsc::channel(), tell, || told.iter().take(3).count());
     assert_eq!(beats, 3);
     // This ends because nobody tells any more.
     told.iter().for_each(drop);
+}
+
+#[test]
+fn news_of_a_task_is_told_at_once_and_by_nobody_who_works() {
+    let (heard, told) = mpsc::channel();
+    let worker = std::thread::current().id();
+    let tell = move || heard.send(std::thread::current().id()).unwrap();
+    let (news, words) = mpsc::channel();
+    let say = news.clone();
+    // Nothing is told of itself for as long as this takes.
+    let every = Duration::from_secs(600);
+    let who = heard_of(every, (news, words), tell, || {
+        say.send(Word::News).unwrap();
+        told.recv().unwrap()
+    });
+    assert_ne!(who, worker);
+}
+
+#[test]
+fn a_vault_that_stays_opens_nothing_of_owners_it_did_not_begin_with() {
+    let files = [("anna.vcf".to_owned(), PEOPLE.as_bytes().to_vec())];
+    let of_owner = || {
+        let (project, id) = (ProjectId::generate(), DatasetId::generate());
+        let hub = Arc::new(MemoryHub::new(&[project], TaskKind::Reseal, id));
+        hub.store(project, id, &files, None);
+        hub.state().is_owners = true;
+        hub
+    };
+    let mut vault = Vault::default();
+    let mut run = |hub: &Arc<MemoryHub>| {
+        let config = TaskConfig {
+            task: TaskId::generate(),
+            ticket: zeroize::Zeroizing::new("ticket".to_owned()),
+            boots: Vec::new(),
+            app_cache: PathBuf::new(),
+            threads: std::num::NonZeroUsize::MIN,
+        };
+        let keys = VaultKeys::generate().unwrap();
+        let done = vault.run(Arc::clone(hub) as Arc<dyn Hub>, &config, &keys);
+        let end = hub.state().ended.take().expect("every task ends with a receipt");
+        let (receipt, signer) = open_statement::<proof::OwnerReceipt>(&end.receipt).unwrap();
+        assert_eq!(signer, keys.receipt_key().public());
+        assert!(receipt.approvals.is_empty() && receipt.inputs.is_empty() && !end.complete);
+        done
+    };
+    let (hers, others) = (of_owner(), of_owner());
+    assert!(matches!(run(&hers), Err(TaskError::Refused { .. })));
+    assert!(matches!(run(&others), Err(TaskError::OtherOwners)));
+    assert_eq!(others.state().asked, 0, "nobody was asked for a key");
+    // Its own owner's next task is asked for as the first was.
+    assert!(matches!(run(&hers), Err(TaskError::Refused { .. })));
+    assert_eq!(hers.state().asked, 2);
 }
 
 /// A run whose files come in parts, each with a manifest of its own.

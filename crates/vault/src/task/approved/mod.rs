@@ -46,6 +46,11 @@ fn awaited(claimed: &ClaimedTask) -> Vec<KeyPlace> {
     .collect()
 }
 
+/// The projects whose owners release keys for this task.
+pub(super) fn projects(claimed: &ClaimedTask) -> BTreeSet<ProjectId> {
+    awaited(claimed).iter().map(|place| place.project).collect()
+}
+
 /// Whether owners release keys for this task.
 pub(super) fn is_awaited(claimed: &ClaimedTask) -> bool {
     !awaited(claimed).is_empty()
@@ -61,11 +66,11 @@ impl Approved {
         own: &Own,
     ) -> Result<Self, TaskError> {
         let places = awaited(claimed);
-        let projects: BTreeSet<ProjectId> = places.iter().map(|place| place.project).collect();
         let mut this = Self::default();
         let since = Instant::now();
-        let mut waiting = projects;
+        let mut waiting = projects(claimed);
         while !waiting.is_empty() {
+            let asked = Instant::now();
             for found in hub.approvals(config.task)? {
                 if !waiting.contains(&found.project) {
                     continue;
@@ -106,8 +111,10 @@ impl Approved {
             if since.elapsed() > PATIENCE {
                 return Err(TaskError::Unanswered);
             }
-            // Once one of several owners has answered, the hub answers at once.
-            std::thread::sleep(if this.verified.is_empty() { ASK } else { ASK * 5 });
+            // A hub that kept the question open is asked again at once: an answer that comes now is not to wait. Once one of several
+            // owners has answered, the hub answers at once.
+            let pause = if this.verified.is_empty() { ASK } else { ASK * 5 };
+            std::thread::sleep(pause.saturating_sub(asked.elapsed()));
         }
         this.verified.sort_by_key(|verified| verified.approval().project);
         Ok(this)
