@@ -24,6 +24,7 @@ pub(crate) mod log;
 pub(crate) mod manifests;
 pub(crate) mod notices;
 pub(crate) mod objects;
+pub(crate) mod progress;
 pub(crate) mod receipts;
 pub(crate) mod refusals;
 pub(crate) mod restored;
