@@ -20,6 +20,7 @@ pub(crate) mod cases;
 pub(crate) mod datasets;
 pub(crate) mod descriptions;
 pub(crate) mod handovers;
+pub(crate) mod health;
 pub(crate) mod log;
 pub(crate) mod manifests;
 pub(crate) mod notices;
