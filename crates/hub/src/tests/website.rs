@@ -89,7 +89,7 @@ fn wave(at: u32, around: f64, by: f64) -> Option<f64> {
     Some((value * 8.0).round() / 8.0)
 }
 
-/// Metrics as a NovaSeq run of two lanes has them.
+/// Metrics as a run of two lanes on a large instrument has them.
 fn metrics() -> RunMetrics {
     let lane = |lane| LaneFigures {
         lane,
