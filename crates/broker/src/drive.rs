@@ -597,6 +597,15 @@ impl Drive {
             self.told_at = Some(now);
             let standing = self.machine.standing();
             self.tally.write(self.job.state.folder(), &standing, self.sent_bytes);
+            if let Some(progress) = self.tally.for_hub(&standing, self.sent_bytes) {
+                let uplink = Arc::clone(&self.job.uplink);
+                // Beside the work, and not again: what it says is old by then.
+                tokio::spawn(async move {
+                    if let Err(error) = uplink.progress(&progress).await {
+                        tracing::debug!(%error, "the hub was not told how far the run is");
+                    }
+                });
+            }
             (self.job.report)(Event::Progress(standing));
         }
     }

@@ -5,13 +5,16 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use api::TransferProgress;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Standing;
 
 const FILE: &str = "progress.json";
+/// How often the hub is told.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,12 +65,13 @@ impl fmt::Display for Progress {
 pub(crate) struct Tally {
     began: Instant,
     written: Option<Instant>,
+    told: Option<Instant>,
     pub(crate) troubles: u64,
 }
 
 impl Tally {
     pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), written: None, troubles: 0 }
+        Self { began: Instant::now(), written: None, told: None, troubles: 0 }
     }
 
     /// Writes the numbers down, once a second at most.
@@ -84,6 +88,29 @@ impl Tally {
         if let Err(error) = fs::write(&new, text).and_then(|()| fs::rename(&new, &path)) {
             tracing::debug!(path = %path.display(), %error, "how far a run is was not written down");
         }
+    }
+
+    /// The numbers for the hub, every ten seconds at most.
+    pub(crate) fn for_hub(
+        &mut self,
+        standing: &Standing,
+        sent_bytes: u64,
+    ) -> Option<TransferProgress> {
+        if self.told.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+            return None;
+        }
+        self.told = Some(Instant::now());
+        let found = self.progress(standing, sent_bytes);
+        Some(TransferProgress {
+            files: found.files,
+            files_whole: found.files_whole,
+            bytes: found.bytes,
+            bytes_held: found.bytes_held,
+            verifying: found.verifying,
+            bytes_per_second: found.bytes_per_second,
+            faults_survived: found.troubles,
+            seconds_left: found.seconds_left,
+        })
     }
 
     fn progress(&self, standing: &Standing, sent_bytes: u64) -> Progress {
@@ -129,6 +156,9 @@ mod tests {
             found.seconds_left.is_some()
                 && found.to_string().contains("1 of 4 files whole, 3 KiB to go")
         );
+        let told = tally.for_hub(&standing, 2048).unwrap();
+        assert_eq!((told.files, told.files_whole, told.faults_survived), (4, 1, 3));
+        assert_eq!(tally.for_hub(&standing, 2048), None, "told a moment ago");
         // Within the same second nothing is written.
         tally.write(folder.path(), &Standing { files: 9, ..standing }, 2048);
         assert_eq!(read(folder.path()), Some(found));

@@ -1,8 +1,8 @@
-//! The hub as a broker needs it: eight calls of one run.
+//! The hub as a broker needs it: nine calls of one run.
 
 use api::{
     Acknowledged, CreateDataset, DatasetId, ErrorCode, ObjectRef, PutManifest, SealedObject,
-    SignedStatement,
+    SignedStatement, TransferProgress,
 };
 use async_trait::async_trait;
 use client::{Client, ClientError, ObjectBytes};
@@ -78,6 +78,8 @@ pub trait Uplink: Send + Sync {
     async fn manifest(&self) -> Result<Option<SignedStatement>, UplinkError>;
     /// Says that a person is needed.
     async fn attention(&self, reason: &'static str) -> Result<(), UplinkError>;
+    /// Says how far the run is. What comes of it changes nothing here.
+    async fn progress(&self, progress: &TransferProgress) -> Result<(), UplinkError>;
 }
 
 /// A hub over HTTPS.
@@ -131,5 +133,9 @@ impl Uplink for HubUplink {
 
     async fn attention(&self, reason: &'static str) -> Result<(), UplinkError> {
         Ok(self.client.run_attention(self.run, reason).await.map(|_dataset| ())?)
+    }
+
+    async fn progress(&self, progress: &TransferProgress) -> Result<(), UplinkError> {
+        Ok(self.client.tell_run_progress(self.run, progress).await.map(|_progress| ())?)
     }
 }

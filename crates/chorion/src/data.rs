@@ -114,6 +114,11 @@ pub(crate) enum RunCommand {
         /// Its id.
         dataset: DatasetId,
     },
+    /// Its metrics, as a vault made them: yield, quality, clusters, samples, unknown barcodes.
+    Metrics {
+        /// The run.
+        dataset: DatasetId,
+    },
     /// Open its files here.
     Download(DownloadArgs),
     /// Demultiplex again without sending again; samples made before are marked superseded.
@@ -178,6 +183,7 @@ pub(crate) async fn run(command: RunCommand, ui: Ui) -> CliResult {
     match command {
         RunCommand::List(args) => list(&ctx, ui, DatasetKind::Run, &args).await,
         RunCommand::Show { dataset } => show(&ctx, ui, dataset).await,
+        RunCommand::Metrics { dataset } => crate::metrics::of_run(&ctx, ui, dataset).await,
         RunCommand::Download(args) => fetch(&ctx, ui, args).await,
         RunCommand::Requeue { dataset, sample_sheet, map, default_project } => {
             let settings = RequeueSettings {

@@ -1,13 +1,16 @@
-//! `chorion metrics`: what the instrument wrote about a run, summed up, also while the run goes on.
+//! `chorion metrics`: what the instrument wrote about a run, summed up, also while the run goes on; and `chorion run metrics`, what a
+//! vault summed up of a run at the hub.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use api::DatasetId;
 use runfolder::dir::DirSource;
 use runfolder::interop::{LaneIndexes, LaneMetrics, ReadSummary, RunMetrics, Totals, summarize};
 use runfolder::{RunInfo, limits, read_small};
 use serde::Serialize;
 
+use crate::config::ClientContext;
 use crate::demux::grouped;
 use crate::report::{CliError, CliResult, Ui};
 
@@ -192,6 +195,59 @@ fn passing_percent(totals: &Totals) -> Option<f64> {
         .filter(|all| *all > 0.0)
         .zip(totals.passing)
         .map(|(all, passing)| 100.0 * passing / all)
+}
+
+/// `chorion run metrics`: what a vault summed up of a run at the hub.
+pub(crate) async fn of_run(ctx: &ClientContext, ui: Ui, run: DatasetId) -> CliResult {
+    let found = ctx.client.run_metrics(run).await?;
+    for remark in &found.remarks {
+        ui.note(format_args!("warning: {remark}"));
+    }
+    if let Some(last) = found.last_cycle {
+        ui.line(format_args!("cycles with qualities: {last} of {}", found.planned_cycles));
+    }
+    for read in &found.reads {
+        ui.line(format_args!(
+            "read {}{}: {} Gb, Q30 {} %, errors {} %",
+            read.number,
+            if read.indexed { " (index)" } else { "" },
+            figure(read.yield_bases.map(|bases| bases / 1e9), 3),
+            figure(read.q30_percent, 2),
+            figure(read.error_percent, 2),
+        ));
+    }
+    for lane in &found.lanes {
+        ui.line(format_args!(
+            "lane {}: {} clusters, {} % pass, {} K/mm2, {} % occupied",
+            lane.lane,
+            figure(lane.clusters, 0),
+            figure(lane.passing_percent, 2),
+            figure(lane.density.map(|density| density / 1e3), 0),
+            figure(lane.occupied_percent, 2),
+        ));
+    }
+    for sample in &found.samples {
+        let name = sample.sample.as_deref().unwrap_or("undetermined");
+        ui.line(format_args!(
+            "lane {}  {name}  {} clusters, {} Gb",
+            sample.lane,
+            grouped(sample.clusters),
+            figure(Some(sample.bases as f64 / 1e9), 3),
+        ));
+    }
+    for unknown in &found.unknown_barcodes {
+        ui.line(format_args!(
+            "lane {}  unknown {}  {} clusters",
+            unknown.lane,
+            unknown.barcode,
+            grouped(unknown.clusters),
+        ));
+    }
+    if !found.assigned {
+        ui.line("samples and barcodes are told when every read is assigned");
+    }
+    ui.value(&found);
+    Ok(())
 }
 
 fn figure(value: Option<f64>, decimals: usize) -> String {

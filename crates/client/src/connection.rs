@@ -138,6 +138,10 @@ impl Request {
         Self::bare(Method::GET, path)
     }
 
+    pub(crate) fn put(path: impl fmt::Display, body: &impl Serialize) -> Self {
+        Self::bare(Method::PUT, path).json(body)
+    }
+
     pub(crate) fn post(path: impl fmt::Display, body: &impl Serialize) -> Self {
         Self::bare(Method::POST, path).json(body)
     }

@@ -1,6 +1,9 @@
 //! Runs, beyond what every dataset has.
 
-use api::{CloseRun, Dataset, DatasetId, Requeue, RunAttention, Sealed, Task};
+use api::{
+    CloseRun, Dataset, DatasetId, Requeue, RunAttention, RunMetrics, RunProgress, Sealed, Task,
+    TransferProgress,
+};
 
 use crate::connection::Request;
 use crate::{Client, ClientError};
@@ -14,6 +17,21 @@ impl Client {
     ) -> Result<Dataset, ClientError> {
         let body = RunAttention { reason: reason.to_owned() };
         self.call(Request::post(format!("/runs/{run}/attention"), &body).repeatable()).await
+    }
+
+    /// Says how far a run is that is being sent: numbers alone, which the hub shows and does not keep.
+    pub async fn tell_run_progress(
+        &self,
+        run: DatasetId,
+        progress: &TransferProgress,
+    ) -> Result<RunProgress, ClientError> {
+        let call = Request::put(format!("/runs/{run}/progress"), progress);
+        self.call(call).await
+    }
+
+    /// A run's metrics, where the custodian lets the hub open them.
+    pub async fn run_metrics(&self, run: DatasetId) -> Result<RunMetrics, ClientError> {
+        self.call(Request::get(format!("/runs/{run}/metrics"))).await
     }
 
     /// Decides about a run that needs attention: take it as it is, or give it up.

@@ -24,6 +24,6 @@ mod conformance;
 
 pub use custodian::{Custodian, Custodians, CustodyError, Grounds};
 pub use evidence::{Appraised, EVIDENCE_SECONDS, EvidenceError, appraise};
-pub use opened::{OpenIndexError, Opened};
+pub use opened::{OpenIndexError, Opened, SHOWN};
 pub use owner::OwnerCustodian;
 pub use platform::{KeyFileError, PlatformCustodian};

@@ -1,17 +1,23 @@
-//! What the hub may do with a dataset key that its custodian opens for it: read names and lists of files.
+//! What the hub may do with a dataset key that its custodian opens for it: read names, lists of files, and the few files that
+//! its pages show.
 //!
 //! Pages and lists need names; nothing in the hub needs the key. So the key stays inside, and there is no way to get it
-//! out, to wrap it, or to open an object that the signed manifest does not name as part of its index.
+//! out, to wrap it, or to open anything but what the signed manifest names as its index and the files in [`SHOWN`]: a run's
+//! metrics, and what a session printed. Reads, variants and what an app made are not among them.
 
 use std::fmt;
 
-use api::SealedObject;
-use proof::{Index, IndexError, Manifest, sha256};
+use api::{RUN_METRICS_PATH, SealedObject};
+use proof::{Extent, FileEntry, Index, IndexError, Manifest, sha256};
 use seal::label::open_label;
 use seal::wrap::{DatasetContext, ObjectContext, unwrap_data_key};
 use seal::{Commitment, DatasetKey, ObjectId, OpenError, WrapError};
 
-/// A dataset key, opened for reading names and lists of files and for nothing else.
+/// The files of a result that the hub may open for its pages.
+pub const SHOWN: [&str; 4] =
+    [RUN_METRICS_PATH, "log/error.txt", "log/stdout.txt", "log/stderr.txt"];
+
+/// A dataset key, opened for reading names, lists of files and the files of [`SHOWN`], and for nothing else.
 pub struct Opened {
     key: DatasetKey,
     context: DatasetContext,
@@ -52,6 +58,12 @@ pub enum OpenIndexError {
     /// An extent lies outside its object.
     #[error("the manifest names a part of object {0} that the object does not have")]
     Extent(ObjectId),
+    /// The hub opens no such file.
+    #[error("the file is none that the hub shows")]
+    NotShown,
+    /// What opened is not the file that was signed.
+    #[error("what opens is not the file that the signed index lists")]
+    File,
     /// What opened is not the index that was signed.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -83,9 +95,39 @@ impl Opened {
         if dataset != self.context.dataset || manifest.epoch != self.context.epoch {
             return Err(OpenIndexError::OtherDataset);
         }
+        Ok(Index::open(&self.extents(&manifest.index, objects)?, manifest)?)
+    }
+
+    /// A file that the index of the dataset lists, from the sealed objects that hold it, each given with its sealed bytes.
+    ///
+    /// # Errors
+    /// The file is none that pages show. An object is missing, is another one, or does not open; or what opens is not the file
+    /// that was signed.
+    pub fn open_shown(
+        &self,
+        file: &FileEntry,
+        objects: &[(SealedObject, impl AsRef<[u8]>)],
+    ) -> Result<Vec<u8>, OpenIndexError> {
+        if !SHOWN.contains(&file.path.as_str()) {
+            return Err(OpenIndexError::NotShown);
+        }
+        let bytes = self.extents(&file.extents, objects)?;
+        if bytes.len() as u64 == file.bytes && sha256(&bytes) == file.sha256 {
+            Ok(bytes)
+        } else {
+            Err(OpenIndexError::File)
+        }
+    }
+
+    /// What these extents hold, one after the other.
+    fn extents(
+        &self,
+        extents: &[Extent],
+        objects: &[(SealedObject, impl AsRef<[u8]>)],
+    ) -> Result<Vec<u8>, OpenIndexError> {
         let mut bytes = Vec::new();
         let mut last: Option<(Commitment, ObjectId, Vec<u8>)> = None;
-        for extent in &manifest.index {
+        for extent in extents {
             let object = ObjectId::from_bytes(extent.object.0);
             let commitment = Commitment::from_bytes(extent.commitment.0);
             let plain = match &last {
@@ -102,7 +144,7 @@ impl Opened {
                 .ok_or(OpenIndexError::Extent(object))?;
             bytes.extend_from_slice(part);
         }
-        Ok(Index::open(&bytes, manifest)?)
+        Ok(bytes)
     }
 
     fn open_object(

@@ -26,6 +26,7 @@ use crate::{app, data};
 pub(crate) use local::Local;
 #[cfg(test)]
 pub(crate) use upkeep::bring_to_an_end;
+pub(crate) use upkeep::scrubbed_percent;
 
 /// How long a vault may be silent. It tells how far it is every 20 s, whatever its task does, and tries each call for 90 s.
 pub(crate) const SILENCE_SECONDS: i64 = 120;

@@ -190,6 +190,16 @@ pub(crate) async fn text(hub: &Hub) -> Result<String, HubError> {
     for (state, count) in &counts.tasks {
         page.sample("tasks", &[("state", state.as_str())], count);
     }
+    page.family("key_services", "gauge", "Organizations' own keys, by whether they are to be had.");
+    for (standing, count) in &counts.key_services {
+        page.sample("key_services", &[("standing", standing.as_str())], count);
+    }
+    page.one(
+        "failed_tasks",
+        "gauge",
+        "Tasks that failed, of those that are kept.",
+        counts.failed_tasks,
+    );
     page.one(
         "erasures_pending",
         "gauge",

@@ -315,6 +315,10 @@ actions! {
     DatasetRelease = "dataset.release", Need::Right(Read);
     /// Says that a run grows no more.
     RunAttention = "run.attention", Made(Create, Write), instrument;
+    /// Says how far a run is that it sends.
+    RunProgress = "run.progress", Made(Create, Write), instrument;
+    /// Reads a run's metrics.
+    RunMetrics = "run.metrics", Need::Right(Read);
     /// Takes a run as it is, or gives it up.
     RunClose = "run.close", Made(Create, Write);
     /// Has a run demultiplexed again.
@@ -327,6 +331,8 @@ actions! {
     LaunchInput = "session.input", Need::Right(Read);
     /// Has an app write its result into a project.
     LaunchInto = "session.launch", Need::Right(Create);
+    /// Reads what a session printed.
+    LogRead = "session.log", Need::Right(Read);
     /// Lists cases and sees what stands about one in clear.
     CaseSee = "case.see", Need::Case(Browse, Says::Clear);
     /// Adds cases.

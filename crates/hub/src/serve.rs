@@ -202,6 +202,7 @@ pub(crate) async fn start(
         relay: config.relay.clone(),
         authority_ends,
         own_certificate: own,
+        transfers: app::progress::Transfers::default(),
         counters: metrics::Counters::default(),
         clock,
         gate,

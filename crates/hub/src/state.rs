@@ -67,6 +67,8 @@ pub(crate) struct Inner {
     pub(crate) authority_ends: Option<Time>,
     /// The operator's own certificate.
     pub(crate) own_certificate: Option<Arc<crate::tls::OwnCertificate>>,
+    /// What brokers say of their transfers.
+    pub(crate) transfers: crate::app::progress::Transfers,
     /// What is counted for whoever watches over the machine.
     pub(crate) counters: crate::metrics::Counters,
     /// The clock; tests bring their own.

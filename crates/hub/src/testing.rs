@@ -109,6 +109,11 @@ impl TestHub {
         self.directory.path()
     }
 
+    /// What answers, for a test that puts a real connection in front of it.
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// Sends a request as it is.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();

@@ -210,4 +210,9 @@ impl Uplink for MemoryHub {
         self.kept().attention.push(reason);
         Ok(())
     }
+
+    async fn progress(&self, _progress: &api::TransferProgress) -> Result<(), UplinkError> {
+        // Nobody asks, so nothing is kept: the work goes on alike.
+        Err(UplinkError::Away("the line was cut".to_owned()))
+    }
 }

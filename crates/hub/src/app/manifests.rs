@@ -1,10 +1,14 @@
 //! Manifests: what a dataset holds, signed by its writer and compared with what arrived.
 
+use std::sync::Arc;
+
 use api::{
     Dataset, DatasetId, DatasetKind, Digest, ErrorCode, ExecutionState, File, KeyId, NoticeKind,
-    PutManifest, SignedStatement, TaskKind, TaskState,
+    PutManifest, SealedObject, SignedStatement, TaskKind, TaskState,
 };
-use proof::{Index, Manifest, ObjectSet, digest_of, open_statement};
+use bytes::Bytes;
+use custody::Opened;
+use proof::{Extent, Index, Manifest, ObjectSet, digest_of, open_statement};
 
 use super::caller::object;
 use super::datasets::{named, opened, permitted, with_key};
@@ -20,6 +24,8 @@ use crate::state::Hub;
 
 /// How many objects of an index are read into memory at most: an index of a million files is a few of them.
 const MOST_INDEX_BYTES: u64 = 512 * 1024 * 1024;
+/// The largest file that a page is made from.
+const MOST_SHOWN_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The key that signed the call: the one whose manifests count, because policy let it write. A browser signs nothing.
 pub(crate) fn signing_key(caller: &Caller) -> Result<KeyId, HubError> {
@@ -302,54 +308,109 @@ pub(crate) async fn files(
 ) -> Result<Vec<File>, HubError> {
     let mut reader = hub.db.read().await?;
     let kept = permitted(&mut reader, caller, id, Action::FileList).await?;
-    let number = kept.dataset.manifest_number;
-    let Some(signed) = data::manifests::find(&mut reader, id, number).await? else {
-        return Ok(Vec::new());
-    };
-    let (manifest, _) = open_statement::<Manifest>(&signed.signed)
-        .map_err(|e| HubError::internal("a manifest in the database does not read", e))?;
-    let mut found = Vec::new();
-    let mut bytes = 0;
-    for extent in &manifest.index {
-        if found.iter().any(|kept: &data::objects::Kept| kept.object == extent.object) {
-            continue;
-        }
-        if let Some(kept) = data::objects::find(&mut reader, id, extent.object).await? {
-            bytes += kept.bytes;
-            found.push(kept);
-        }
-    }
     drop(reader);
-    if bytes > MOST_INDEX_BYTES {
-        return Err(HubError::new(
-            ErrorCode::TooLarge,
-            format!("the list of files of dataset {id} is larger than the hub opens"),
-        )
-        .hint("get its key and open the list yourself: `chorion run show`"));
-    }
-    let Some(key) = opened(hub, &kept.dataset).await? else {
-        return Err(HubError::new(
-            ErrorCode::KeyRefused,
-            format!("the hub cannot open the list of files of dataset {id}"),
-        )
-        .hint("its owner's device can, and the command line with a released key"));
-    };
-    let mut objects = Vec::with_capacity(found.len());
-    for kept in found {
-        let sealed = super::objects::bytes(hub, &kept, 0..kept.bytes).await?;
-        objects.push((with_key(hub, id, kept).await?, sealed));
-    }
-    let opening = move || key.open_index(&manifest, &objects);
-    let index: Index = tokio::task::spawn_blocking(opening)
-        .await
-        .map_err(|e| HubError::internal("opening a list of files was stopped", e))?
-        .map_err(|e| {
-            HubError::internal(format!("the list of files of dataset {id} does not open"), e)
-        })?;
     let file = |entry: proof::FileEntry| File {
         path: entry.path,
         bytes: entry.bytes,
         sha256: entry.sha256,
     };
-    Ok(index.files.into_iter().map(file).collect())
+    let contents = Contents::open(hub, &kept).await?;
+    Ok(contents.map_or_else(Vec::new, |found| found.index.files.into_iter().map(file).collect()))
+}
+
+/// What a dataset holds, as far as the hub may see it: its list of files, and the key that opens those that pages show.
+pub(crate) struct Contents {
+    dataset: DatasetId,
+    key: Arc<Opened>,
+    index: Index,
+}
+
+impl Contents {
+    /// Opened through the custodian; nothing of a dataset without a manifest. Who may see it was asked before.
+    pub(crate) async fn open(hub: &Hub, kept: &Kept) -> Result<Option<Self>, HubError> {
+        let (id, number) = (kept.dataset.id, kept.dataset.manifest_number);
+        let mut reader = hub.db.read().await?;
+        let signed = data::manifests::find(&mut reader, id, number).await?;
+        drop(reader);
+        let Some(signed) = signed else { return Ok(None) };
+        let (manifest, _) = open_statement::<Manifest>(&signed.signed)
+            .map_err(|e| HubError::internal("a manifest in the database does not read", e))?;
+        let Some(key) = opened(hub, &kept.dataset).await?.map(Arc::new) else {
+            return Err(HubError::new(
+                ErrorCode::KeyRefused,
+                format!("the hub cannot open the list of files of dataset {id}"),
+            )
+            .hint("its owner's device can, and the command line with a released key"));
+        };
+        let objects = sealed(hub, id, &manifest.index, MOST_INDEX_BYTES).await?;
+        let Some(objects) = objects else {
+            return Err(HubError::new(
+                ErrorCode::TooLarge,
+                format!("the list of files of dataset {id} is larger than the hub opens"),
+            )
+            .hint("get its key and open the list yourself: `chorion run show`"));
+        };
+        let opener = Arc::clone(&key);
+        let opening = move || opener.open_index(&manifest, &objects);
+        let index = tokio::task::spawn_blocking(opening)
+            .await
+            .map_err(|e| HubError::internal("opening a list of files was stopped", e))?
+            .map_err(|e| {
+                HubError::internal(format!("the list of files of dataset {id} does not open"), e)
+            })?;
+        Ok(Some(Self { dataset: id, key, index }))
+    }
+
+    /// A file that pages show (`custody::SHOWN`), whole; nothing where there is none of this name.
+    pub(crate) async fn shown(&self, hub: &Hub, path: &str) -> Result<Option<Vec<u8>>, HubError> {
+        let Some(file) = self.index.file(path).cloned() else { return Ok(None) };
+        let id = self.dataset;
+        let large = || {
+            HubError::new(
+                ErrorCode::TooLarge,
+                format!("`{}` of dataset {id} is larger than the hub shows", file.path),
+            )
+            .hint("download it: `chorion result download`")
+        };
+        if file.bytes > MOST_SHOWN_BYTES {
+            return Err(large());
+        }
+        let objects = sealed(hub, id, &file.extents, MOST_INDEX_BYTES).await?.ok_or_else(large)?;
+        let key = Arc::clone(&self.key);
+        let opening = move || key.open_shown(&file, &objects);
+        tokio::task::spawn_blocking(opening)
+            .await
+            .map_err(|e| HubError::internal("opening a file was stopped", e))?
+            .map(Some)
+            .map_err(|e| HubError::internal(format!("a file of dataset {id} does not open"), e))
+    }
+}
+
+/// The sealed objects that hold these extents, each once; nothing where they have more bytes than `most`.
+async fn sealed(
+    hub: &Hub,
+    id: DatasetId,
+    extents: &[Extent],
+    most: u64,
+) -> Result<Option<Vec<(SealedObject, Bytes)>>, HubError> {
+    let mut reader = hub.db.read().await?;
+    let mut found: Vec<data::objects::Kept> = Vec::new();
+    for extent in extents {
+        if found.iter().any(|kept| kept.object == extent.object) {
+            continue;
+        }
+        if let Some(kept) = data::objects::find(&mut reader, id, extent.object).await? {
+            found.push(kept);
+        }
+    }
+    drop(reader);
+    if found.iter().map(|kept| kept.bytes).sum::<u64>() > most {
+        return Ok(None);
+    }
+    let mut objects = Vec::with_capacity(found.len());
+    for kept in found {
+        let sealed = super::objects::bytes(hub, &kept, 0..kept.bytes).await?;
+        objects.push((with_key(hub, id, kept).await?, sealed));
+    }
+    Ok(Some(objects))
 }

@@ -1,5 +1,6 @@
 //! Projects: who holds the key is their choice, said in a card that the hub signs for platform projects.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::{
@@ -290,6 +291,56 @@ async fn name(hub: &Hub, project: &Project) -> Option<String> {
             None
         }
     }
+}
+
+/// Projects of the caller's whose owners alone hold the key.
+pub(crate) async fn held_by_owners(
+    hub: &Hub,
+    caller: &Caller,
+    most: usize,
+) -> Result<Vec<Project>, HubError> {
+    const SOME: i64 = 1000;
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let some = list(hub, caller, &after, SOME).await?;
+        let is_last = some.len() < usize::try_from(SOME).unwrap_or(usize::MAX);
+        after = some.last().map(|project| project.id.to_string()).unwrap_or_default();
+        found.extend(some.into_iter().filter(|project| project.custodian == Custodian::Owner));
+        if is_last || found.len() >= most {
+            found.truncate(most);
+            return Ok(found);
+        }
+    }
+}
+
+/// How many datasets these projects have, and their sealed bytes; of projects that the caller sees.
+pub(crate) async fn sizes(
+    hub: &Hub,
+    projects: &[ProjectId],
+) -> Result<BTreeMap<ProjectId, (u64, u64)>, HubError> {
+    let mut reader = hub.db.read().await?;
+    let mut found = BTreeMap::new();
+    for &project in projects {
+        found.insert(project, data::datasets::size_of_project(&mut reader, project).await?);
+    }
+    Ok(found)
+}
+
+/// Who holds the keys of these projects, of which the caller sees something already.
+pub(crate) async fn custodians(
+    hub: &Hub,
+    projects: &[ProjectId],
+) -> Result<BTreeMap<ProjectId, Custodian>, HubError> {
+    let mut reader = hub.db.read().await?;
+    let mut found = BTreeMap::new();
+    for &project in projects {
+        if !found.contains_key(&project)
+            && let Some(custodian) = data::projects::custodian(&mut reader, project).await?
+        {
+            found.insert(project, custodian);
+        }
+    }
+    Ok(found)
 }
 
 /// The card in force.

@@ -1,13 +1,23 @@
 //! App sessions: launched, shown, cancelled. What happens in between is a task of a vault.
 
+use std::collections::BTreeMap;
+
 use api::{
-    AppSession, DatasetKind, Digest, ExecutionState, Launch, ListOrder, ProjectId, SessionId,
-    TaskId, TaskKind, TaskState,
+    AppSession, Bytes, Custodian, DatasetId, DatasetKind, Digest, ErrorCode, ExecutionState,
+    Launch, LaunchSettings, ListOrder, ProjectId, SessionId, SessionInput, TaskId, TaskKind,
+    TaskState,
 };
+use custody::SHOWN;
+use proof::ProjectCard;
+use seal::DatasetKey;
+use seal::label::seal_label;
+use seal::recipient::{RecipientKey, wrap_to};
+use seal::wrap::DatasetContext;
 
 use super::caller::object;
 use super::datasets::{Made, make, permitted};
-use super::{Caller, tasks};
+use super::manifests::Contents;
+use super::{Caller, Who, tasks};
 use crate::HubError;
 use crate::data::datasets::NewDataset;
 use crate::data::sessions::Kept;
@@ -69,7 +79,7 @@ pub(crate) async fn launch(
         kind: DatasetKind::Result,
         project: body.project,
         owner: caller.account(),
-        writer: super::manifests::signing_key(caller)?,
+        writer: launching_key(hub, caller)?,
         label: &body.label,
         settings: None,
         parent: body.inputs.first().map(|input| input.dataset),
@@ -93,7 +103,7 @@ pub(crate) async fn launch(
             session: Some(body.id),
             project: body.project,
             owner: caller.account(),
-            key: super::manifests::signing_key(caller)?,
+            key: launching_key(hub, caller)?,
             settings: None,
             requeue: false,
             early: false,
@@ -131,6 +141,114 @@ pub(crate) async fn launch(
     Ok(kept.session)
 }
 
+/// What a person asks for on a page; everything that is sealed is sealed here.
+pub(crate) struct Wanted {
+    /// Which app.
+    pub(crate) app: api::AppId,
+    /// Its inputs.
+    pub(crate) inputs: Vec<SessionInput>,
+    /// Values of its form.
+    pub(crate) params: BTreeMap<String, String>,
+    /// Into which project.
+    pub(crate) project: ProjectId,
+    /// What the result is called.
+    pub(crate) name: String,
+}
+
+/// Launches an app for a person in a browser, which has no key: the hub draws the result's key and seals what the person said,
+/// as it may where it could open both anyway. Not for a project whose owner alone holds the key: there only a device of
+/// the person's own may see what is asked.
+pub(crate) async fn launch_for(
+    hub: &Hub,
+    caller: &Caller,
+    wanted: Wanted,
+) -> Result<AppSession, HubError> {
+    let project = wanted.project;
+    let mut reader = hub.db.read().await?;
+    let standing = tasks::project_standing(&mut reader, caller, project).await?;
+    caller.may(Action::LaunchInto, standing, "project", project, Some(project))?;
+    let card = super::projects::in_force(&mut reader, project).await?;
+    drop(reader);
+    let (facts, _signer) = ProjectCard::open(&card.signed, project)
+        .map_err(|e| HubError::internal("a card in the database does not read", e))?;
+    if facts.custodian() == Custodian::Owner {
+        return Err(HubError::new(
+            ErrorCode::KeyRefused,
+            format!("the owner of project {project} alone may read what is asked of it"),
+        )
+        .hint("launch it from your machine: `chorion app launch`, with --purpose"));
+    }
+    let failed = |e: &dyn std::error::Error| {
+        HubError::internal("the settings of a session were not sealed", e.to_string())
+    };
+    let (id, result) = (SessionId::generate(), DatasetId::generate());
+    let place = DatasetContext {
+        dataset: result.to_bytes(),
+        project: project.to_bytes(),
+        card_digest: card.digest.0,
+        epoch: 0,
+    };
+    let settings = LaunchSettings { params: wanted.params, ..LaunchSettings::default() };
+    let settings = serde_json::to_vec(&settings).map_err(|e| failed(&e))?;
+    let key = DatasetKey::generate().map_err(|e| failed(&e))?;
+    let recipient = RecipientKey::from_bytes(facts.recipient()).map_err(|e| failed(&e))?;
+    let wrapped = wrap_to(&recipient, &place.bytes(), &key).map_err(|e| failed(&e))?;
+    let seal = |purpose: &str, text: &[u8]| {
+        seal_label(&key, purpose, text).map(Bytes).map_err(|e| failed(&e))
+    };
+    let launched = Launch {
+        id,
+        app: wanted.app,
+        inputs: wanted.inputs,
+        project,
+        wrapped_key: Bytes(wrapped),
+        result,
+        card_digest: card.digest,
+        settings: seal("launch settings", &settings)?,
+        label: seal("dataset name", wanted.name.as_bytes())?,
+    };
+    // A new id each time: there is no call of which this could be the repetition.
+    launch(hub, caller, launched, proof::sha256(&id.to_bytes())).await
+}
+
+/// Under which key what is launched stands: the one that signs the call; for a person in a browser this hub's own, which
+/// sealed it for them.
+fn launching_key(hub: &Hub, caller: &Caller) -> Result<api::KeyId, HubError> {
+    match &caller.who {
+        Who::Browser { .. } => Ok(hub.card_key.public().id()),
+        _ => super::manifests::signing_key(caller),
+    }
+}
+
+/// What a session printed, and what stopped it: the files of its result that pages show, each with its path, opened through
+/// the custodian. Recorded, as every reading of content is.
+pub(crate) async fn log(
+    hub: &Hub,
+    caller: &Caller,
+    id: SessionId,
+) -> Result<Vec<(&'static str, String)>, HubError> {
+    let mut reader = hub.db.read().await?;
+    let result = session(&mut reader, caller, id, Action::SessionSee).await?.session.result;
+    let kept = permitted(&mut reader, caller, result, Action::LogRead).await?;
+    drop(reader);
+    let mut found = Vec::new();
+    let Some(contents) = Contents::open(hub, &kept).await? else { return Ok(found) };
+    for path in SHOWN.into_iter().filter(|path| path.starts_with("log/")) {
+        let bytes = contents.shown(hub, path).await?.unwrap_or_default();
+        if !bytes.is_empty() {
+            found.push((path, String::from_utf8_lossy(&bytes).into_owned()));
+        }
+    }
+    if !found.is_empty() {
+        let mut tx = hub.db.write().await?;
+        let project = Some(kept.dataset.project);
+        let event = caller.event(Action::LogRead.act(), object("dataset", result), project);
+        data::events::record(&mut tx, &event).await?;
+        tx.commit().await?;
+    }
+    Ok(found)
+}
+
 /// What is launched: a registered app, or the vault's own answering of queries.
 struct Asked {
     kind: TaskKind,
@@ -138,7 +256,7 @@ struct Asked {
     version: String,
     digest: Digest,
     /// What is in no package needs none.
-    package: Option<api::DatasetId>,
+    package: Option<DatasetId>,
 }
 
 async fn asked(at: &mut Connection, app: api::AppId) -> Result<Asked, HubError> {
@@ -167,8 +285,8 @@ async fn asked(at: &mut Connection, app: api::AppId) -> Result<Asked, HubError> 
 async fn readable(
     at: &mut Connection,
     caller: &Caller,
-    id: api::DatasetId,
-) -> Result<api::DatasetId, HubError> {
+    id: DatasetId,
+) -> Result<DatasetId, HubError> {
     let kept = permitted(at, caller, id, Action::LaunchInput).await?;
     let whole =
         matches!(kept.dataset.execution, ExecutionState::Complete | ExecutionState::Superseded);

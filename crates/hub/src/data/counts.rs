@@ -14,6 +14,10 @@ pub(crate) struct Counts {
     pub(crate) datasets: Vec<(String, String, u64)>,
     /// Tasks that did not end, by state.
     pub(crate) tasks: Vec<(String, u64)>,
+    /// Key services of organizations, by whether their key is to be had.
+    pub(crate) key_services: Vec<(String, u64)>,
+    /// Tasks that failed, of those that are kept.
+    pub(crate) failed_tasks: u64,
     /// Erasures that a facility has not confirmed.
     pub(crate) erasures: u64,
     /// What is to be described.
@@ -39,6 +43,14 @@ pub(crate) async fn read(at: &mut Connection) -> Result<Counts, HubError> {
     )
     .fetch_all(&mut *at)
     .await?;
+    let key_services: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT standing, count(*) FROM organization_services GROUP BY standing ORDER BY standing",
+    )
+    .fetch_all(&mut *at)
+    .await?;
+    let failed: i64 = sqlx::query_scalar("SELECT count(*) FROM tasks WHERE state = 'failed'")
+        .fetch_one(&mut *at)
+        .await?;
     let (erasures, undescribed, leaves): (i64, i64, i64) = sqlx::query_as(
         "SELECT (SELECT count(*) FROM erasures), (SELECT count(*) FROM undescribed),
              (SELECT coalesce(max(idx) + 1, 0) FROM audit_leaves)",
@@ -51,10 +63,14 @@ pub(crate) async fn read(at: &mut Connection) -> Result<Counts, HubError> {
         erasures: unsigned(erasures)?,
         undescribed: unsigned(undescribed)?,
         leaves: unsigned(leaves)?,
+        failed_tasks: unsigned(failed)?,
         ..Counts::default()
     };
     for (kind, state, count) in datasets {
         counts.datasets.push((kind, state, unsigned(count)?));
+    }
+    for (standing, count) in key_services {
+        counts.key_services.push((standing, unsigned(count)?));
     }
     for (state, count) in tasks {
         counts.tasks.push((state, unsigned(count)?));

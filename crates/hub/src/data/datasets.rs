@@ -222,6 +222,20 @@ pub(crate) async fn set_delivery(
     Ok(())
 }
 
+/// How many datasets a project has, and their sealed bytes.
+pub(crate) async fn size_of_project(
+    at: &mut Connection,
+    project: ProjectId,
+) -> Result<(u64, u64), HubError> {
+    let (count, bytes): (i64, i64) = sqlx::query_as(
+        "SELECT count(*), coalesce(sum(sealed_bytes), 0) FROM datasets WHERE project = $1 AND deleting IS NULL",
+    )
+    .bind(project.to_string())
+    .fetch_one(at)
+    .await?;
+    Ok((unsigned(count)?, unsigned(bytes)?))
+}
+
 /// Puts a manifest in force: its number, the reads where its writer counted them, and whether the run goes on arriving.
 pub(crate) async fn set_manifest(
     at: &mut Connection,

@@ -308,6 +308,26 @@ pub(crate) async fn list(
     with_leaves(at, rows).await
 }
 
+/// The newest events of a project that the account owns, the newest first.
+pub(crate) async fn newest(
+    at: &mut Connection,
+    owner: AccountId,
+    project: ProjectId,
+    most: usize,
+) -> Result<Vec<Event>, HubError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT id, at, actor, act, object, project, purpose, outcome, reason, request_id FROM events
+         WHERE project = $1 AND EXISTS (SELECT 1 FROM projects WHERE id = $1 AND owner = $2)
+         ORDER BY id DESC LIMIT $3",
+    )
+    .bind(project.to_string())
+    .bind(owner.to_string())
+    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .fetch_all(&mut *at)
+    .await?;
+    with_leaves(at, rows).await
+}
+
 /// These events, each with its leaf.
 async fn with_leaves(at: &mut Connection, rows: Vec<Row>) -> Result<Vec<Event>, HubError> {
     let mut events = rows.into_iter().map(Row::event).collect::<Result<Vec<Event>, HubError>>()?;

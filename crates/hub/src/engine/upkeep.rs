@@ -169,6 +169,13 @@ async fn without_row(hub: &Hub, hashes: Vec<BlobHash>) -> Result<Vec<BlobHash>, 
     Ok(unknown.into_iter().map(|name| BlobHash::from_bytes(name.0)).collect())
 }
 
+/// How much of its pass the scrubber has behind it: it goes by names, and names are hashes.
+pub(crate) async fn scrubbed_percent(hub: &Hub) -> Result<u8, HubError> {
+    let place = cursor(hub).await?.to_string();
+    let first = place.get(..2).and_then(|byte| u8::from_str_radix(byte, 16).ok()).unwrap_or(0);
+    Ok(u8::try_from(u16::from(first) * 100 / 256).unwrap_or(100))
+}
+
 async fn cursor(hub: &Hub) -> Result<ScrubCursor, HubError> {
     let text = data::meta::find(&mut *hub.db.read().await?, CURSOR).await?;
     text.as_deref().map_or_else(|| Ok(ScrubCursor::default()), data::parsed)

@@ -34,6 +34,11 @@ impl Authenticators {
     pub(crate) fn new(origins: &[String]) -> Result<Self, StartError> {
         origins.iter().map(|origin| spelled(origin)).collect::<Result<_, _>>().map(Self)
     }
+
+    /// The origins, as they are written.
+    pub(crate) fn origins(&self) -> Vec<String> {
+        self.0.iter().filter_map(|origin| origin.to_str().ok()).map(ToOwned::to_owned).collect()
+    }
 }
 
 fn spelled(origin: &str) -> Result<HeaderValue, StartError> {

@@ -1,6 +1,9 @@
 //! Runs.
 
-use api::{CloseRun, Dataset, DatasetId, DatasetKind, Page, Requeue, RunAttention, Task};
+use api::{
+    CloseRun, Dataset, DatasetId, DatasetKind, Page, Requeue, RunAttention, RunMetrics,
+    RunProgress, Task, TransferProgress,
+};
 use axum::Json;
 use axum::extract::State;
 use utoipa_axum::router::OpenApiRouter;
@@ -18,6 +21,8 @@ pub(crate) fn routes() -> OpenApiRouter<Hub> {
     OpenApiRouter::default()
         .routes(routes!(list))
         .routes(routes!(show))
+        .routes(routes!(progress, tell_progress))
+        .routes(routes!(metrics))
         .routes(routes!(attention))
         .routes(routes!(close))
         .routes(routes!(requeue))
@@ -44,6 +49,41 @@ async fn show(
     Id(id): Id<DatasetId>,
 ) -> Result<Json<Dataset>, HubError> {
     app::datasets::show_kind(&hub, &caller, id, DatasetKind::Run).await.map(Json)
+}
+
+/// How far the run has arrived.
+#[utoipa::path(get, path = "/runs/{id}/progress", tag = "run", params(("id" = DatasetId, Path)),
+    responses((status = 200, body = RunProgress)))]
+async fn progress(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Id(id): Id<DatasetId>,
+) -> Result<Json<RunProgress>, HubError> {
+    app::progress::show(&hub, &caller, id).await.map(Json)
+}
+
+/// Says how far the run is that the caller sends: shown to people, and kept by nobody.
+#[utoipa::path(put, path = "/runs/{id}/progress", tag = "run",
+    params(("id" = DatasetId, Path)), request_body = TransferProgress,
+    responses((status = 200, body = RunProgress)))]
+async fn tell_progress(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Id(id): Id<DatasetId>,
+    Body(body): Body<TransferProgress>,
+) -> Result<Json<RunProgress>, HubError> {
+    app::progress::tell(&hub, &caller, id, body).await.map(Json)
+}
+
+/// The run's metrics, as a vault made them: where the custodian lets the hub open them.
+#[utoipa::path(get, path = "/runs/{id}/metrics", tag = "run", params(("id" = DatasetId, Path)),
+    responses((status = 200, body = RunMetrics)))]
+async fn metrics(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Id(id): Id<DatasetId>,
+) -> Result<Json<RunMetrics>, HubError> {
+    app::progress::metrics(&hub, &caller, id).await.map(Json)
 }
 
 /// Says that the run grows no more: a person decides.

@@ -1,4 +1,4 @@
-//! The style, the script and the icon, compiled in. Their names hold the hash of their bytes, so a browser may keep them for
+//! The style, the scripts and the icon, compiled in. Their names hold the hash of their bytes, so a browser may keep them for
 //! ever and never shows a page with the style of another version.
 
 use std::sync::LazyLock;
@@ -35,6 +35,11 @@ pub(super) static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     let bytes = include_bytes!("../../assets/passkey.js");
     Asset::new("passkey", "js", "text/javascript; charset=utf-8", bytes)
 });
+/// The script of pages on which something goes on.
+pub(super) static LIVE: LazyLock<Asset> = LazyLock::new(|| {
+    let bytes = include_bytes!("../../assets/live.js");
+    Asset::new("live", "js", "text/javascript; charset=utf-8", bytes)
+});
 /// The icon.
 pub(super) static ICON: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("icon", "svg", "image/svg+xml", include_bytes!("../../assets/icon.svg"))
@@ -43,7 +48,7 @@ pub(super) static ICON: LazyLock<Asset> = LazyLock::new(|| {
 /// Serves one of them under its own name.
 pub(super) async fn file(Path(name): Path<String>) -> Result<Response, HubError> {
     let path = format!("/assets/{name}");
-    let all = [&*STYLE, &*SCRIPT, &*ICON];
+    let all = [&*STYLE, &*SCRIPT, &*LIVE, &*ICON];
     let asset = all
         .into_iter()
         .find(|asset| asset.path == path)

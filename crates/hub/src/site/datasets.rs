@@ -1,12 +1,16 @@
 //! Runs, samples and results: lists of them, one of them, and its deletion.
 
-use api::{ConfirmDeletion, Dataset, DatasetId, DatasetKind, ErrorCode, ListOrder, Right, Task};
+use api::{
+    ConfirmDeletion, Dataset, DatasetId, DatasetKind, ErrorCode, ExecutionState, ListOrder, Right,
+    Task,
+};
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::guard::{Form, FreshSession, SignedIn};
+use super::runs::{self, Live, Metrics};
 use super::view::{Frame, Refusal, again, moment, page as draw};
 use super::words::{self, Mark};
 use crate::HubError;
@@ -185,6 +189,11 @@ struct OnePage {
     more_files: usize,
     unread: Option<Refusal>,
     may_delete: bool,
+    holder_mark: Mark,
+    live: Option<Live>,
+    live_path: String,
+    live_title: &'static str,
+    metrics: Option<Metrics>,
 }
 
 fn section(kind: DatasetKind) -> &'static str {
@@ -216,10 +225,18 @@ pub(super) async fn page(
         }
         Err(error) => return Err(error),
     };
+    let is_run = dataset.kind == DatasetKind::Run;
+    let mut live = None;
+    if is_run && runs::goes_on(&dataset) {
+        let progress = app::progress::show(&hub, caller, id).await?;
+        live = Some(runs::live(&dataset, &progress, &tasks));
+    }
+    let metrics = if is_run { Some(runs::metrics(&hub, &person, id).await?) } else { None };
+    let frame = Frame::of(words::kind(dataset.kind), section(dataset.kind), &person.visit);
     let more_files = files.len().saturating_sub(PARTS);
     files.truncate(PARTS);
     let page = OnePage {
-        frame: Frame::of(words::kind(dataset.kind), section(dataset.kind), &person.visit),
+        frame: if live.is_some() { frame.following() } else { frame },
         name: called(&dataset),
         kind: words::kind(dataset.kind),
         state: words::execution(dataset.execution),
@@ -243,6 +260,15 @@ pub(super) async fn page(
         more_files,
         unread,
         may_delete: project.right >= Right::Write,
+        holder_mark: words::holder(dataset.custodian),
+        live,
+        live_path: format!("/datasets/{id}/live"),
+        live_title: if dataset.execution == ExecutionState::Processing {
+            "Being worked on"
+        } else {
+            "Arriving"
+        },
+        metrics,
         dataset,
     };
     draw(&person.visit, &page)

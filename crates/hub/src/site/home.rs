@@ -1,4 +1,4 @@
-//! The first page: what this is, who is signed in, and what is not built yet.
+//! The first page: what this is, who is signed in, and where to go.
 
 use askama::Template;
 use axum::response::Response;

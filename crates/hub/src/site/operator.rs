@@ -1,9 +1,11 @@
-//! What whoever runs this hub sees of it: facilities and who is blocked. No data, no names.
+//! What whoever runs this hub sees of it: how it is, jobs, facilities and the scrubber, organizations' key services by how they
+//! stand, who is blocked, versions. No data, and no name or id of anybody's but of whom the hub blocks.
 
-use api::{Block, BlockId, FacilityStatus};
+use api::{Block, BlockId, FacilityStatus, Time};
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
+use jiff::SignedDuration;
 
 use super::guard::{Form, FreshSession, SignedIn};
 use super::sign_in::Nothing;
@@ -11,10 +13,15 @@ use super::view::{Frame, moment, page as draw};
 use super::words::{self, Mark};
 use crate::HubError;
 use crate::app;
+use crate::app::health::Health;
 use crate::http::extract::Id;
 use crate::state::Hub;
 
 const SECTION: &str = "/hub";
+/// A backup older than this is wanting.
+const BACKUP_AGE: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// A certificate that ends within this is wanting.
+const CERTIFICATE_LEFT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// How many blocks the page shows.
 const BLOCKS: i64 = 200;
 
@@ -29,6 +36,7 @@ impl From<FacilityStatus> for FacilityRow {
     fn from(facility: FacilityStatus) -> Self {
         let (class, word) = match facility.state.as_str() {
             "healthy" => ("ok", "healthy"),
+            "draining" => ("wait", "draining"),
             "behind" => ("wait", "behind, being filled"),
             "read_only" => ("danger", "read-only"),
             "full" => ("danger", "full"),
@@ -71,12 +79,105 @@ struct HubPage {
     write_quorum: u32,
     facilities: Vec<FacilityRow>,
     blocks: Vec<BlockRow>,
+    health: Vec<Fact>,
+    jobs: Vec<Fact>,
+    kept: Vec<Fact>,
+    key_services: Vec<Fact>,
+    scrubbed_percent: u8,
+    scrubber: String,
+}
+
+/// A line of the page; a mark where somebody should look.
+struct Fact {
+    name: String,
+    words: String,
+    mark: Option<Mark>,
+}
+
+impl Fact {
+    fn new(name: impl Into<String>, words: impl Into<String>) -> Self {
+        Self { name: name.into(), words: words.into(), mark: None }
+    }
+
+    fn wanting(self, is_wanting: bool, word: &'static str) -> Self {
+        let mark = is_wanting.then_some(Mark { class: "danger", word });
+        Self { mark, ..self }
+    }
+}
+
+/// A word of the wire as people read it.
+fn spelled(word: &str) -> String {
+    word.replace('_', " ")
+}
+
+fn health(found: &Health, now: Time) -> Vec<Fact> {
+    let (usable, all) = found.key_places;
+    let backup = found.backup.map_or_else(|| "none yet".to_owned(), moment);
+    let is_old = found.backup.is_none_or(|made| now.duration_since(made) > BACKUP_AGE);
+    let mut facts = vec![
+        Fact::new("Version", env!("CARGO_PKG_VERSION")),
+        Fact::new("Places of the key store", format!("{usable} of {all} usable"))
+            .wanting(usable < all, "away"),
+        Fact::new("Newest backup", backup).wanting(is_old, "make one"),
+        Fact::new("Connections", found.connections.to_string()),
+        Fact::new("Leaves of the audit log", words::count(found.counts.leaves)),
+    ];
+    if let Some(ends) = found.certificate_ends {
+        let is_near = ends.duration_since(now) < CERTIFICATE_LEFT;
+        facts.push(Fact::new("Certificate ends", moment(ends)).wanting(is_near, "soon"));
+    }
+    facts
+}
+
+fn jobs(found: &Health) -> Vec<Fact> {
+    let counts = &found.counts;
+    let of = |state: &str| {
+        let found = counts.tasks.iter().find(|(word, _)| word == state);
+        words::count(found.map_or(0, |(_, count)| *count))
+    };
+    vec![
+        Fact::new("Tasks that wait for a vault", of("queued")),
+        Fact::new("Tasks that run", of("running")),
+        Fact::new("Tasks that failed", words::count(counts.failed_tasks)),
+        Fact::new("Erasures that a facility has not confirmed", words::count(counts.erasures)),
+        Fact::new("Rows newer than the index beside the keys", words::count(counts.undescribed)),
+    ]
+}
+
+fn kept(found: &Health) -> Vec<Fact> {
+    let counts = &found.counts;
+    let mut facts = vec![Fact::new(
+        "Sealed objects",
+        format!(
+            "{}, {} in one copy",
+            words::count(counts.objects),
+            words::size(counts.sealed_bytes)
+        ),
+    )];
+    facts.extend(counts.datasets.iter().map(|(kind, state, count)| {
+        Fact::new(format!("{}, {}", spelled(kind), spelled(state)), words::count(*count))
+    }));
+    facts
 }
 
 pub(super) async fn page(State(hub): State<Hub>, person: SignedIn) -> Result<Response, HubError> {
     let store = app::store_admin::status(&hub, &person.caller).await?;
     let blocks = app::blocks::list(&hub, &person.caller, "", BLOCKS)?;
+    let found = app::health::look(&hub, &person.caller).await?;
+    let key_services = found.counts.key_services.iter().map(|(standing, count)| {
+        Fact::new(spelled(standing), words::count(*count)).wanting(standing != "in_force", "look")
+    });
     let page = HubPage {
+        health: health(&found, person.caller.at),
+        jobs: jobs(&found),
+        kept: kept(&found),
+        key_services: key_services.collect(),
+        scrubbed_percent: found.scrubbed_percent,
+        scrubber: format!(
+            "{} copies were set aside, {} are missing somewhere",
+            words::count(found.quarantined),
+            words::count(found.behind)
+        ),
         frame: Frame::of("This hub", SECTION, &person.visit),
         write_quorum: store.write_quorum,
         facilities: store.facilities.into_iter().map(FacilityRow::from).collect(),

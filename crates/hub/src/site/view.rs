@@ -37,6 +37,8 @@ pub(super) struct Frame {
     pub(super) script: Option<&'static str>,
     /// Which entry of the menu this page belongs to: its path.
     pub(super) section: &'static str,
+    /// Whether it is loaded anew by itself where there are no scripts.
+    pub(super) follows: bool,
     /// Whether who is signed in runs this hub.
     pub(super) operator: bool,
 }
@@ -66,6 +68,7 @@ impl Frame {
             icon: &assets::ICON.path,
             script: None,
             section: "",
+            follows: false,
             operator: false,
         }
     }
@@ -86,12 +89,20 @@ impl Frame {
             ("/results", "Results"),
             ("/projects", "Projects"),
             ("/apps", "Apps"),
+            ("/vaults", "Vaults"),
             ("/notices", "Notices"),
         ];
         if self.operator {
             menu.push(("/hub", "This hub"));
         }
         menu
+    }
+
+    /// Of something that goes on: with the script that follows it, and loaded anew by itself where there are no scripts.
+    pub(super) fn following(mut self) -> Self {
+        self.script = Some(&assets::LIVE.path);
+        self.follows = true;
+        self
     }
 
     /// With the script.

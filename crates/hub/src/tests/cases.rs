@@ -27,10 +27,10 @@ const CANARIES: [&str; 6] = [
 ];
 
 /// A clinic with a key of its own and a ward, which the lab has made, and people of every role.
-struct Clinic {
+pub(super) struct Clinic {
     with_key: super::organization_keys::Clinic,
-    project: ProjectId,
-    doctor: Person,
+    pub(super) project: ProjectId,
+    pub(super) doctor: Person,
     second: Person,
 }
 
@@ -43,7 +43,7 @@ impl std::ops::Deref for Clinic {
 }
 
 impl Clinic {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let with_key = super::organization_keys::Clinic::with_key().await;
         let project = with_key.project("ward").await;
         let (hub, admin, id) = (&with_key.hub, &with_key.admin, with_key.id);
@@ -68,7 +68,7 @@ impl Clinic {
         self.hub.pass(31);
     }
 
-    async fn add(&self, documents: &[Value]) -> Vec<CaseId> {
+    pub(super) async fn add(&self, documents: &[Value]) -> Vec<CaseId> {
         let ids: Vec<CaseId> = documents.iter().map(|_| CaseId::generate()).collect();
         let cases: Vec<Value> = ids
             .iter()
@@ -127,7 +127,7 @@ fn canary() -> Value {
     })
 }
 
-fn patient(number: usize) -> Value {
+pub(super) fn patient(number: usize) -> Value {
     let names = ["Rossi", "Bianchi", "Verdi", "Müller"];
     json!({"patient": {"record_number": format!("MRN {number:06}"), "family_name": names[number % 4]}})
 }

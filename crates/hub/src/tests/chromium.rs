@@ -14,19 +14,19 @@ use crate::testing::{Signed, signing_key};
 
 const CHROMIUM: &str = "/usr/bin/chromium";
 
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// Where the packages are, if browser and packages are here.
-fn packages() -> Option<PathBuf> {
+pub(super) fn packages() -> Option<PathBuf> {
     let packages = root().join("target/browser");
     let is_here = Path::new(CHROMIUM).exists() && packages.join("installed").exists();
     is_here.then_some(packages)
 }
 
 /// Runs a script of `testing/browser`, and gives what it printed.
-async fn run(script: &str, packages: &Path, arguments: &[&str]) -> String {
+pub(super) async fn run(script: &str, packages: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("node");
     command
         .arg(root().join("testing/browser").join(script))

@@ -419,6 +419,10 @@ impl Things {
             "POST /datasets/{id}/manifest" => value(json!({"manifest": statement})),
             "POST /datasets/{id}/objects/have" => value(json!({"objects": [self.object]})),
             "POST /runs/{id}/attention" => value(json!({"reason": "it grows no more"})),
+            "PUT /runs/{id}/progress" => value(json!({
+                "files": 1, "files_whole": 0, "bytes": 1, "bytes_held": 0, "verifying": false,
+                "bytes_per_second": 0, "faults_survived": 0, "seconds_left": null,
+            })),
             "POST /runs/{id}/close" => value(json!({"as_state": "failed"})),
             "POST /runs/{id}/requeue" => value(json!({"settings": ""})),
             "POST /tasks/{id}/claim" => value(json!({"ticket": "WRONG", "evidence": statement})),

@@ -26,3 +26,4 @@ mod smuggling;
 mod start;
 mod tasks;
 mod tls;
+mod website;

@@ -133,7 +133,7 @@ impl Owned {
         close(hub, ada, ada, &manifest, "").await.ok::<Dataset>();
     }
 
-    async fn launch(&self) -> AppSession {
+    pub(super) async fn launch(&self) -> AppSession {
         self.launch_as(self.ada()).await
     }
 

@@ -61,7 +61,7 @@ pub(super) struct Story {
     pub(super) hub: TestHub,
     pub(super) ada: Person,
     pub(super) project: ProjectId,
-    started: mpsc::UnboundedReceiver<Started>,
+    pub(super) started: mpsc::UnboundedReceiver<Started>,
 }
 
 impl Story {
@@ -78,7 +78,7 @@ impl Story {
     }
 
     /// A run that is sent, closed and waits for its demultiplexing.
-    async fn run(&self) -> OpenDataset {
+    pub(super) async fn run(&self) -> OpenDataset {
         self.run_by(&self.ada.key).await
     }
 
@@ -145,12 +145,17 @@ impl Vault {
         (vault, claimed)
     }
 
-    fn open(&self, key: &ClaimedKey) -> OpenDataset {
+    pub(super) fn open(&self, key: &ClaimedKey) -> OpenDataset {
         let ClaimedKey::Released(release) = key else { panic!("the key is an owner's") };
         OpenDataset::from_release(release, &self.secret).unwrap()
     }
 
-    fn receipt(&self, claimed: &ClaimedTask, outputs: &[&Manifest], complete: bool) -> Receipt {
+    pub(super) fn receipt(
+        &self,
+        claimed: &ClaimedTask,
+        outputs: &[&Manifest],
+        complete: bool,
+    ) -> Receipt {
         let at = claimed.task.started.unwrap();
         let named = |manifest: &&Manifest| ReceiptOutput {
             dataset: manifest.dataset,
@@ -184,7 +189,7 @@ impl Vault {
         }
     }
 
-    async fn end(&self, hub: &TestHub, receipt: &Receipt) -> Answer {
+    pub(super) async fn end(&self, hub: &TestHub, receipt: &Receipt) -> Answer {
         let body = EndTask {
             complete: receipt.complete,
             reason: (!receipt.complete)
@@ -195,7 +200,12 @@ impl Vault {
     }
 
     /// Makes a sample of `run`, fills and closes it.
-    async fn sample(&self, hub: &TestHub, project: ProjectId, run: DatasetId) -> Manifest {
+    pub(super) async fn sample(
+        &self,
+        hub: &TestHub,
+        project: ProjectId,
+        run: DatasetId,
+    ) -> Manifest {
         let card = card(hub, &self.key, project).await;
         let open = OpenDataset::create(DatasetId::generate(), project, card).unwrap();
         let body = creation(hub, &open, DatasetKind::Sample, "sample 1", Some(run));

@@ -8,7 +8,8 @@ mod records;
 mod summary;
 
 pub use summary::{
-    IndexedSample, LaneIndexes, LaneMetrics, ReadSummary, RunMetrics, Totals, summarize,
+    CycleMetrics, IndexedSample, LaneIndexes, LaneMetrics, ReadSummary, RunMetrics, TileMetrics,
+    Totals, summarize,
 };
 
 pub(crate) use records::decode_any;

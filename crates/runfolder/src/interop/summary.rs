@@ -110,6 +110,48 @@ pub struct LaneIndexes {
     pub samples: Vec<IndexedSample>,
 }
 
+/// Calls of one cycle over all lanes, the last cycle of a read included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CycleMetrics {
+    /// The cycle, counted from 1 over the whole run.
+    pub cycle: u16,
+    /// Calls with a quality of at least 30.
+    pub q30: u64,
+    /// All calls.
+    pub calls: u64,
+}
+
+/// One tile.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TileMetrics {
+    /// Its lane.
+    pub lane: u16,
+    /// Its number, as the instrument writes it.
+    pub tile: u32,
+    /// Clusters.
+    pub clusters: Option<f64>,
+    /// Of these, passing the filter.
+    pub passing: Option<f64>,
+    /// Clusters a square millimetre.
+    pub density: Option<f64>,
+    /// Passing clusters a square millimetre.
+    pub density_passing: Option<f64>,
+}
+
+impl CycleMetrics {
+    /// Percent of the calls with a quality of at least 30; nothing of no calls.
+    pub fn q30_percent(&self) -> Option<f64> {
+        percent(self.q30, self.calls)
+    }
+}
+
+impl TileMetrics {
+    /// Percent of the clusters that pass; nothing of no clusters.
+    pub fn passing_percent(&self) -> Option<f64> {
+        ratio(self.passing?, self.clusters?)
+    }
+}
+
 /// The summary of a run.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RunMetrics {
@@ -119,6 +161,10 @@ pub struct RunMetrics {
     pub non_index: Totals,
     /// Read by read.
     pub reads: Vec<ReadSummary>,
+    /// Cycle by cycle, those with qualities.
+    pub cycles: Vec<CycleMetrics>,
+    /// Tile by tile, by lane and number.
+    pub tiles: Vec<TileMetrics>,
     /// What was demultiplexed on the instrument.
     pub indexes: Vec<LaneIndexes>,
     /// The last cycle with qualities.
@@ -286,6 +332,7 @@ struct Gathered {
     tiles: BTreeMap<(u16, u32), Tile>,
     other_tiles: HashSet<At>,
     calls: BTreeMap<(usize, u16), Calls>,
+    by_cycle: BTreeMap<u16, CycleMetrics>,
     called_tiles: BTreeMap<u16, HashSet<u32>>,
     bases: BTreeMap<(usize, u16), [u64; 2]>,
     intensities: BTreeMap<(usize, u16), Mean>,
@@ -341,6 +388,7 @@ impl Gathered {
         // The short file first: it holds the same sums.
         for name in ["QMetrics2030", "QMetrics", "QMetricsByLane"] {
             if self.calls.is_empty() {
+                self.by_cycle.clear();
                 self.file(source, name, |all, bytes| all.qualities(name, bytes))?;
             }
         }
@@ -467,6 +515,11 @@ impl Gathered {
             if record.at.tile != 0 {
                 self.other_tiles.insert(record.at);
             }
+            let number = record.cycle;
+            let of_cycle = self.by_cycle.entry(number);
+            let of_cycle = of_cycle.or_insert(CycleMetrics { cycle: number, q30: 0, calls: 0 });
+            of_cycle.q30 += record.q30;
+            of_cycle.calls += record.total;
             if cycle.last {
                 return;
             }
@@ -539,7 +592,17 @@ impl Gathered {
             }
         });
         let indexes = indexes.collect();
+        let tiles = self.tiles.iter().map(|((lane, tile), found)| TileMetrics {
+            lane: *lane,
+            tile: *tile,
+            clusters: found.clusters,
+            passing: found.passing,
+            density: found.density,
+            density_passing: found.density_passing,
+        });
         RunMetrics {
+            cycles: self.by_cycle.into_values().collect(),
+            tiles: tiles.collect(),
             total,
             non_index,
             reads,

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use runfolder::RunInfo;
 use runfolder::dir::DirSource;
-use runfolder::interop::{RunMetrics, summarize};
+use runfolder::interop::{RunMetrics, TileMetrics, summarize};
 use serde_json::Value;
 
 use crate::common::{MemorySource, Seeded, test_data};
@@ -160,6 +160,19 @@ fn the_novaseq_run_has_the_published_figures() {
     // Two tiles have a slope below zero, which counts as zero here and as itself in the mean of slopes.
     assert!(near(lane.phasing, 0.049_948_22) && near(lane.phasing_slope, 0.053_507_7), "{lane:?}");
     assert_eq!(metrics.last_cycle, Some(56));
+    // Tiles and cycles are what the lane's figures, which the library judges, are made of.
+    let of_lane = |value: fn(&TileMetrics) -> Option<f64>| {
+        let values: Vec<f64> =
+            metrics.tiles.iter().filter(|t| t.lane == 1).filter_map(value).collect();
+        values.iter().sum::<f64>() / values.len() as f64
+    };
+    assert!(near(lane.density, of_lane(|tile| tile.density)));
+    assert!(near(lane.density_passing, of_lane(|tile| tile.density_passing)));
+    assert!(near(lane.passing_percent, of_lane(TileMetrics::passing_percent)));
+    let first = metrics.reads[0].cycles;
+    let useful = metrics.cycles.iter().filter(|cycle| usize::from(cycle.cycle) < first);
+    let (q30, calls) = useful.fold((0, 0), |sum, c| (sum.0 + c.q30, sum.1 + c.calls));
+    assert!(near(metrics.reads[0].totals.q30_percent, 100.0 * q30 as f64 / calls as f64));
     assert_eq!(metrics.remarks, [] as [&str; 0]);
     let samples = &metrics.indexes[0].samples;
     assert_eq!((samples.len(), samples[0].clusters, samples[1].clusters), (2, 9920, 8560));

@@ -782,6 +782,11 @@ fn fastq(hub: &MemoryHub, receipt: &Receipt) -> BTreeMap<String, Vec<u8>> {
     made.filter(|(path, _)| path.ends_with(".gz")).collect()
 }
 
+/// The run's metrics among files.
+fn metrics(made: &BTreeMap<String, Vec<u8>>) -> api::RunMetrics {
+    serde_json::from_slice(&made[api::RUN_METRICS_PATH]).unwrap()
+}
+
 fn is_early(path: &str) -> bool {
     let cycle = path.split('/').find_map(|part| part.strip_prefix('C')?.strip_suffix(".1"));
     cycle.is_none_or(|cycle| cycle.parse::<u32>().unwrap() <= 92) && !path.ends_with(".txt")
@@ -846,7 +851,17 @@ fn a_run_that_arrives_in_parts_gives_the_samples_of_one_go() {
             let made = receipt.outputs.iter().flat_map(|output| hub.files(output.dataset));
             made.filter(|(path, _)| path.starts_with("Reports/")).collect::<BTreeMap<_, _>>()
         };
-        assert_eq!(stats(&hub, &receipt).len(), 9);
+        let reports = stats(&hub, &receipt);
+        assert_eq!(reports.len(), 10);
+        let last = metrics(&reports);
+        assert!(last.assigned && last.cycles.len() >= metrics(&made).cycles.len());
+        // Both count the same clusters: the instrument's of the tiles, and what was demultiplexed.
+        let clusters: u64 = last.samples.iter().map(|sample| sample.clusters).sum();
+        let passing: f64 = last.lanes.iter().filter_map(|lane| lane.passing).sum();
+        assert!(clusters > 0 && (clusters as f64 - passing).abs() < 0.5, "{clusters} {passing}");
+        assert!(last.samples.iter().any(|sample| sample.sample.is_none()));
+        assert!(last.samples.iter().all(|sample| sample.bases >= sample.q30_bases));
+        assert_eq!(last.tiles.len(), 4, "of the bundled run");
     }
 }
 

@@ -7,6 +7,7 @@
 //! the next task takes up; samples are made once the manifest that closed the run lists the very files that were read
 //! (`spec/demultiplexing.md` section 12).
 
+mod metrics;
 mod outputs;
 mod so_far;
 
@@ -15,7 +16,8 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use api::{
-    CreateDataset, DatasetId, DatasetKind, Digest, ProjectId, RequeueSettings, RunSettings, Sealed,
+    CreateDataset, DatasetId, DatasetKind, Digest, ProjectId, RUN_METRICS_PATH, RequeueSettings,
+    RunSettings, Sealed,
 };
 use dataset::OpenDataset;
 use proof::{ProjectCard, ReceiptOutput, digest_of, sha256};
@@ -48,9 +50,12 @@ pub(super) fn run(work: &Work<'_>, made: &mut Made) -> Result<(), TaskError> {
     }
     let mut outputs = Outputs::new(work, &run, &senders, &settings);
     let done = demultiplex(work, &run, before.as_ref(), &settings, &mut outputs);
-    // What went wrong in detail may name samples: it is sealed beside the run, for those who may read it.
-    if let Err(error) = &done {
-        outputs.tell(error)?;
+    match &done {
+        Ok((plan, report)) => {
+            outputs.report_file(RUN_METRICS_PATH, &metrics::file(&run, plan, report, true))?;
+        }
+        // What went wrong in detail may name samples: it is sealed beside the run, for those who may read it.
+        Err(error) => outputs.tell(error)?,
     }
     outputs.close(done.as_ref().ok(), made)?;
     done.map(drop)

@@ -200,7 +200,8 @@ impl<'w, 'a> Outputs<'w, 'a> {
         self.failure.take()
     }
 
-    fn report_file(&mut self, path: &str, bytes: &[u8]) -> Result<(), TaskError> {
+    /// Puts a file beside the run's reports.
+    pub(super) fn report_file(&mut self, path: &str, bytes: &[u8]) -> Result<(), TaskError> {
         let senders = self.senders;
         self.owner(&Owner::Rest)?.file(senders, path, bytes)
     }

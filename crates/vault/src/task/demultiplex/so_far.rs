@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 
-use api::{DatasetKind, Digest};
+use api::{DatasetKind, Digest, RUN_METRICS_PATH};
 use dataset::OpenFile;
 use proof::ReceiptOutput;
 use runfolder::{
@@ -18,7 +18,7 @@ use runfolder::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Folder, Settings, create, entry, mapped_plan, refused, story, tell_progress};
+use super::{Folder, Settings, create, entry, mapped_plan, metrics, refused, story, tell_progress};
 use crate::task::input::Input;
 use crate::task::output::{Output, Senders, Version};
 use crate::task::{Made, TaskError, Work};
@@ -171,6 +171,7 @@ fn follow(
             journal.report_file(&path, &bytes)?;
         }
     }
+    journal.report_file(RUN_METRICS_PATH, &metrics::file(run, &plan, &report, all))?;
     kept.read.extend(folder.read());
     journal.keep(kept)?;
     verdict
