@@ -64,7 +64,9 @@ pub fn protect_all() -> Result<(), Unprotected> {
     }
 }
 
-/// Gives what was freed back to the system, which hands a page out again as zeros alone. A vault that stays does it between tasks: what
+/// Gives what was freed back to the system, which hands a page out again as zeros alone.
+///
+/// A vault that stays does it between tasks: what
 /// it read for one is not to lie about in its memory during the next. What a page keeps because something of it is still in use
 /// stays; keys do not depend on this, they are wiped where they lie.
 pub fn give_back() {
@@ -74,7 +76,9 @@ pub fn give_back() {
     let _whether_some_was = unsafe { libc::malloc_trim(0) };
 }
 
-/// The system's allocator, which overwrites whatever is freed from the moment that [`wipe_what_is_freed`] says so: keys are wiped where
+/// The system's allocator, which overwrites whatever is freed from the moment that [`wipe_what_is_freed`] says so.
+///
+/// Keys are wiped where
 /// they lie in any case, and this is for what was read with them. A program that may become a vault which stays names it as its own.
 #[derive(Debug)]
 pub struct Wiping;
