@@ -223,7 +223,7 @@ fn a_key_that_is_really_taken_away_stops_everything_and_all_of_it_resumes_by_its
     is_away(&stage, "boss", &["case", "link", &case, &sample]);
     // Lists have ids, states and dates.
     let listed = stage.call("boss", &["sample", "list", "--project", &project])[0].clone();
-    assert_eq!((&listed["id"], &listed["name"]), (&sample.clone().into(), &Value::Null));
+    assert_eq!((&listed["id"], &listed["name"]), (&sample.clone().into(), &"(sealed)".into()));
     let cases = stage.call("boss", &["case", "list", "--project", &project]);
     assert_eq!((&cases[0]["id"], &cases[0]["status"]), (&case.clone().into(), &"open".into()));
 

@@ -77,7 +77,8 @@ fn a_vault_stays_for_its_owners_next_question_with_nothing_of_the_last() {
     let project = own_project(&stage, "ada");
     let sample = variants(&stage, "ada", &project);
     let (first, first_receipt) = answered(&stage, "ada", ask(&stage, "ada", &sample));
-    let [vault] = vaults(&stage)[..] else { panic!("one vault stays") };
+    let here = vaults(&stage);
+    let [vault] = here[..] else { panic!("one vault stays, not {here:?}") };
 
     let (second, second_receipt) = answered(&stage, "ada", ask(&stage, "ada", &sample));
     assert_eq!(vaults(&stage), [vault], "the same one, and no other");

@@ -335,7 +335,7 @@ mod tests {
         let claimed = [&all[..], &[own(id, "kms.unwrap", 2, true)]].concat();
         assert_eq!(compare(&claimed, &theirs, APART, others).only_ours.len(), 1);
         // What came after the last entry of the service's log may still come there.
-        let late = [own(id, "kms.unwrap", 5, true)];
+        let late = [own(id, "kms.unwrap", 500, true)];
         assert_eq!(compare(&late, &theirs, APART, others).outside, 1);
     }
 

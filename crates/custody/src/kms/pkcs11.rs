@@ -409,7 +409,11 @@ mod tests {
         for (case, said) in said_of("PKCS #11") {
             let word = match &*case {
                 "the secret is wrong" => word(&held("customer", "0000"), &of, &wrapped).await,
-                "it is purged" => word(&held("another", "4711"), &of, &wrapped).await,
+                "it is purged" => {
+                    let gone = held("another", "4711");
+                    let wrapped = WrappedKey { key: gone.name(), ..wrapped.clone() };
+                    word(&gone, &of, &wrapped).await
+                }
                 _ => "–".to_owned(),
             };
             assert_eq!(word, said, "{case}");

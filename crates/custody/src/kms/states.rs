@@ -77,7 +77,13 @@ impl Aws {
 
     async fn tell(&self, what: Value) -> Value {
         let url = format!("{}/stand-in", self.url);
-        let answer = reqwest::Client::new().post(url).body(what.to_string()).send().await.unwrap();
+        let answer = super::http::client(None)
+            .unwrap()
+            .post(url)
+            .body(what.to_string())
+            .send()
+            .await
+            .unwrap();
         serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
     }
 

@@ -26,4 +26,5 @@ mod smuggling;
 mod start;
 mod tasks;
 mod tls;
+mod vaults;
 mod website;
