@@ -45,7 +45,7 @@ pub(crate) struct DemoArgs {
 /// What this version lacks, said at the end of every demo.
 const MISSING: [&str; 2] = [
     "an attested vault here: every vault of this demo is unattested, NOT CONFIDENTIAL",
-    "launching, sharing and viewing on the website, and the authenticator on the phone",
+    "sharing and viewing on the website; the authenticator on the phone is apart: `make authenticator`",
 ];
 
 /// The demo as one JSON document.

@@ -30,6 +30,8 @@ pub(crate) use upkeep::scrubbed_percent;
 
 /// How long a vault may be silent. It tells how far it is every 20 s, whatever its task does, and tries each call for 90 s.
 pub(crate) const SILENCE_SECONDS: i64 = 120;
+/// How long a vault may take to end, or to say that it is ready for another task, once its receipt is there.
+const PARTING_SECONDS: i64 = 15;
 /// How often the queue is looked at when nobody wakes the engine.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -172,14 +174,21 @@ async fn look(hub: &Hub, start: &Arc<dyn Start>) -> Result<(), HubError> {
     let mut reader = hub.db.read().await?;
     let running = data::tasks::in_state(&mut reader, TaskState::Running, i64::MAX).await?;
     let waiting = data::tasks::in_state(&mut reader, TaskState::Queued, i64::MAX).await?;
-    drop(reader);
-    for (id, stop) in hub.engine.running().iter() {
-        let unfinished = running.iter().chain(&waiting).any(|kept| kept.task.id == *id);
-        if !unfinished {
+    let now = hub.now();
+    let mut attended: Vec<TaskId> = hub.engine.running().keys().copied().collect();
+    attended.retain(|id| !running.iter().chain(&waiting).any(|kept| kept.task.id == *id));
+    for id in attended {
+        // One whose receipt has just come says itself that it is done, and may stay for another task.
+        let kept = data::tasks::find(&mut reader, id).await?;
+        let complete = kept.filter(|kept| kept.task.state == TaskState::Complete);
+        let ended = complete.and_then(|kept| kept.task.ended);
+        if ended.is_none_or(|at| now.duration_since(at).as_secs() > PARTING_SECONDS)
+            && let Some(stop) = hub.engine.running().get(&id)
+        {
             stop.cancel();
         }
     }
-    let now = hub.now();
+    drop(reader);
     for kept in &running {
         let heard = kept.heard.or(kept.task.started).unwrap_or(kept.task.created);
         let (id, silent) = (kept.task.id, now.duration_since(heard).as_secs());
