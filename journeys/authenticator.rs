@@ -67,7 +67,9 @@ fn in_chromium_an_owner_answers_on_the_phone_and_axe_finds_nothing() {
         })
         .collect();
 
-    stage.enrol(&hub, "bob");
+    let invited = stage.call("ada", &["account", "invite", "bob"]);
+    let code = invited["code"].as_str().unwrap();
+    stage.call("bob", &["login", "--hub", &hub.url, "--ca", &hub.ca_file, "--code", code]);
     restore(&stage, "bob", OTHER_WORDS);
     let account = stage.call("bob", &["whoami"])["account"]["id"].clone();
     let keys = stage.call("bob", &["identity", "show", "--format", "json"]);

@@ -30,7 +30,7 @@ pub(crate) use upkeep::scrubbed_percent;
 
 /// How long a vault may be silent. It tells how far it is every 20 s, whatever its task does, and tries each call for 90 s.
 pub(crate) const SILENCE_SECONDS: i64 = 120;
-/// How long a vault may take to end, or to say that it is ready for another task, once its receipt is there.
+/// How long an owner's vault may take to end, or to say that it is ready for another task, once its receipt is there.
 const PARTING_SECONDS: i64 = 15;
 /// How often the queue is looked at when nobody wakes the engine.
 const LOOK: Duration = Duration::from_secs(10);
@@ -178,13 +178,16 @@ async fn look(hub: &Hub, start: &Arc<dyn Start>) -> Result<(), HubError> {
     let mut attended: Vec<TaskId> = hub.engine.running().keys().copied().collect();
     attended.retain(|id| !running.iter().chain(&waiting).any(|kept| kept.task.id == *id));
     for id in attended {
-        // One whose receipt has just come says itself that it is done, and may stay for another task.
-        let kept = data::tasks::find(&mut reader, id).await?;
-        let complete = kept.filter(|kept| kept.task.state == TaskState::Complete);
-        let ended = complete.and_then(|kept| kept.task.ended);
-        if ended.is_none_or(|at| now.duration_since(at).as_secs() > PARTING_SECONDS)
-            && let Some(stop) = hub.engine.running().get(&id)
-        {
+        // An owner's, whose receipt has just come, says itself that it is done, and may stay for another task.
+        let parting = match data::tasks::find(&mut reader, id).await? {
+            Some(kept) if kept.task.state == TaskState::Complete => {
+                let since = kept.task.ended.map(|at| now.duration_since(at).as_secs());
+                since.is_some_and(|since| since <= PARTING_SECONDS)
+                    && !app::boots::owners(&mut reader, &kept).await?.is_empty()
+            }
+            _ => false,
+        };
+        if !parting && let Some(stop) = hub.engine.running().get(&id) {
             stop.cancel();
         }
     }
