@@ -424,12 +424,10 @@ const adds = async (name, files) => {
   await page.getByLabel("Files", { exact: true }).setInputFiles(files);
 };
 await adds("of the phone", [cut]);
-await page.getByLabel(/Your passphrase, once more/).fill(PASSPHRASE);
 await press(page, "Seal and send");
 await page.locator("[role=alert]", { hasText: /name does not end in|is none of/ }).waitFor();
 await look(phone, "33-not-taken");
 await adds("of the phone", [variants]);
-await page.getByLabel(/Your passphrase, once more/).fill(PASSPHRASE);
 let puts = 0;
 const third_put = new Promise((then) => {
   void page.route(objects, async (route) => {
