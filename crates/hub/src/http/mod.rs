@@ -57,7 +57,7 @@ use crate::state::Hub;
                        Every refusal is a problem document (RFC 9457) with a stable `code`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    components(schemas(api::Problem))
+    components(schemas(api::Problem, api::ListOrder))
 )]
 struct Document;
 
@@ -95,6 +95,10 @@ fn nouns() -> OpenApiRouter<Hub> {
 /// The document of every call (`OpenAPI` 3.1), as `GET /openapi.json` serves it and `crates/hub/openapi.json` keeps it.
 pub fn openapi() -> String {
     let mut document = nouns().into_openapi();
+    // The router marks a parameter that takes the rest of a path; the document has one spelling for all.
+    let paths = std::mem::take(&mut document.paths.paths);
+    document.paths.paths =
+        paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     for item in document.paths.paths.values_mut() {
         for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete] {
             operation.iter_mut().for_each(complete);

@@ -39,7 +39,7 @@ const NOT_HIDDEN: &[(&str, &str)] = &[
     ("DELETE /api/v1/blocks/{id}", "operators only: refused whatever the id"),
     ("DELETE /api/v1/instruments/{id}", "operators only: refused whatever the id"),
     (
-        "GET /api/v1/audit/log/tile/{*path}",
+        "GET /api/v1/audit/log/tile/{path}",
         "a tile names nobody: it is there for everybody with an account",
     ),
     (
@@ -311,7 +311,7 @@ impl Things {
             .replace("{field}", "family_name")
             .replace("{number}", "1")
             .replace("{key}", &id)
-            .replace("{*path}", "0/000.p/1")
+            .replace("{path}", "0/000.p/1")
     }
 
     /// A body that the call would take from somebody who may, where it takes one.
