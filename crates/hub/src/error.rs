@@ -12,6 +12,9 @@ use api::{ErrorCode, KeyAway, ProjectId};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
+/// SQLite: the disk is full.
+const SQLITE_FULL: &str = "13";
+
 /// Why a call was not done.
 #[derive(Debug, Clone)]
 pub struct HubError(Arc<Inner>);
@@ -89,6 +92,13 @@ impl HubError {
     }
 
     /// Adds the next step.
+    /// The disk of database and nonces takes no more: a caller comes again, and the operator makes room.
+    pub(crate) fn disk_full(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(ErrorCode::StorageUnavailable, "the hub's disk is full, so nothing can be kept")
+            .hint("the operator makes room; nothing was acknowledged: send it again")
+            .caused_by(cause)
+    }
+
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         self.change(|inner| inner.hint = Some(hint.into()))
     }
@@ -190,6 +200,10 @@ impl Error for HubError {
 
 impl From<sqlx::Error> for HubError {
     fn from(cause: sqlx::Error) -> Self {
+        let code = cause.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        if code.as_deref() == Some(SQLITE_FULL) {
+            return Self::disk_full(cause);
+        }
         Self::internal("the hub's database did not do what it was asked", cause)
     }
 }

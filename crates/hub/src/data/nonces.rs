@@ -106,8 +106,7 @@ async fn take_over(db: &Db, kept: &mut Kept, now: i64) -> Result<(), HubError> {
     for (key, nonce, expires) in rows {
         marks.push((mark(parsed(&key)?, &nonce), expires));
     }
-    let failed = |cause| HubError::internal("the hub's log of nonces takes nothing", cause);
-    kept.append(&marks, now).map_err(failed)?;
+    kept.append(&marks, now).map_err(refused)?;
     sqlx::query("DELETE FROM nonces").execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
@@ -137,12 +136,20 @@ fn write(mut kept: Kept, mut entries: mpsc::Receiver<Entry>) {
                 }
             }
             Err(cause) => {
-                let error = HubError::internal("the hub's log of nonces takes nothing", cause);
+                let error = refused(cause);
                 for entry in batch.drain(..) {
                     let _the_caller_went_away = entry.answer.send(Err(error.clone()));
                 }
             }
         }
+    }
+}
+
+fn refused(cause: io::Error) -> HubError {
+    if cause.kind() == io::ErrorKind::StorageFull {
+        HubError::disk_full(cause)
+    } else {
+        HubError::internal("the hub's log of nonces takes nothing", cause)
     }
 }
 
