@@ -129,18 +129,21 @@ pub(super) fn python(program: &str) -> Option<PathBuf> {
     None
 }
 
-/// moto on loopback; it ends with the test.
-pub(super) struct Moto {
-    process: Child,
-    url: String,
-}
+/// A program that ends with the test.
+pub(super) struct Process(Child);
 
-impl Drop for Moto {
+impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended by itself.
-        self.process.kill().ok();
-        self.process.wait().ok();
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
+}
+
+/// moto on loopback; it ends with the test.
+pub(super) struct Moto {
+    _process: Process,
+    url: String,
 }
 
 impl Moto {
@@ -153,7 +156,7 @@ impl Moto {
         let mut command = Command::new(python);
         command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let moto = Self { process, url: format!("http://127.0.0.1:{port}") };
+        let moto = Self { _process: Process(process), url: format!("http://127.0.0.1:{port}") };
         for _ in 0..600 {
             if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
                 return Some(moto);
@@ -359,14 +362,14 @@ fn botocore_signs_as_we_do() {
 }
 
 /// A stand-in of `testing/kms`, and its port.
-pub(super) fn stand_in(name: &str, words: &[PathBuf]) -> (Child, u16) {
+pub(super) fn stand_in(name: &str, words: &[PathBuf]) -> (Process, u16) {
     use std::io::{BufRead, BufReader};
     let mut command = Command::new(root().join("target/venv/bin/python"));
     command.arg(root().join("testing/kms").join(name)).args(words).stdout(Stdio::piped());
     let mut process = command.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    (process, line.trim().parse().unwrap())
+    (Process(process), line.trim().parse().unwrap())
 }
 
 /// A certificate with an RSA key, both in one file.
@@ -379,17 +382,9 @@ fn rsa_certificate() -> String {
 
 /// The stand-in for Azure Key Vault, with a certificate authority of its own; it ends with the test.
 pub(super) struct Vault {
-    process: Child,
+    _process: Process,
     folder: tempfile::TempDir,
     port: u16,
-}
-
-impl Drop for Vault {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
 }
 
 const VAULT: &str = "clinic.vault.stand-in.test";
@@ -410,7 +405,7 @@ impl Vault {
         std::fs::write(file("application.pem"), &made).unwrap();
         let files = [file("cert.pem"), file("key.pem"), file("application.pem")];
         let (process, port) = stand_in("key_vault.py", &files);
-        Some(Self { process, folder, port })
+        Some(Self { _process: process, folder, port })
     }
 
     pub(super) fn certificate(&self) -> AzureCredentials {

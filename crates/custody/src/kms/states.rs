@@ -3,14 +3,13 @@
 //! The table is that of `spec/organization-keys.md`, section 9, read from the page: each of its cells is tried here, so the page cannot say
 //! what is not so. AWS and Azure are the stand-ins of `testing/kms`, which the clouds' own SDKs walk through too.
 
-use std::process::Child;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::aws::{AwsConfig, AwsCredentials, AwsKeys, AwsKms, AwsRole};
 use super::conformance::{
-    Moto, REGION, Vault, clock, conforms, context, judge, keeps_secrets, root, stand_in,
+    Moto, Process, REGION, Vault, clock, conforms, context, judge, keeps_secrets, root, stand_in,
 };
 use super::{
     CustomerKey, Effect, KeyContext, KmsError, LocalFile, OrganizationKey, WrappedKey, probe,
@@ -51,24 +50,17 @@ pub(super) async fn word(held: &dyn CustomerKey, of: &KeyContext, wrapped: &Wrap
 
 /// The stand-in for AWS; it ends with the test.
 struct Aws {
-    process: Child,
+    _process: Process,
     url: String,
     key: String,
-}
-
-impl Drop for Aws {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
 }
 
 impl Aws {
     async fn start() -> Option<Self> {
         super::conformance::python("moto_server")?;
         let (process, port) = stand_in("aws.py", &[]);
-        let mut aws = Self { process, url: format!("http://127.0.0.1:{port}"), key: String::new() };
+        let mut aws =
+            Self { _process: process, url: format!("http://127.0.0.1:{port}"), key: String::new() };
         let made = aws.tell(json!({"make": "customer"})).await;
         made["arn"].as_str().unwrap().clone_into(&mut aws.key);
         aws.tell(json!({"role": [ROLE, "org-1"]})).await;
