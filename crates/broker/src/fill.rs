@@ -259,12 +259,9 @@ impl Filler {
             }
             let until = kept.peek().map_or(stamp.bytes, |next| next.offset);
             let bytes = usize::try_from(until - at).unwrap_or(usize::MAX).min(self.room());
-            // A file that is one piece need not be hashed twice.
-            let alone = at == 0 && bytes as u64 == stamp.bytes;
             let filling = self.filling()?;
             let offset = filling.plain.filled;
-            let own = read_into(&mut file, &mut filling.plain, bytes, &mut whole, alone)?;
-            let sha256 = own.unwrap_or_else(|| whole.clone().finish());
+            read_into(&mut file, &mut filling.plain, bytes, &mut whole)?;
             let object = ObjectRef(*filling.object.as_bytes());
             let (offset, bytes) = (offset as u64, bytes as u64);
             let path = path.to_owned();
@@ -276,7 +273,7 @@ impl Filler {
                 object,
                 offset,
                 bytes,
-                sha256,
+                sha256_so_far: whole.clone().finish(),
             });
             at += bytes;
             if self.room() == 0 {
@@ -291,15 +288,13 @@ impl Filler {
     }
 }
 
-/// Reads `bytes` bytes behind what is filled; gives their own digest unless they are `alone` in `whole`.
+/// Reads `bytes` bytes behind what is filled.
 fn read_into(
     file: &mut File,
     plain: &mut Plain,
     bytes: usize,
     whole: &mut Hasher,
-    alone: bool,
-) -> Result<Option<Digest>, Stopped> {
-    let mut own = (!alone).then(Hasher::new);
+) -> Result<(), Stopped> {
     let end = plain.filled + bytes;
     while plain.filled < end {
         let until = end.min(plain.filled + CHUNK_BYTES);
@@ -307,19 +302,14 @@ fn read_into(
         if read == 0 {
             return Err(Stopped::Changed);
         }
-        let chunk = &plain.buffer[plain.filled..plain.filled + read];
-        whole.update(chunk);
-        if let Some(own) = &mut own {
-            own.update(chunk);
-        }
+        whole.update(&plain.buffer[plain.filled..plain.filled + read]);
         plain.filled += read;
     }
-    Ok(own.map(Hasher::finish))
+    Ok(())
 }
 
-/// Reads over a piece that the hub holds already, and checks that it is still what the file has there.
+/// Reads over a piece that the hub holds already, and checks that the file is up to its end what it was.
 fn skim(file: &mut File, whole: &mut Hasher, kept: Kept) -> Result<(), Stopped> {
-    let mut own = Hasher::new();
     let mut chunk = Zeroizing::new(vec![0; CHUNK_BYTES]);
     let mut left = kept.bytes;
     while left > 0 {
@@ -329,10 +319,9 @@ fn skim(file: &mut File, whole: &mut Hasher, kept: Kept) -> Result<(), Stopped> 
             return Err(Stopped::Changed);
         }
         whole.update(&chunk[..read]);
-        own.update(&chunk[..read]);
         left -= read as u64;
     }
-    if own.finish() == kept.sha256 { Ok(()) } else { Err(Stopped::Changed) }
+    if whole.clone().finish() == kept.sha256_so_far { Ok(()) } else { Err(Stopped::Changed) }
 }
 
 /// A buffer for [`rehash`], to be used for one file after the other.
@@ -418,10 +407,9 @@ mod tests {
         for (_, pieces) in &packs {
             for piece in pieces {
                 assert_eq!(piece.file_offset, at);
-                let (from, to) =
-                    (usize::try_from(at).unwrap(), usize::try_from(at + piece.bytes).unwrap());
-                assert_eq!(piece.sha256, proof::sha256(&content[from..to]));
                 at += piece.bytes;
+                let so_far = proof::sha256(&content[..usize::try_from(at).unwrap()]);
+                assert_eq!(piece.sha256_so_far, so_far);
             }
         }
         assert_eq!(at, content.len() as u64);
@@ -432,12 +420,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let content = bytes(PACK + 100_000);
         fs::write(folder.path().join("big"), &content).unwrap();
-        let kept = Kept { offset: 0, bytes: PACK as u64, sha256: proof::sha256(&content[..PACK]) };
+        let sha256_so_far = proof::sha256(&content[..PACK]);
+        let kept = Kept { offset: 0, bytes: PACK as u64, sha256_so_far };
         let (packs, reading) = fill(folder.path(), "big", vec![kept]);
         assert_eq!(reading, Reading::Whole(proof::sha256(&content)));
         assert_eq!(packs.len(), 1);
         assert_eq!((packs[0].1[0].file_offset, packs[0].1[0].bytes), (PACK as u64, 100_000));
-        let other = Kept { sha256: Digest([0; 32]), ..kept };
+        let other = Kept { sha256_so_far: Digest([0; 32]), ..kept };
         assert_eq!(fill(folder.path(), "big", vec![other]).1, Reading::Changed);
     }
 

@@ -20,6 +20,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod uplink;
+mod version;
 
 pub use card::{PinError, Pins, Standing as CardStanding};
 pub use drive::{BrokerError, Event, Job, Outcome, Resources, Throttle, send_run};

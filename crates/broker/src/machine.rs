@@ -13,6 +13,7 @@ use proof::{Extent, FileEntry, ObjectSet};
 use serde::{Deserialize, Serialize};
 
 use crate::folder::{Marks, Seen, Stamp, is_mutable, is_needed_by, lane_and_cycle, marks};
+use crate::version::{Held, Version};
 
 /// How patient a broker is with a folder. Times in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +62,9 @@ pub struct Piece {
     pub offset: u64,
     /// How many bytes.
     pub bytes: u64,
-    /// The SHA-256 of those bytes.
-    pub sha256: Digest,
+    /// The SHA-256 of the file from its beginning to the end of this piece: a file is hashed once, whatever it is cut into.
+    #[serde(rename = "sha256")]
+    pub sha256_so_far: Digest,
 }
 
 /// A piece that need not be sent again when its file is read once more.
@@ -72,8 +74,8 @@ pub struct Kept {
     pub offset: u64,
     /// How many bytes.
     pub bytes: u64,
-    /// Their SHA-256: checked while reading.
-    pub sha256: Digest,
+    /// The SHA-256 of the file up to their end: checked while reading.
+    pub sha256_so_far: Digest,
 }
 
 /// How reading a file ended.
@@ -278,45 +280,6 @@ impl File {
             version.stamp == self.seen && version.sha256.is_some() && version.is_covered()
         };
         self.scans >= 2 && !self.reading && self.version.as_ref().is_some_and(here)
-    }
-}
-
-/// A version of a file that was read, or is being read.
-#[derive(Debug)]
-struct Version {
-    stamp: Stamp,
-    /// Known once it was read whole.
-    sha256: Option<Digest>,
-    /// By file offset.
-    pieces: BTreeMap<u64, (ObjectRef, u64, u64, Digest)>,
-}
-
-impl Version {
-    const fn new(stamp: Stamp) -> Self {
-        Self { stamp, sha256: None, pieces: BTreeMap::new() }
-    }
-
-    /// Takes a piece, unless it would overlap one that is there.
-    fn add(&mut self, piece: &Piece) {
-        let end = piece.file_offset.saturating_add(piece.bytes);
-        let before = self.pieces.range(..end).next_back();
-        if piece.bytes == 0 || before.is_some_and(|(at, (_, _, n, _))| at + n > piece.file_offset) {
-            return;
-        }
-        self.pieces
-            .insert(piece.file_offset, (piece.object, piece.offset, piece.bytes, piece.sha256));
-    }
-
-    /// Whether the pieces cover the file from beginning to end.
-    fn is_covered(&self) -> bool {
-        let mut at = 0;
-        for (offset, (_, _, bytes, _)) in &self.pieces {
-            if *offset != at {
-                return false;
-            }
-            at += bytes;
-        }
-        at == self.stamp.bytes
     }
 }
 
@@ -573,8 +536,8 @@ impl Machine {
     fn is_held(&self, file: &File) -> bool {
         let acknowledged =
             |object: &ObjectRef| self.objects.get(object).is_some_and(|object| object.acknowledged);
-        let mut pieces = file.version.iter().flat_map(|version| version.pieces.values());
-        file.is_whole() && pieces.all(|(object, ..)| acknowledged(object))
+        let mut pieces = file.version.iter().flat_map(|version| &version.pieces);
+        file.is_whole() && pieces.all(|held| acknowledged(&held.object))
     }
 
     fn read(&mut self, now_ms: u64, path: &str, attempt: u32, reading: Reading) {
@@ -667,7 +630,7 @@ impl Machine {
         for (path, file) in &mut self.files {
             let Some(version) = &mut file.version else { continue };
             let before = version.pieces.len();
-            version.pieces.retain(|_, (object, ..)| self.objects.contains_key(object));
+            version.pieces.retain(|held| self.objects.contains_key(&held.object));
             if version.pieces.len() == before {
                 continue;
             }
@@ -772,13 +735,14 @@ impl Machine {
             self.reading += 1;
             file.attempt += 1;
             let (stamp, attempt) = (file.seen, file.attempt);
-            let kept =
-                file.version.as_ref().map_or_else(Vec::new, |version| {
-                    let kept = |(offset, (_, _, bytes, sha256)): (&u64, &(_, _, u64, Digest))| {
-                        Kept { offset: *offset, bytes: *bytes, sha256: *sha256 }
-                    };
-                    version.pieces.iter().map(kept).collect()
-                });
+            let kept = file.version.as_ref().map_or_else(Vec::new, |version| {
+                let kept = |&Held { file_offset: offset, bytes, sha256_so_far, .. }: &_| Kept {
+                    offset,
+                    bytes,
+                    sha256_so_far,
+                };
+                version.pieces.iter().map(kept).collect()
+            });
             decisions.push(Decision::Read { path, stamp, attempt, kept });
         }
         self.to_read = later;
@@ -841,13 +805,13 @@ impl Machine {
         for (path, file) in self.files.iter().filter(|(_, file)| file.present) {
             let Some(version) = &file.version else { continue };
             let Some(sha256) = version.sha256 else { continue };
-            let extent = |(object, offset, bytes, _): &(ObjectRef, u64, u64, Digest)| Extent {
-                object: *object,
-                commitment: self.objects[object].fact.commitment,
-                offset: *offset,
-                bytes: *bytes,
+            let extent = |&Held { object, offset, bytes, .. }: &_| Extent {
+                object,
+                commitment: self.objects[&object].fact.commitment,
+                offset,
+                bytes,
             };
-            let extents = version.pieces.values().map(extent).collect();
+            let extents = version.pieces.iter().map(extent).collect();
             files.push(FileEntry {
                 path: path.clone(),
                 bytes: version.stamp.bytes,
@@ -878,10 +842,10 @@ impl Machine {
             let Some(version) = file.version.as_ref().filter(|v| v.stamp == file.seen) else {
                 continue;
             };
-            let held = |(object, _, bytes, _): &(ObjectRef, u64, u64, Digest)| {
-                self.objects.get(object).filter(|o| o.acknowledged).map_or(0, |_| *bytes)
+            let held = |held: &Held| {
+                self.objects.get(&held.object).filter(|o| o.acknowledged).map_or(0, |_| held.bytes)
             };
-            let held: u64 = version.pieces.values().map(held).sum();
+            let held: u64 = version.pieces.iter().map(held).sum();
             standing.bytes_held += held;
             if version.sha256.is_some() && held == version.stamp.bytes {
                 standing.files_whole += 1;

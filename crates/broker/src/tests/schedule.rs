@@ -152,7 +152,7 @@ impl World {
             let from = usize::try_from(at).unwrap();
             if let Some(kept) = kept.iter().find(|kept| kept.offset == at) {
                 let to = usize::try_from(at + kept.bytes).unwrap();
-                if sha256(&bytes[from..to]) != kept.sha256 {
+                if sha256(&bytes[..to]) != kept.sha256_so_far {
                     return self.tell(Message::Read { path, attempt, reading: Reading::Changed });
                 }
                 at += kept.bytes;
@@ -166,7 +166,8 @@ impl World {
                 .min()
                 .unwrap_or(stamp.bytes);
             let take = room.min(until - at);
-            let piece = &bytes[from..from + usize::try_from(take).unwrap()];
+            let to = from + usize::try_from(take).unwrap();
+            let piece = &bytes[from..to];
             self.pieces.push(Piece {
                 path: path.clone(),
                 stamp,
@@ -175,7 +176,7 @@ impl World {
                 object: self.object(),
                 offset: self.filling.len() as u64,
                 bytes: take,
-                sha256: sha256(piece),
+                sha256_so_far: sha256(&bytes[..to]),
             });
             self.filling.extend_from_slice(piece);
             at += take;

@@ -234,7 +234,7 @@ impl Side {
             let from = usize::try_from(at).unwrap();
             if let Some(kept) = kept.iter().find(|kept| kept.offset == at) {
                 let to = usize::try_from(at + kept.bytes).unwrap();
-                if sha256(&bytes[from..to]) != kept.sha256 {
+                if sha256(&bytes[..to]) != kept.sha256_so_far {
                     return self.tell(Message::Read { path, attempt, reading: Reading::Changed });
                 }
                 at += kept.bytes;
@@ -243,7 +243,8 @@ impl Side {
             let room = PACK - self.filling.len() as u64;
             let until = kept.iter().map(|kept| kept.offset).filter(|o| *o > at).min();
             let take = room.min(until.unwrap_or(stamp.bytes) - at);
-            let piece = &bytes[from..from + usize::try_from(take).unwrap()];
+            let to = from + usize::try_from(take).unwrap();
+            let piece = &bytes[from..to];
             self.pieces.push(Piece {
                 path: path.clone(),
                 stamp,
@@ -252,7 +253,7 @@ impl Side {
                 object: self.object(),
                 offset: self.filling.len() as u64,
                 bytes: take,
-                sha256: sha256(piece),
+                sha256_so_far: sha256(&bytes[..to]),
             });
             self.filling.extend_from_slice(piece);
             at += take;
