@@ -1,10 +1,15 @@
 //! What a dataset holds: its index sealed, its manifest to sign, and the way from a range of a file to objects.
 
+use std::io;
+
 use api::{Digest, ObjectRef, SealedObject, Time};
 use proof::{Extent, FileEntry, Index, Manifest, ObjectSet};
 use seal::Plaintext;
 
-use crate::{DatasetError, OpenDataset, PACK_BYTES, Packer, SealedPart};
+use crate::{DatasetError, OpenDataset, OpenFile, PACK_BYTES, Packer, SealedPart};
+
+/// How much of an index waits to be packed.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The manifest of these files and the sealed parts of its index, which must be acknowledged before it is signed and sent.
 ///
@@ -19,19 +24,10 @@ pub fn manifest(
     at: Time,
 ) -> Result<(Manifest, Vec<SealedPart>), DatasetError> {
     let index = Index::new(open.dataset(), files)?;
-    let bytes = Plaintext::from(index.to_bytes());
-    let mut packer = Packer::new(bytes.len().clamp(1, PACK_BYTES));
-    let file = packer.begin("index");
-    let mut packs = packer.write(file, &bytes)?;
-    packs.extend(packer.flush());
-    let (index_digest, _) = packer.end(file);
-    let parts: Vec<SealedPart> =
-        packs.into_iter().map(|pack| pack.seal(open)).collect::<Result<_, _>>()?;
+    let (parts, index_digest, extents) = sealed_index(open, &index)?;
     for part in &parts {
-        packer.sealed(part);
         objects.insert(part.object, part.hash, part.sealed.len() as u64);
     }
-    let (mut listed, _) = packer.finish()?;
     let manifest = Manifest {
         hub: hub.to_owned(),
         dataset: open.dataset(),
@@ -42,13 +38,83 @@ pub fn manifest(
         previous,
         files: index.files.len() as u64,
         index_digest,
-        index: listed.pop().map(|file| file.extents).unwrap_or_default(),
+        index: extents,
         objects: objects.len(),
         sealed_bytes: objects.sealed_bytes(),
         objects_digest: objects.digest(),
         at,
     };
     Ok((manifest, parts))
+}
+
+/// The sealed parts of an index, the SHA-256 of its bytes, and where in the parts they lie.
+fn sealed_index(
+    open: &OpenDataset,
+    index: &Index,
+) -> Result<(Vec<SealedPart>, Digest, Vec<Extent>), DatasetError> {
+    let mut length = Length(0);
+    index.write(&mut length).expect("its length is counted because counting never fails");
+    let mut packer = Packer::new(length.0.clamp(1, PACK_BYTES));
+    let file = packer.begin("index");
+    let waiting = Plaintext::with_capacity(2 * CHUNK_BYTES);
+    let mut sealing = Sealing { open, packer, file, waiting, parts: Vec::new() };
+    index.write(&mut sealing).map_err(|error| {
+        error.downcast::<DatasetError>().expect("nothing else fails because all is in memory")
+    })?;
+    sealing.pack()?;
+    let Sealing { mut packer, mut parts, .. } = sealing;
+    parts.extend(packer.flush().map(|pack| pack.seal(open)).transpose()?);
+    let (digest, _) = packer.end(file);
+    parts.iter().for_each(|part| packer.sealed(part));
+    let (listed, _) = packer.finish()?;
+    Ok((parts, digest, listed.into_iter().flat_map(|file| file.extents).collect()))
+}
+
+/// How long what is written would be.
+struct Length(usize);
+
+impl io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Packs and seals an index while it is written: it is as long as a run has files, and never lies whole in the clear.
+struct Sealing<'a> {
+    open: &'a OpenDataset,
+    packer: Packer,
+    file: OpenFile,
+    waiting: Plaintext,
+    parts: Vec<SealedPart>,
+}
+
+impl Sealing<'_> {
+    fn pack(&mut self) -> Result<(), DatasetError> {
+        for pack in self.packer.write(self.file, &self.waiting)? {
+            self.parts.push(pack.seal(self.open)?);
+        }
+        self.waiting.clear();
+        Ok(())
+    }
+}
+
+impl io::Write for Sealing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.waiting.extend_from_slice(bytes);
+        if self.waiting.len() >= CHUNK_BYTES {
+            self.pack().map_err(io::Error::other)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The index that `manifest` names, from the sealed objects that it says hold it, in its order.

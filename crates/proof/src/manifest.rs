@@ -5,6 +5,7 @@
 //! all of them. So the hub can compare what arrived with what was sent, and reads no name.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use api::{DatasetId, Digest, ObjectRef, ProjectId, Time};
 use serde::{Deserialize, Serialize};
@@ -120,10 +121,17 @@ impl Index {
         Ok(index)
     }
 
-    /// The bytes that are sealed and whose digest the manifest bears.
+    /// Writes the bytes that are sealed and whose digest the manifest bears.
+    pub fn write(&self, to: impl io::Write) -> io::Result<()> {
+        Ok(serde_json::to_writer(to, self)?)
+    }
+
+    /// The bytes that are sealed and whose digest the manifest bears, as a whole.
     pub fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self)
-            .expect("an index serializes because its fields are texts and integers")
+        let mut bytes = Vec::new();
+        self.write(&mut bytes)
+            .expect("an index is written to memory because its fields are texts and integers");
+        bytes
     }
 
     /// The index in `bytes`, if it is the one that `manifest` names.
