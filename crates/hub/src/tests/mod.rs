@@ -12,6 +12,7 @@ mod hostile;
 mod institution;
 mod keys;
 mod lasting;
+mod leaving;
 mod log;
 mod material;
 mod notices;

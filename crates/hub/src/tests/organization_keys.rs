@@ -29,7 +29,7 @@ pub(super) struct Clinic {
 
 impl Clinic {
     /// On the enterprise plan, without a key yet.
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let hub = TestHub::start().await;
         let operator = hub.operator().await;
         let id = organization(&hub, &operator, "clinic").await;
@@ -48,7 +48,7 @@ impl Clinic {
         clinic
     }
 
-    fn path(&self, rest: &str) -> String {
+    pub(super) fn path(&self, rest: &str) -> String {
         format!("/api/v1/organizations/{}/key{rest}", self.id)
     }
 
@@ -64,16 +64,16 @@ impl Clinic {
         }
     }
 
-    async fn set(&self, name: &str, recovery: Option<String>) -> KeyTest {
+    pub(super) async fn set(&self, name: &str, recovery: Option<String>) -> KeyTest {
         let body = self.body(name, recovery);
         self.hub.call(&self.admin.key, "PUT", &self.path(""), body).await.ok()
     }
 
-    async fn status(&self) -> OrganizationKeyStatus {
+    pub(super) async fn status(&self) -> OrganizationKeyStatus {
         self.hub.get(&self.auditor.key, &self.path("")).await.ok()
     }
 
-    fn file(&self, name: &str) -> std::path::PathBuf {
+    pub(super) fn file(&self, name: &str) -> std::path::PathBuf {
         self.hub.directory().join("customers").join(self.id.to_string()).join(name)
     }
 
@@ -113,7 +113,7 @@ impl Clinic {
         id
     }
 
-    async fn creation(&self, project: ProjectId) -> (OpenDataset, api::CreateDataset) {
+    pub(super) async fn creation(&self, project: ProjectId) -> (OpenDataset, api::CreateDataset) {
         let card = card(&self.hub, &self.lab.key, project).await;
         let open = OpenDataset::create(DatasetId::generate(), project, card).unwrap();
         let body = api::CreateDataset {
@@ -137,7 +137,7 @@ impl Clinic {
         open
     }
 
-    async fn events(&self, act: &str) -> Vec<Event> {
+    pub(super) async fn events(&self, act: &str) -> Vec<Event> {
         let path = format!("/api/v1/organizations/{}/events?limit=1000", self.id);
         let page: Page<Event> = self.hub.get(&self.auditor.key, &path).await.ok();
         page.items.into_iter().filter(|event| event.act == act).collect()
