@@ -23,6 +23,7 @@ mod pages;
 mod people;
 mod projects;
 mod refusals;
+mod revoked;
 mod smuggling;
 mod start;
 mod tasks;

@@ -259,32 +259,6 @@ async fn a_probe_that_is_denied_drops_what_is_held_long_before_the_lease_ends() 
 }
 
 #[tokio::test]
-async fn in_a_hundred_trials_a_revocation_has_its_effect_within_the_stated_time() {
-    let clinic = Clinic::with_key().await;
-    clinic.project("panel").await;
-    for trial in 0..100_i64 {
-        let held = open(&clinic.hub.hub, clinic.id).await.unwrap();
-        let stated = i64::from(clinic.status().await.effect_seconds);
-        // Wherever in the lease and between two probes it happens.
-        clinic.hub.pass(trial % 29);
-        keep_up(&clinic.hub.hub).await.unwrap();
-        clinic.take_away();
-        let mut passed = 0;
-        while !held.is_ended() {
-            clinic.hub.pass(1);
-            passed += 1;
-            assert!(passed <= stated, "trial {trial}: {passed} s are more than {stated}");
-            keep_up(&clinic.hub.hub).await.unwrap();
-        }
-        let refused = open(&clinic.hub.hub, clinic.id).await.unwrap_err();
-        assert_eq!(refused.code(), ErrorCode::KeyAway);
-        clinic.give_back();
-        clinic.hub.pass(30);
-        keep_up(&clinic.hub.hub).await.unwrap();
-    }
-}
-
-#[tokio::test]
 async fn set_up_needs_the_plan_the_role_and_a_confirmation_and_says_what_it_did() {
     let clinic = Clinic::new().await;
     let hub = &clinic.hub;
