@@ -39,7 +39,7 @@ pub(crate) use leaving::leave;
 pub(crate) use recorded::{ACTS, Recorded};
 #[cfg(test)]
 pub(crate) use rotation::go_on;
-pub(crate) use rotation::rotate;
+pub(crate) use rotation::{PORTION, one, rotate};
 use set_up::unsealed;
 pub(crate) use set_up::{set, test};
 #[cfg(test)]
