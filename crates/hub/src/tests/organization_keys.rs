@@ -499,3 +499,27 @@ async fn a_salt_is_made_in_the_customers_store_and_its_index_key_goes_with_it() 
     assert!(open(hub, clinic.id).await.unwrap().index_key("mrn", 1).is_err());
     assert!(clinic.events("kms.secret.keep").await.len() >= 2);
 }
+
+#[tokio::test]
+async fn administrators_hear_each_week_that_the_credentials_of_their_key_will_not_count_for_long() {
+    let clinic = Clinic::with_key().await;
+    let hub = &clinic.hub;
+    let day = 24 * 3600;
+    let expires = api::Time::from_second(hub.now() + 40 * day).unwrap();
+    let body = SetOrganizationKey { secret_expires: Some(expires), ..clinic.body("first", None) };
+    hub.call(&clinic.admin.key, "PUT", &clinic.path(""), body).await.ok::<KeyTest>();
+    let told = async |who: &Person| {
+        crate::app::notices::keep_up(&hub.hub).await.unwrap();
+        let page: Page<api::Notice> = hub.get(&who.key, "/api/v1/notices").await.ok();
+        let ending = page.items.into_iter();
+        ending.filter(|notice| notice.kind == api::NoticeKind::CredentialsExpiring).count()
+    };
+    assert_eq!(told(&clinic.admin).await, 0, "there is time");
+    hub.pass(11 * day);
+    assert_eq!((told(&clinic.admin).await, told(&clinic.admin).await), (1, 1), "once");
+    hub.pass(7 * day);
+    assert_eq!(told(&clinic.admin).await, 2, "and each week");
+    assert_eq!(told(&clinic.lab).await, 0);
+    hub.pass(30 * day);
+    assert_eq!(told(&clinic.admin).await, 3, "and when they have ended");
+}
