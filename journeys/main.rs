@@ -22,6 +22,7 @@ mod owner;
 mod queried;
 mod recovered;
 mod refused;
+mod revoked;
 mod rotated;
 mod stage;
 mod staying;

@@ -62,6 +62,11 @@ impl Clinic {
         stage.call("watcher", &["org", "kms", "status", &self.id])
     }
 
+    /// Where customers' keys in files lie.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.keys.clone()
+    }
+
     fn file(&self) -> PathBuf {
         self.keys.join(&self.id).join("customer")
     }
@@ -147,6 +152,10 @@ fn what_a_customers_key_wrapped_outlives_the_database() {
     let reads = reads(&stage);
     let import = ["sample", "import", &reads, "--project", &project, "--name", "fernweh"];
     let sample = stage.call("boss", &import)["id"].as_str().unwrap().to_owned();
+    stage.call("boss", &["org", "fields", "on", &clinic.id, "family_name"]);
+    let cases = cases(&stage, "boss", &project, 3);
+    stage.call("boss", &["case", "link", &cases[0], &sample]);
+    stage.call("boss", &["case", "delete", &cases[2], "--yes", &cases[2]]);
     let (listen, keys) = (clinic.hub.listen(), clinic.keys);
     clinic.hub.kill();
     for file in ["hub.db", "hub.db-wal", "hub.db-shm"] {
@@ -155,7 +164,7 @@ fn what_a_customers_key_wrapped_outlives_the_database() {
     }
     let data = stage.path("hub").display().to_string();
     let rebuilt = stage.call("nobody", &["store", "rebuild-index", "--data", &data]);
-    assert_eq!(rebuilt["organizations"], 1, "{rebuilt}");
+    assert_eq!((&rebuilt["organizations"], &rebuilt["cases"]), (&1.into(), &2.into()), "{rebuilt}");
 
     let options = ["--vaults", "0", "--development-keys", keys.to_str().unwrap()];
     let hub = stage.hub_in("hub", &listen, &options);
@@ -167,7 +176,39 @@ fn what_a_customers_key_wrapped_outlives_the_database() {
         fs::read(stage.path("out/fernweh.fastq")).unwrap(),
         fs::read(stage.path("fernweh.fastq")).unwrap()
     );
+    // Cases open, what is deleted is gone, and the index is made anew from what is sealed.
+    let shown = stage.call("boss", &["case", "show", &cases[0]]);
+    assert_eq!(shown["document"]["patient"]["record_number"], "4711-0");
+    assert_eq!(shown["case"]["datasets"], serde_json::json!([sample]));
+    assert!(!stage.run("boss", &["case", "show", &cases[2]]).status.success());
+    until("the index", || found(&stage, "boss", &project).len() == 2);
+    assert_eq!(found(&stage, "boss", &project), cases[..2]);
     drop(hub);
+}
+
+/// Cases of one family, with the record numbers 4711-0 and so on; gives their ids.
+pub(crate) fn cases(stage: &Stage, by: &str, project: &str, count: usize) -> Vec<String> {
+    let add = |n: usize| {
+        let written = stage.path(&format!("case-{n}.json"));
+        let text =
+            format!(r#"{{"patient": {{"record_number": "4711-{n}", "family_name": "Fernweh"}}}}"#);
+        fs::write(&written, text).unwrap();
+        let words = ["case", "add", "--project", project, written.to_str().unwrap()];
+        stage.call(by, &words)["id"].as_str().unwrap().to_owned()
+    };
+    (0..count).map(add).collect()
+}
+
+/// The cases that a search finds by that family's name, in the order of their ids; none while its index is not whole.
+pub(crate) fn found(stage: &Stage, by: &str, project: &str) -> Vec<String> {
+    let search = ["case", "search", "--project", project, "--field", "family_name", "--json"];
+    let output = stage.answers(by, &search, "fernweh\n");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let cases = found["cases"].as_array().cloned().unwrap_or_default();
+    let mut ids: Vec<String> =
+        cases.iter().map(|case| case["id"].as_str().unwrap().to_owned()).collect();
+    ids.sort();
+    ids
 }
 
 #[test]

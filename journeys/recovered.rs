@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use super::killed::run_folder;
-use super::stage::{Hub, Stage, assert_same, files};
+use super::own_key::{Clinic, cases, found};
+use super::stage::{Hub, Stage, assert_same, files, until};
 
 /// Sends a run, and gives its id.
 fn send(stage: &Stage, run: &Path, project: &str, phrase: &str) -> String {
@@ -169,5 +170,58 @@ fn a_backup_comes_back_on_an_empty_machine_and_what_was_deleted_since_stays_dele
     let said = stage.run("nobody", &verify);
     assert!(String::from_utf8_lossy(&said.stderr).contains("key"), "{said:?}");
     assert!(!said.status.success());
+    drop(hub);
+}
+
+/// Whether a file below `dir` whose name begins so holds these bytes.
+fn holds(dir: &Path, name: &str, bytes: &[u8]) -> bool {
+    files(dir).into_iter().any(|(path, _)| {
+        path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name))
+            && fs::read(&path).unwrap().windows(bytes.len()).any(|part| part == bytes)
+    })
+}
+
+#[test]
+fn a_case_that_was_deleted_after_a_backup_stays_deleted_and_the_others_open_and_are_found() {
+    let stage = Stage::new();
+    let [a, b] = ["facility-1", "facility-2"].map(|name| stage.path(name).display().to_string());
+    let key_file = stage.path("hub.keys/platform.key").display().to_string();
+    let options = ["--vaults", "0", "--facility", &a, "--facility", &b, "--key-file", &key_file];
+    let clinic = Clinic::with(&stage, &options);
+    clinic.set(&stage, &[]);
+    let project = clinic.project(&stage, "boss", "panel");
+    stage.call("boss", &["org", "fields", "on", &clinic.id, "family_name"]);
+    let cases = cases(&stage, "boss", &project, 3);
+    until("the index", || found(&stage, "boss", &project) == cases);
+
+    let (backup, data) = (stage.path("backup"), stage.path("hub"));
+    let from = ["--data", data.to_str().unwrap(), "--key-file", &key_file];
+    let create = ["backup", "create", "--output", backup.to_str().unwrap()];
+    stage.call("nobody", &[&create[..], &from].concat());
+    // A wrapped key names its organization. They are in the sealed part, whose key is destroyed after 35 days, and nowhere else.
+    let owner = data_encoding::HEXLOWER.decode(clinic.id.replace('-', "").as_bytes()).unwrap();
+    assert!(holds(&data, "hub.db", &owner), "the database has the wrapped keys");
+    assert!(!holds(&backup, "", &owner), "its backup has them in the clear");
+
+    stage.call("boss", &["case", "delete", &cases[1], "--yes", &cases[1]]);
+    let (listen, keys) = (clinic.hub.listen(), clinic.keys());
+    clinic.hub.kill();
+    fs::remove_dir_all(&data).unwrap();
+    let new = stage.path("new");
+    let into = ["--data", new.to_str().unwrap(), "--key-file", &key_file];
+    let restore = ["backup", "restore", backup.to_str().unwrap()];
+    stage.call("nobody", &[&restore[..], &into].concat());
+    let options = [&options[..], &["--development-keys", keys.to_str().unwrap()]].concat();
+    let hub = stage.hub_in("new", &listen, &options);
+    let gone = stage.run("boss", &["case", "show", &cases[1]]);
+    assert!(String::from_utf8_lossy(&gone.stderr).contains("no case"), "{gone:?}");
+    let left = [cases[0].clone(), cases[2].clone()];
+    assert_eq!(found(&stage, "boss", &project), left);
+    let shown = stage.call("boss", &["case", "show", &cases[2]]);
+    assert_eq!(shown["document"]["patient"]["record_number"], "4711-2");
+    assert_eq!(
+        stage.call("boss", &["case", "list", "--project", &project]).as_array().unwrap().len(),
+        2
+    );
     drop(hub);
 }

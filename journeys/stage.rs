@@ -185,12 +185,17 @@ impl Stage {
 
     /// Runs a command of somebody who says something on its standard input; it must go well.
     pub(crate) fn told(&self, home: &str, words: &[&str], said: &str) {
+        let output = self.answers(home, words, said);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "chorion {words:?} failed:\n{error}");
+    }
+
+    /// Runs a command of somebody who says something on its standard input to its end.
+    pub(crate) fn answers(&self, home: &str, words: &[&str], said: &str) -> Output {
         let mut command = self.chorion(home);
         let mut child = command.args(words).stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(said.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "chorion {words:?} failed:\n{error}");
+        child.wait_with_output().unwrap()
     }
 
     /// Starts a command that prints twelve words, and types them back.

@@ -36,6 +36,9 @@ pub enum NoticeKind {
     ApprovalRefused,
     /// A key of your account will not count for long.
     KeyExpiring,
+    /// The credentials with which your organization's own key is asked for will not count for long, or count no more (administrators, each
+    /// week).
+    CredentialsExpiring,
     /// The hub's certificate authority will not count for long (operators).
     CertificateExpiring,
     /// The hub was brought back from a backup, or its index was made anew: look whether what you did last still stands, and

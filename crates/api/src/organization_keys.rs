@@ -16,6 +16,8 @@ pub enum KeyProvider {
     Pkcs11,
     /// A file on the hub's machine: for development, and no protection from whoever has the machine.
     LocalFile,
+    /// Nobody outside: the organization has left its own key, and the platform's wraps what that one wrapped.
+    Platform,
 }
 
 impl KeyProvider {
@@ -26,6 +28,7 @@ impl KeyProvider {
             Self::AzureKeyVault => "Azure Key Vault",
             Self::Pkcs11 => "PKCS #11",
             Self::LocalFile => "a local file (development only)",
+            Self::Platform => "the platform",
         }
     }
 }
@@ -164,6 +167,8 @@ pub enum KeyService {
         /// Its name there.
         name: String,
     },
+    /// The platform's own: what is shown of an organization that has left its own key. It is not set, it is what leaving leads to.
+    Platform,
 }
 
 impl KeyService {
@@ -174,6 +179,7 @@ impl KeyService {
             Self::AzureKeyVault { .. } => KeyProvider::AzureKeyVault,
             Self::Pkcs11 { .. } => KeyProvider::Pkcs11,
             Self::LocalFile { .. } => KeyProvider::LocalFile,
+            Self::Platform => KeyProvider::Platform,
         }
     }
 
@@ -184,6 +190,7 @@ impl KeyService {
             | Self::AzureKeyVault { key, .. }
             | Self::Pkcs11 { key, .. }
             | Self::LocalFile { name: key } => key,
+            Self::Platform => "platform",
         }
     }
 }
@@ -330,6 +337,19 @@ pub enum RotationKind {
     CustomerKey,
     /// The organization data key: dataset keys are wrapped anew.
     DataKey,
+    /// Leaving the customer's key: dataset keys are wrapped anew by the platform.
+    Leave,
+}
+
+impl RotationKind {
+    /// As people read it.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::CustomerKey => "rotation of the customer's key",
+            Self::DataKey => "rotation of the data key",
+            Self::Leave => "leaving the customer's key",
+        }
+    }
 }
 
 /// How far a rotation is.
@@ -358,6 +378,14 @@ pub struct Rotation {
 pub struct RotateOrganizationKey {
     /// What is rotated.
     pub kind: RotationKind,
+}
+
+/// `POST /organizations/{id}/key/leave`: the platform holds the organization's keys from then on.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeaveOrganizationKey {
+    /// The organization's id once more: from then on the operator can read what only the customer's key opened before.
+    pub confirm: String,
 }
 
 /// `GET /organizations/{id}/key`: how the organization's key stands.

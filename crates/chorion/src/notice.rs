@@ -62,6 +62,9 @@ const fn words(kind: NoticeKind) -> &'static str {
             "an owner refused what you asked for: `chorion session show` says why"
         }
         NoticeKind::KeyExpiring => "a key of yours will not count for long: `chorion key list`",
+        NoticeKind::CredentialsExpiring => {
+            "the credentials that ask for your organization's key will not count for long: `chorion org kms set` takes new ones"
+        }
         NoticeKind::CertificateExpiring => {
             "the hub's certificate authority will not count for long"
         }

@@ -73,10 +73,15 @@ pub(crate) async fn run(command: StoreCommand, ui: Ui) -> CliResult {
 
 fn say(rebuilt: &Rebuilt, ui: Ui) -> CliResult {
     ui.line(format!(
-        "the index of hub {} is made anew: {} accounts, {} projects, {} datasets, {} objects",
-        rebuilt.hub, rebuilt.accounts, rebuilt.projects, rebuilt.datasets, rebuilt.objects
+        "the index of hub {} is made anew: {} accounts, {} projects, {} datasets, {} objects, {} cases",
+        rebuilt.hub,
+        rebuilt.accounts,
+        rebuilt.projects,
+        rebuilt.datasets,
+        rebuilt.objects,
+        rebuilt.cases
     ));
-    ui.note("a new audit log begins at the next start; passwords, passkeys, shares by owners and tasks under way are lost");
+    ui.note("a new audit log begins at the next start; passwords, passkeys, shares by owners, tasks under way and who read which case are lost");
     if !rebuilt.undescribed.is_empty() {
         ui.line(format!(
             "{} files of wrapped keys say nothing of themselves and are kept",

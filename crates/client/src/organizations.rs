@@ -2,10 +2,10 @@
 
 use api::{
     AccountId, AuditedAccount, AuditedKey, AuditedProject, AuditedRight, CreateOrganization, Event,
-    Invitation, InviteMember, KeyTest, Organization, OrganizationCustody, OrganizationId,
-    OrganizationKeyStatus, OrganizationMember, PermissionTable, RecoveryCopy, RecoveryStored,
-    RotateOrganizationKey, Rotation, SetOrganizationKey, SetPlan, SetRole, TestOrganizationKey,
-    Time,
+    Invitation, InviteMember, KeyTest, LeaveOrganizationKey, Organization, OrganizationCustody,
+    OrganizationId, OrganizationKeyStatus, OrganizationMember, PermissionTable, RecoveryCopy,
+    RecoveryStored, RotateOrganizationKey, Rotation, SetOrganizationKey, SetPlan, SetRole,
+    TestOrganizationKey, Time,
 };
 use reqwest::Method;
 
@@ -161,6 +161,15 @@ impl Client {
         rotate: &RotateOrganizationKey,
     ) -> Result<Rotation, ClientError> {
         self.call(Request::post(format!("/organizations/{id}/key/rotate"), rotate)).await
+    }
+
+    /// Leaves the customer's key.
+    pub async fn leave_organization_key(
+        &self,
+        id: OrganizationId,
+        leave: &LeaveOrganizationKey,
+    ) -> Result<Rotation, ClientError> {
+        self.call(Request::post(format!("/organizations/{id}/key/leave"), leave)).await
     }
 
     /// Uses the key once, as a read would.

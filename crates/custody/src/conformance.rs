@@ -10,7 +10,7 @@ use seal::recipient::{RecipientSecret, unwrap, wrap_to};
 use seal::wrap::DatasetContext;
 
 use crate::evidence::tests::evidence;
-use crate::{Custodian, CustodyError, Grounds, appraise};
+use crate::{Custodian, CustodyError, Grounds, Opened, appraise, kept_by};
 
 const POLICY: Grounds<'static> = Grounds::Policy { purpose: "test" };
 
@@ -41,7 +41,22 @@ pub(crate) async fn conforms(custodian: &dyn Custodian, hub_reads: bool) {
     a_rewrapped_key_opens_for_the_new_context_alone(custodian).await;
     a_vault_gets_the_key_for_the_recipient_it_proved(custodian).await;
     the_hub_reads_what_the_custodian_lets_it(custodian, hub_reads).await;
+    what_another_custodian_opened_is_kept_for_its_context_alone(custodian).await;
     nothing_at_rest_or_printed_holds_the_key(custodian).await;
+}
+
+async fn what_another_custodian_opened_is_kept_for_its_context_alone(custodian: &dyn Custodian) {
+    let (key, this) = (DatasetKey::generate().unwrap(), context());
+    let opened = Opened::new(DatasetKey::from_bytes(*key.expose()), this);
+    let kept = custodian.keep(&opened).await.unwrap();
+    assert_eq!(kept_by(&kept), Some(custodian.kind()));
+    let reader = RecipientSecret::generate().unwrap();
+    let released = custodian.release(&this, &kept, &reader.public(), POLICY).await.unwrap();
+    assert_eq!(unwrap(&reader, &this.bytes(), &released).unwrap().expose(), key.expose());
+    for other in other_contexts() {
+        let refused = custodian.release(&other, &kept, &reader.public(), POLICY).await;
+        assert!(matches!(refused, Err(CustodyError::DoesNotOpen(_))), "{other:?}");
+    }
 }
 
 async fn what_was_adopted_is_released_to_the_named_recipient(custodian: &dyn Custodian) {

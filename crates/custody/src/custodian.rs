@@ -35,7 +35,9 @@ pub enum Grounds<'a> {
 /// 5. [`open_for_hub`](Self::open_for_hub) is `None` for a custodian whose data the hub never reads.
 /// 6. Bytes of another custodian are refused as [`CustodyError::OtherCustodian`], before any key is touched; cut,
 ///    lengthened or changed bytes are refused and never panic.
-/// 7. No key stands in an error, a `Debug` text or a log line, and every copy is wiped when it is dropped.
+/// 7. [`keep`](Self::keep) keeps the key of an [`Opened`] for the context that it was opened for, as `adopt` would have: so a dataset goes
+///    from one custody that the hub reads into another, with nothing of it rewritten.
+/// 8. No key stands in an error, a `Debug` text or a log line, and every copy is wiped when it is dropped.
 ///
 /// The calls are async because a later custodian asks a key management service, or the owner's own device.
 #[async_trait::async_trait]
@@ -98,6 +100,23 @@ pub trait Custodian: Send + Sync + fmt::Debug {
         context: &DatasetContext,
         kept: &[u8],
     ) -> Result<Option<Opened>, CustodyError>;
+
+    /// Keeps a key that another custodian of this hub opened, for the context that it was opened for.
+    ///
+    /// # Errors
+    /// [`CustodyError::OwnersAlone`] where only an owner's device wraps; what stands under the contract.
+    async fn keep(&self, opened: &Opened) -> Result<Vec<u8>, CustodyError>;
+}
+
+/// Whose layout kept bytes have, by their first two; nothing for bytes that no custodian keeps.
+#[must_use]
+pub fn kept_by(kept: &[u8]) -> Option<api::Custodian> {
+    match kept {
+        [1, 1, ..] => Some(api::Custodian::Platform),
+        [1, 2, ..] => Some(api::Custodian::Organization),
+        [1, 3, ..] => Some(api::Custodian::Owner),
+        _ => None,
+    }
 }
 
 /// Why a custodian did not do what it was asked.

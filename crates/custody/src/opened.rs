@@ -2,7 +2,7 @@
 //! its pages show.
 //!
 //! Pages and lists need names; nothing in the hub needs the key. So the key stays inside, and there is no way to get it
-//! out, to wrap it, or to open anything but what the signed manifest names as its index and the files in [`SHOWN`]: a run's
+//! out, to wrap it for anybody but another custodian of the hub ([`crate::Custodian::keep`]), or to open anything but what the signed manifest names as its index and the files in [`SHOWN`]: a run's
 //! metrics, and what a session printed. Reads, variants and what an app made are not among them.
 
 use std::fmt;
@@ -72,6 +72,11 @@ pub enum OpenIndexError {
 impl Opened {
     pub(crate) const fn new(key: DatasetKey, context: DatasetContext) -> Self {
         Self { key, context }
+    }
+
+    /// The key and where it belongs, for a custodian that keeps it from now on.
+    pub(crate) const fn parts(&self) -> (&DatasetKey, &DatasetContext) {
+        (&self.key, &self.context)
     }
 
     /// A name or another short text, sealed for `purpose`.

@@ -90,6 +90,10 @@ impl Custodian for OwnerCustodian {
     ) -> Result<Option<Opened>, CustodyError> {
         sent(context, kept).map(|_| None)
     }
+
+    async fn keep(&self, _opened: &Opened) -> Result<Vec<u8>, CustodyError> {
+        Err(CustodyError::OwnersAlone)
+    }
 }
 
 #[cfg(test)]

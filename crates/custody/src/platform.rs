@@ -75,7 +75,7 @@ impl PlatformCustodian {
         Self { file, recipient }
     }
 
-    fn keep(&self, context: &DatasetContext, key: &DatasetKey) -> Result<Vec<u8>, CustodyError> {
+    fn wrap(&self, context: &DatasetContext, key: &DatasetKey) -> Result<Vec<u8>, CustodyError> {
         let (epoch, under) = self.file.newest();
         let wrapped = wrap_dataset_key(under, context, key).map_err(refused)?;
         let mut kept = Vec::with_capacity(HEADER_BYTES + WRAPPED_BYTES);
@@ -124,7 +124,7 @@ impl Custodian for PlatformCustodian {
 
     async fn adopt(&self, context: &DatasetContext, sent: &[u8]) -> Result<Vec<u8>, CustodyError> {
         let key = unwrap(&self.file.recipient, &context.bytes(), sent).map_err(refused)?;
-        self.keep(context, &key)
+        self.wrap(context, &key)
     }
 
     async fn release(
@@ -150,7 +150,7 @@ impl Custodian for PlatformCustodian {
         kept: &[u8],
         to: &DatasetContext,
     ) -> Result<Vec<u8>, CustodyError> {
-        self.keep(to, &self.key(from, kept)?)
+        self.wrap(to, &self.key(from, kept)?)
     }
 
     async fn open_for_hub(
@@ -159,6 +159,11 @@ impl Custodian for PlatformCustodian {
         kept: &[u8],
     ) -> Result<Option<Opened>, CustodyError> {
         Ok(Some(Opened::new(self.key(context, kept)?, *context)))
+    }
+
+    async fn keep(&self, opened: &Opened) -> Result<Vec<u8>, CustodyError> {
+        let (key, context) = opened.parts();
+        self.wrap(context, key)
     }
 }
 

@@ -8,6 +8,8 @@
 //!     load releases DIR           releases of keys, announced and ended in the audit log: by one caller and by many at once
 //!     load permission             a check of a member's right: as it is remembered, and with a look into the database
 //!     load cases DIR ROWS FINDS   cases sealed with three indexes of hashes, beside the same rows in the clear
+//!     load find DIR ROWS FINDS    the same without a log, so that a million rows are there in minutes: only finding them is measured
+//!     load rewrap DIR COUNT       the keys of runs, samples and results, wrapped anew under a new organization data key
 //!
 //! HUB is the file in which `load serve` wrote what the others need. `benches/hostile.py` puts them together.
 
@@ -82,13 +84,6 @@ fn main() -> Result<(), Failure> {
             fs::create_dir_all(dir)?;
             let took = hub::figures::cases_beside_plain(dir, rows, CASES_AT_ONCE, finds);
             let figures = runtime.block_on(took)?;
-            let micros = |mut all: Vec<Duration>| {
-                all.sort_unstable();
-                let at = |part: usize| {
-                    all.get(all.len() * part / 100).map_or(0.0, |took| took.as_secs_f64() * 1e6)
-                };
-                json!({"median": at(50), "p99": at(99)})
-            };
             let rate = |took: Duration| f64::from(rows) / took.as_secs_f64();
             let figures = json!({
                 "rows": rows,
@@ -101,6 +96,19 @@ fn main() -> Result<(), Failure> {
                 "plain_bytes": figures.plain_bytes,
             });
             say(&figures)
+        }
+        ["find", dir, rows, finds] => {
+            let (dir, rows, finds) = (Path::new(dir), rows.parse()?, finds.parse()?);
+            fs::create_dir_all(dir)?;
+            let took = hub::figures::cases_found(dir, rows, 10 * CASES_AT_ONCE, finds);
+            let [sealed, plain] = runtime.block_on(took)?.map(micros);
+            say(&json!({"rows": rows, "sealed_find_us": sealed, "plain_find_us": plain}))
+        }
+        ["rewrap", dir, count] => {
+            let (dir, count): (_, u32) = (Path::new(dir), count.parse()?);
+            fs::create_dir_all(dir)?;
+            let took = runtime.block_on(hub::figures::dataset_keys_rewrapped(dir, count))?;
+            say(&json!({"dataset_keys": count, "dataset_keys_per_second": f64::from(count) / took.as_secs_f64()}))
         }
         ["permission"] => {
             let directory = tempfile::tempdir()?;
@@ -116,8 +124,16 @@ fn main() -> Result<(), Failure> {
             };
             say(&json!({"remembered_us": median(0), "from_database_us": median(1)}))
         }
-        _ => Err("usage: load serve DIR | serve-unmetered DIR | cost HUB | good HUB SECONDS | hostile HUB SECONDS | releases DIR | permission | cases DIR ROWS FINDS".into()),
+        _ => Err("usage: load serve DIR | serve-unmetered DIR | cost HUB | good HUB SECONDS | hostile HUB SECONDS | releases DIR | permission | cases DIR ROWS FINDS | find DIR ROWS FINDS | rewrap DIR COUNT".into()),
     }
+}
+
+/// Median and 99th percentile in microseconds.
+fn micros(mut all: Vec<Duration>) -> Value {
+    all.sort_unstable();
+    let at =
+        |part: usize| all.get(all.len() * part / 100).map_or(0.0, |took| took.as_secs_f64() * 1e6);
+    json!({"median": at(50), "p99": at(99)})
 }
 
 fn say(value: &Value) -> Result<(), Failure> {

@@ -16,7 +16,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use api::Time;
+use api::{CaseId, Time};
 use data_encoding::HEXLOWER;
 use jiff::SignedDuration;
 use proof::Hasher;
@@ -28,6 +28,7 @@ use store::KeyStore;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::app::descriptions;
 use crate::app::restored::RESTORED;
 use crate::data::{self, Db, rows};
 use crate::open::{self, DATABASE};
@@ -258,7 +259,7 @@ pub async fn backup_restore(config: &HubConfig, from: &Path) -> Result<BackupRep
 
     open::directory(&data.join("keys"))?;
     let keys = KeyStore::restore(open::key_places(&data), opened.destroyed, opened.files).await;
-    drop(keys.map_err(open::in_store)?);
+    keys_of_cases(&making, &keys.map_err(open::in_store)?).await?;
     let tls = open::directory(&data.join("tls"))?;
     let (authority, key) = (opened.authority.as_deref(), opened.authority_key.as_deref());
     for (name, mode, bytes) in
@@ -274,6 +275,27 @@ pub async fn backup_restore(config: &HubConfig, from: &Path) -> Result<BackupRep
     File::open(&data).and_then(|directory| directory.sync_all()).map_err(failed("sync", &data))?;
     drop(lock);
     Ok(report(&about, counts))
+}
+
+/// Puts the wrapped keys of cases back into their rows. One that has none there was deleted, and the next start takes its row away.
+async fn keys_of_cases(database: &Path, keys: &KeyStore) -> Result<(), StartError> {
+    let db = Db::open(database).await?;
+    let mut tx = db.write().await?;
+    for sheet in data::cases::sheets_without_keys(&mut tx).await? {
+        let sheet = descriptions::sheet(sheet);
+        let kept = match keys.record_keys(sheet.into_bytes()).await {
+            Ok(kept) => kept,
+            Err(store::KeyStoreError::NoDataset { .. }) => continue,
+            Err(error) => return Err(open::in_store(error)),
+        };
+        for (case, key) in kept {
+            data::cases::restore_key(&mut tx, CaseId::from_bytes(case), &key).await?;
+        }
+    }
+    tx.commit().await.map_err(crate::HubError::from)?;
+    db.forget().await?;
+    db.close().await;
+    Ok(())
 }
 
 fn backup(path: &Path, why: impl Into<String>) -> StartError {
@@ -366,7 +388,19 @@ async fn copy_database(from: &Path, to: &Path) -> Result<(String, i64, Vec<u8>),
     let mut copy = SqliteConnection::connect_with(&options).await.map_err(refused(to))?;
     let shares = rows::read(&mut copy, "dataset_shares", "$1 = ''", "").await?;
     let shares = serde_json::to_vec(&shares).map_err(|e| backup(to, e.to_string()))?;
-    for strip in ["DELETE FROM dataset_shares", "UPDATE approvals SET keys = NULL", "VACUUM"] {
+    for strip in [
+        "DELETE FROM dataset_shares",
+        "UPDATE approvals SET keys = NULL",
+        // What is being deleted does not come back; the keys of other cases do, with the key store, but for those that are not there yet.
+        "DELETE FROM case_hashes WHERE number IN (SELECT number FROM cases WHERE key IS NULL)",
+        "DELETE FROM cases WHERE key IS NULL",
+        "CREATE TEMP TABLE behind AS SELECT subject FROM undescribed WHERE kind = 'cases'",
+        "UPDATE cases SET key = NULL WHERE printf('ca5e5000-0000-4000-8000-%012d', number / 500)
+             NOT IN (SELECT subject FROM behind)",
+        "DELETE FROM undescribed WHERE kind = 'cases' AND subject NOT IN (SELECT subject FROM behind)",
+        "DROP TABLE behind",
+        "VACUUM",
+    ] {
         sqlx::query(strip).execute(&mut copy).await.map_err(refused(to))?;
     }
     let hub = data::meta::find(&mut copy, "hub").await?.unwrap_or_default();

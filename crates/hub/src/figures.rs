@@ -14,7 +14,7 @@ use crate::data::projects::NewProject;
 use crate::data::{self, Db};
 use crate::policy::Action;
 
-pub use self::cases::{CaseFigures, cases_beside_plain};
+pub use self::cases::{CaseFigures, cases_beside_plain, cases_found, dataset_keys_rewrapped};
 
 /// How long one check takes of whether a member may list the members of a project: its right, then the table.
 ///

@@ -1,7 +1,8 @@
 //! A lost database made anew from what outlives it: the descriptions and placed keys of the key store, and the facilities.
 //!
 //! What comes back is what reading needs: accounts and their keys, organizations, projects, cards, members, datasets, manifests,
-//! objects, apps, sessions, receipts, and what an organization's own key wrapped. What does not: cases, the audit log (a new one begins, under a new key, because the old
+//! objects, apps, sessions, receipts, what an organization's own key wrapped, and cases with the fields that are searched, whose hashes
+//! are made anew from what is sealed. What does not: who read which case, the audit log (a new one begins, under a new key, because the old
 //! one cannot be continued), notices, passwords, passkeys, tasks under way, shares by owners. A database from a backup has more of
 //! it; this is for when there is none.
 
@@ -39,6 +40,8 @@ pub struct Rebuilt {
     pub objects: u64,
     /// Objects whose key is there and whose bytes no facility that answers has.
     pub objects_without_bytes: u64,
+    /// Cases.
+    pub cases: u64,
     /// Datasets that are not all there: their objects are not those that the manifest in force lists.
     pub incomplete: Vec<DatasetId>,
     /// Files of the key store, in hex, that say nothing of what they are: their keys are kept, and nothing more is known.
@@ -153,6 +156,10 @@ async fn write(
     data::meta::insert(&mut tx, "hub", &found.hub).await?;
     let (mut unplaced, mut datasets) = (Unplaced::new(), Vec::new());
     for read in described {
+        if read.kind == "cases" {
+            found.cases += cases_of(&mut tx, keys, read).await?;
+            continue;
+        }
         read.write(&mut tx).await?;
         match read.kind.as_str() {
             "organization" => found.organizations += 1,
@@ -165,6 +172,8 @@ async fn write(
             }
         }
     }
+    // No hash is kept outside the database: an index begins anew, and answers when it is whole.
+    data::case_indexes::begin_anew(&mut tx).await?;
     find_unplaced(&mut tx, store, unplaced, found).await?;
     for id in datasets {
         close(&mut tx, id, found).await?;
@@ -182,6 +191,21 @@ async fn write(
     }
     tx.commit().await.map_err(HubError::from)?;
     Ok(())
+}
+
+/// The cases of a sheet, but for those whose key was destroyed; gives how many.
+async fn cases_of(
+    at: &mut Connection,
+    keys: &KeyStore,
+    read: &Description,
+) -> Result<u64, StartError> {
+    let id: Uuid = data::parsed(&read.subject)?;
+    let kept = keys.record_keys(id.into_bytes()).await.map_err(open::in_store)?;
+    let mut read = read.clone();
+    read.put_keys(&kept.into_iter().collect());
+    read.write(at).await?;
+    let there = read.rows.get("cases").map_or(0, Vec::len);
+    Ok(u64::try_from(there).unwrap_or(u64::MAX))
 }
 
 /// Objects whose key does not say which blob it opens, written by a program that did not keep it: the dataset of each.

@@ -32,7 +32,7 @@ use crate::{
 };
 pub use about::{KeptKey, KeyPlace};
 use place::{KIND, Place};
-use record::{DATASET_KEY, DESCRIPTION, MAX_PAYLOAD_BYTES, OBJECT_KEY, Records, Slot};
+use record::{DATASET_KEY, DESCRIPTION, MAX_PAYLOAD_BYTES, OBJECT_KEY, RECORD_KEY, Records, Slot};
 pub use snapshot::{KeyNames, is_whole_key_file, key_names, read_key_file};
 use writer::{Request, Writer};
 
@@ -527,6 +527,7 @@ fn name_of(slot: Slot) -> String {
         (DATASET_KEY, [a, b, c, d, ..]) => format!("epoch {}", u32::from_be_bytes([a, b, c, d])),
         (OBJECT_KEY, id) => format!("object {}", HEXLOWER.encode(&id)),
         (DESCRIPTION, _) => "its description".to_owned(),
+        (RECORD_KEY, id) => format!("record {}", HEXLOWER.encode(&id)),
         (kind, id) => format!("kind {kind}, {}", HEXLOWER.encode(&id)),
     }
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use api::{
-    ErrorCode, KeyCredentials, KeyService, KeyStanding, KeyTest, OrganizationId,
-    OrganizationKeyStatus, RecoveryStored, RotateOrganizationKey, RotationKind, Secret,
-    SetOrganizationKey, TestOrganizationKey, Time,
+    ErrorCode, KeyCredentials, KeyService, KeyStanding, KeyTest, LeaveOrganizationKey,
+    OrganizationId, OrganizationKeyStatus, RecoveryStored, RotateOrganizationKey, Rotation,
+    RotationKind, Secret, SetOrganizationKey, TestOrganizationKey, Time,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use client::Client;
@@ -38,6 +38,17 @@ pub(crate) enum KmsCommand {
         #[arg(value_enum)]
         what: RotateArg,
         /// Wait until it is done.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Leave the customer's key: the platform holds the organization's keys from then on, while everything goes on.
+    Leave {
+        /// The organization.
+        organization: OrganizationId,
+        /// The organization's id once more, instead of being asked.
+        #[arg(long, value_name = "ID")]
+        confirm: Option<String>,
+        /// Wait until every key is wrapped anew.
         #[arg(long)]
         wait: bool,
     },
@@ -286,8 +297,11 @@ fn show(status: &OrganizationKeyStatus, ui: Ui) {
     for rotation in &status.rotations {
         let ended = rotation.ended.map_or_else(|| "at work".to_owned(), |at| format!("done {at}"));
         ui.line(format!(
-            "rotation since {}: {} of {} keys, {ended}",
-            rotation.began, rotation.done, rotation.total
+            "{} since {}: {} of {} keys, {ended}",
+            rotation.kind.words(),
+            rotation.began,
+            rotation.done,
+            rotation.total
         ));
     }
     status.warnings.iter().for_each(|line| ui.line(format!("warning: {line}")));
@@ -326,15 +340,34 @@ pub(crate) async fn run(command: KmsCommand, ui: Ui) -> CliResult {
                 RotateArg::DataKey => RotationKind::DataKey,
             };
             let body = RotateOrganizationKey { kind };
-            let mut rotation = client.rotate_organization_key(organization, &body).await?;
-            while wait && rotation.ended.is_none() {
-                ui.note(format!("{} of {} keys", rotation.done, rotation.total));
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                let status = client.organization_key(organization).await?;
-                rotation = status.rotations.last().cloned().unwrap_or(rotation);
-            }
+            let rotation = client.rotate_organization_key(organization, &body).await?;
+            let rotation = at_work(client, ui, organization, rotation, wait).await?;
             ui.line(format!("{} of {} keys are wrapped anew", rotation.done, rotation.total));
             ui.value(&rotation);
+        }
+        KmsCommand::Leave { organization, confirm, wait } => {
+            let confirm = confirm.ok_or_else(|| {
+                CliError::new(
+                    "leaving gives the organization's keys to the platform: from then on the operator of this hub can read every project and case that only your key opened, and taking your key away has no effect any more",
+                )
+                .hint(format!(
+                    "say so by repeating the organization: --confirm {organization}; keep your key until `chorion org kms status` says that leaving is done, and 35 days longer where a backup from before may be brought back"
+                ))
+            })?;
+            let body = LeaveOrganizationKey { confirm };
+            let left = client.leave_organization_key(organization, &body).await?;
+            let left = at_work(client, ui, organization, left, wait).await?;
+            ui.line("the platform holds the organization's keys; its projects have new cards that say so");
+            ui.line(format!("{} of {} dataset keys are wrapped anew", left.done, left.total));
+            if left.ended.is_none() {
+                ui.line(format!(
+                    "it goes on by itself, and nothing stands still: chorion org kms status {organization}"
+                ));
+            }
+            ui.line(
+                "brokers refuse the new cards until a person confirms them: `chorion project card`",
+            );
+            ui.value(&left);
         }
         KmsCommand::Drill(args) => drill(client, ui, args).await?,
         KmsCommand::Recovery { organization, output } => {
@@ -342,6 +375,23 @@ pub(crate) async fn run(command: KmsCommand, ui: Ui) -> CliResult {
         }
     }
     Ok(())
+}
+
+/// How far it is; with `wait`, when it is done.
+async fn at_work(
+    client: &Client,
+    ui: Ui,
+    organization: OrganizationId,
+    mut rotation: Rotation,
+    wait: bool,
+) -> CliResult<Rotation> {
+    while wait && rotation.ended.is_none() {
+        ui.note(format!("{} of {} keys", rotation.done, rotation.total));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let status = client.organization_key(organization).await?;
+        rotation = status.rotations.last().cloned().unwrap_or(rotation);
+    }
+    Ok(rotation)
 }
 
 async fn set(client: &Client, ui: Ui, args: SetArgs) -> CliResult {
@@ -427,6 +477,10 @@ async fn refusal(client: &Client, organization: OrganizationId) -> CliResult<Opt
 async fn drill(client: &Client, ui: Ui, args: DrillArgs) -> CliResult {
     let organization = args.organization;
     let before = client.organization_key(organization).await?;
+    if before.service == KeyService::Platform {
+        return Err(CliError::new("the organization has left its own key")
+            .hint("there is no key of its own to take away"));
+    }
     if before.standing != KeyStanding::InForce {
         return Err(CliError::new(format!("the key is {}", before.standing.as_str()))
             .hint("a drill begins with a key that serves"));

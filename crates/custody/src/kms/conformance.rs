@@ -66,7 +66,9 @@ pub(super) async fn conforms(held: &dyn CustomerKey) {
     // Nor of another provider, whose bytes are not sent anywhere.
     let other = match held.provider() {
         Provider::AwsKms => Provider::LocalFile,
-        Provider::LocalFile | Provider::AzureKeyVault | Provider::Pkcs11 => Provider::AwsKms,
+        Provider::LocalFile | Provider::AzureKeyVault | Provider::Pkcs11 | Provider::Platform => {
+            Provider::AwsKms
+        }
     };
     let foreign = WrappedKey { provider: other, ..wrapped.clone() };
     let refused = held.unwrap(&of, &foreign).await.unwrap_err();

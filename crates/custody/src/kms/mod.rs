@@ -13,6 +13,7 @@ pub mod azure;
 mod file;
 mod http;
 mod pkcs11;
+mod platform;
 mod settings;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use api::{KeyProvider as Provider, KeyPurpose};
 
 pub use file::LocalFile;
 pub use pkcs11::Token;
+pub use platform::PlatformKey;
 pub use settings::Services;
 
 /// To what a wrapped key is bound: opaque ids alone, because services write it into their logs in clear.

@@ -114,6 +114,9 @@ impl Services {
                 };
                 Ok(Arc::new(Token::new(module, token, key, pin.clone())?))
             }
+            KeyService::Platform => Err(wrong(
+                "the platform's key is none that a customer names: it takes over where an organization leaves its own",
+            )),
         }
     }
 

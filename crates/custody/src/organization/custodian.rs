@@ -77,4 +77,9 @@ impl Custodian for OrganizationCustodian {
     ) -> Result<Option<Opened>, CustodyError> {
         Ok(Some(Opened::new(self.keys.unwrap(context, kept)?, *context)))
     }
+
+    async fn keep(&self, opened: &Opened) -> Result<Vec<u8>, CustodyError> {
+        let (key, context) = opened.parts();
+        self.keys.wrap(context, key)
+    }
 }

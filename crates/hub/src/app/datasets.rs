@@ -83,7 +83,7 @@ pub(crate) async fn permitted(
 /// The dataset key, opened for what the hub reads; nothing where the custodian lets it read nothing.
 pub(crate) async fn opened(hub: &Hub, dataset: &Dataset) -> Result<Option<Opened>, HubError> {
     let kept = hub.keys.dataset_key(dataset.id.to_bytes(), dataset.epoch).await?;
-    let custodian = hub.custodian_of(dataset.custodian, dataset.project).await?;
+    let custodian = hub.custodian_of(dataset.custodian, dataset.project, &kept).await?;
     Ok(custodian.open_for_hub(&context(dataset), &kept).await?)
 }
 
@@ -373,7 +373,7 @@ pub(crate) async fn release_at(
     let wrapped = async {
         let kept = hub.keys.dataset_key(place.dataset, place.epoch).await?;
         let project = ProjectId::from_bytes(place.project);
-        let custodian = hub.custodian_of(custodian, project).await?;
+        let custodian = hub.custodian_of(custodian, project, &kept).await?;
         Ok::<_, HubError>(custodian.release(place, &kept, to, grounds).await?)
     }
     .await;

@@ -178,7 +178,7 @@ fn next_card(
 }
 
 /// The card that this hub signs for a project that comes into `custodian`'s hands.
-fn of_hub(
+pub(super) fn of_hub(
     hub: &Hub,
     project: ProjectId,
     custodian: Custodian,

@@ -20,6 +20,9 @@ const KEPT_READ: SignedDuration = SignedDuration::from_hours(90 * 24);
 const KEPT: SignedDuration = SignedDuration::from_hours(365 * 24);
 /// How long before its end the owner of a key hears of it.
 const KEY_NOTICE: SignedDuration = SignedDuration::from_hours(14 * 24);
+/// How long before their end administrators hear of the credentials of their organization's key, and how often.
+const CREDENTIALS_NOTICE: SignedDuration = SignedDuration::from_hours(30 * 24);
+const WEEK_SECONDS: i64 = 7 * 24 * 3600;
 /// How long before its end operators hear of the certificate authority.
 const AUTHORITY_NOTICE: SignedDuration = SignedDuration::from_hours(180 * 24);
 /// How long before its end operators hear of a certificate of their own.
@@ -223,6 +226,21 @@ pub(crate) async fn keep_up(hub: &Hub) -> Result<(), HubError> {
             subject: object("key", key),
             project: None,
             once: Some(&format!("key:{key}")),
+            at: now,
+        };
+        data::notices::tell(&mut tx, &notice).await?;
+    }
+    let soon = now.checked_add(CREDENTIALS_NOTICE).unwrap_or(now);
+    for (organization, account) in data::notices::ending_credentials(&mut tx, soon).await? {
+        // Once a week, from the first look of the week on.
+        let week = now.as_second() / WEEK_SECONDS;
+        let once = format!("credentials:{organization}:{account}:{week}");
+        let notice = NewNotice {
+            account,
+            kind: NoticeKind::CredentialsExpiring,
+            subject: object("organization", organization),
+            project: None,
+            once: Some(&once),
             at: now,
         };
         data::notices::tell(&mut tx, &notice).await?;

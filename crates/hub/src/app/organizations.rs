@@ -7,9 +7,9 @@
 
 use api::{
     Account, AccountId, AuditedAccount, AuditedKey, AuditedProject, AuditedRight, Belongs,
-    CreateOrganization, Custodian, ErrorCode, Event, Invitation, InviteMember, KeyStanding,
-    Organization, OrganizationCustody, OrganizationId, OrganizationMember, OwnKey, PermissionTable,
-    Plan, Role,
+    CreateOrganization, Custodian, ErrorCode, Event, Invitation, InviteMember, KeyService,
+    KeyStanding, Organization, OrganizationCustody, OrganizationId, OrganizationMember, OwnKey,
+    PermissionTable, Plan, Role,
 };
 
 use super::Caller;
@@ -31,6 +31,9 @@ pub(super) async fn may_make_project(
     let found = may(at, caller, Action::OrganizationProject, id).await?;
     if custodian == Custodian::Organization && found.plan != Plan::Enterprise {
         return Err(not_in_plan(&found, Action::OrganizationProject));
+    }
+    if custodian == Custodian::Organization {
+        super::organization_keys::holds_its_own(at, id).await?;
     }
     Ok(())
 }
@@ -372,6 +375,13 @@ pub(crate) async fn custody(
             OwnKey::NotSet,
             "this organization has no key of its own yet, and its keys are held by the platform: `chorion org kms set`"
                 .to_owned(),
+        ),
+        (_, Some(service)) if service.service == KeyService::Platform => (
+            OwnKey::NotSet,
+            format!(
+                "this organization has left its own key at {}, and its keys are held by the platform",
+                service.since
+            ),
         ),
         (_, Some(service)) => {
             let (held, since) = (service.service.provider().words(), service.since);

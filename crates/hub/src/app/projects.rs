@@ -276,9 +276,9 @@ async fn find(hub: &Hub, caller: &Caller, id: ProjectId) -> Result<Project, HubE
 /// The project's name, where the custodian opens it for the hub. A list is not refused because one name does not open.
 async fn name(hub: &Hub, project: &Project) -> Option<String> {
     let opened = async {
-        let custodian = hub.custodian_of(project.custodian, project.id).await?;
         let context = own_context(project.id);
         let kept = hub.keys.dataset_key(context.dataset, context.epoch).await?;
+        let custodian = hub.custodian_of(project.custodian, project.id, &kept).await?;
         let opened = custodian.open_for_hub(&context, &kept).await?;
         let open = |opened: custody::Opened| opened.open_label(NAME, &project.label.0);
         opened.map(open).transpose().map_err(|e| HubError::internal("a name does not open", e))
@@ -504,6 +504,9 @@ pub(crate) async fn delete(
 
 /// Carries a deletion to its end, from wherever it was stopped.
 pub(crate) async fn finish_deletion(hub: &Hub, id: ProjectId) -> Result<Deletion, HubError> {
+    let mut tx = hub.db.write().await?;
+    data::cases::destroy_keys_of(&mut tx, id).await?;
+    tx.commit().await?;
     super::cases::finish_deletions(hub, Some(id)).await?;
     let mut deletion = super::datasets::destroy_all(hub, id).await?;
     let destroyed = hub.keys.destroy(id.to_bytes()).await?;

@@ -38,7 +38,12 @@ pub(super) async fn check(
     let asked = data::approvals::of_vault(at, id, signer.id()).await?;
     let released = match &receipt {
         AnyReceipt::Policy(receipt) => {
-            asked.is_empty() && (receipt.custodian, receipt.released) == released_by(at, id).await?
+            let said = (receipt.custodian, receipt.released);
+            // What an organization's lease released was not released by less because it has left its key since.
+            let before = (Custodian::Organization, Released::Lease);
+            asked.is_empty()
+                && (said == released_by(at, id).await?
+                    || (said == before && data::organization_keys::left_meanwhile(at, id).await?))
         }
         // A vault that ends before its owners have answered has no approval to name.
         AnyReceipt::Owner(receipt) => {

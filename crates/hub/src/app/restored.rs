@@ -10,7 +10,7 @@ use store::BlobHash;
 
 use crate::HubError;
 use crate::app::caller::object;
-use crate::app::{datasets, projects, tasks};
+use crate::app::{cases, datasets, projects, tasks};
 use crate::data;
 use crate::data::events::NewEvent;
 use crate::data::notices::NewNotice;
@@ -91,7 +91,29 @@ async fn delete_again(hub: &Hub) -> Result<(), HubError> {
         tx.commit().await?;
         tracing::error!(dataset = %id, objects = gone.len(), "it was written anew after the backup: what the backup knows is gone");
     }
-    Ok(())
+    delete_cases_again(hub, is_marked).await
+}
+
+/// The same for cases: each was marked by its id when it was deleted.
+async fn delete_cases_again(
+    hub: &Hub,
+    is_marked: impl Fn([u8; 16]) -> bool,
+) -> Result<(), HubError> {
+    const SOME: i64 = 10_000;
+    let mut after = 0;
+    loop {
+        let some = data::cases::everything(&mut *hub.db.read().await?, after, SOME).await?;
+        let Some((last, _)) = some.last() else { break };
+        after = *last;
+        let marked: Vec<_> = some.into_iter().filter(|(_, id)| is_marked(id.to_bytes())).collect();
+        let mut tx = hub.db.write().await?;
+        for (number, id) in marked {
+            data::cases::destroy_key(&mut tx, number).await?;
+            tracing::warn!(case = %id, "it was deleted after the backup, and is deleted again");
+        }
+        tx.commit().await?;
+    }
+    cases::finish_deletions(hub, None).await
 }
 
 async fn end_and_tell(hub: &Hub, backup: &str) -> Result<(), HubError> {

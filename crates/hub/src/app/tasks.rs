@@ -627,8 +627,13 @@ pub(crate) async fn end(
         // A receipt for a re-seal is taken when nothing of the old epoch is left.
         super::datasets::destroy_remains(hub, kept.task.subject).await?;
     }
-    if !body.complete && kept.task.state == TaskState::Running && !keys_serve(hub, id).await? {
-        // It failed because its keys were taken away: that is no failure of the task, which waits until they are back.
+    let waits = async || {
+        let left = data::organization_keys::left_meanwhile(&mut *hub.db.read().await?, id).await?;
+        Ok::<_, HubError>(left || !keys_serve(hub, id).await?)
+    };
+    if !body.complete && kept.task.state == TaskState::Running && waits().await? {
+        // It failed because its keys were taken away, or because its projects have other cards than when it began: that is no
+        // failure of the task, which waits until they are back and is begun anew.
         wait_again(hub, id).await?;
         let task = data::tasks::find(&mut *hub.db.read().await?, id).await?;
         return task.map(|kept| kept.task).ok_or_else(|| HubError::not_found("task", id));

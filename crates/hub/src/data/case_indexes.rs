@@ -111,6 +111,18 @@ pub(crate) async fn go_live(
     Ok(())
 }
 
+/// Has every version that counts built anew from the first row: their hashes are not there.
+pub(crate) async fn begin_anew(at: &mut Connection) -> Result<(), HubError> {
+    sqlx::query(
+        "UPDATE case_indexes SET state = 'building', cursor = 0, done = 0,
+             total = (SELECT count(*) FROM cases WHERE cases.organization = case_indexes.organization)
+         WHERE state <> 'ending'",
+    )
+    .execute(at)
+    .await?;
+    Ok(())
+}
+
 /// Ends the versions of a field, but for those from `but` on.
 pub(crate) async fn end(
     at: &mut Connection,

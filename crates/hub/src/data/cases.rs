@@ -74,6 +74,24 @@ pub(crate) async fn find(at: &mut Connection, id: CaseId) -> Result<Option<KeptC
     row.map(Row::kept).transpose()
 }
 
+/// Whether cases can be in a project: its organization holds the keys, or did so until it left its own key.
+pub(crate) async fn can_be_in(at: &mut Connection, project: ProjectId) -> Result<bool, HubError> {
+    Ok(sqlx::query_scalar(
+        "SELECT EXISTS (
+             SELECT 1 FROM projects p JOIN organization_projects o ON o.project = p.id
+             WHERE p.id = $1 AND p.deleting IS NULL
+                 AND (p.custodian = 'organization'
+                      OR (p.custodian = 'platform'
+                          AND (EXISTS (SELECT 1 FROM cases c WHERE c.project = p.id)
+                               OR EXISTS (SELECT 1 FROM organization_services s
+                                          WHERE s.organization = o.organization AND s.service = $2)))))",
+    )
+    .bind(project.to_string())
+    .bind(super::organization_keys::LEFT)
+    .fetch_one(at)
+    .await?)
+}
+
 /// Cases of a project in the order of their ids, after `after`, without what is sealed.
 pub(crate) async fn list(
     at: &mut Connection,
@@ -221,24 +239,67 @@ pub(crate) async fn destroy_keys_of(
     Ok(())
 }
 
-/// Removes hashes and rows of cases without a key, of this project if named.
-pub(crate) async fn remove_keyless(
+/// Cases without a key, of this project if named: their rows and ids.
+pub(crate) async fn keyless(
     at: &mut Connection,
     project: Option<ProjectId>,
-) -> Result<u64, HubError> {
-    let project = project.map(|id| id.to_string());
-    sqlx::query(
-        "DELETE FROM case_hashes WHERE number IN
-             (SELECT number FROM cases WHERE key IS NULL AND ($1 IS NULL OR project = $1))",
+    limit: i64,
+) -> Result<Vec<(i64, CaseId)>, HubError> {
+    let rows: Vec<(i64, String)> = sqlx::query_as(
+        "SELECT number, id FROM cases WHERE key IS NULL AND ($1 IS NULL OR project = $1)
+         ORDER BY number LIMIT $2",
     )
-    .bind(&project)
-    .execute(&mut *at)
+    .bind(project.map(|id| id.to_string()))
+    .bind(limit)
+    .fetch_all(at)
     .await?;
-    let gone = sqlx::query("DELETE FROM cases WHERE key IS NULL AND ($1 IS NULL OR project = $1)")
-        .bind(&project)
+    rows.into_iter().map(|(number, id)| Ok((number, parsed(&id)?))).collect()
+}
+
+/// Removes hashes and row of a case without a key; says how many rows that was.
+pub(crate) async fn remove_keyless(at: &mut Connection, number: i64) -> Result<u64, HubError> {
+    sqlx::query("DELETE FROM case_hashes WHERE number = $1").bind(number).execute(&mut *at).await?;
+    let gone = sqlx::query("DELETE FROM cases WHERE key IS NULL AND number = $1")
+        .bind(number)
         .execute(at)
         .await?;
     Ok(gone.rows_affected())
+}
+
+/// The numbers of the sheets that have cases without a key.
+pub(crate) async fn sheets_without_keys(at: &mut Connection) -> Result<Vec<i64>, HubError> {
+    Ok(sqlx::query_scalar("SELECT DISTINCT number / 500 FROM cases WHERE key IS NULL ORDER BY 1")
+        .fetch_all(at)
+        .await?)
+}
+
+/// Puts the key of a case into its row, where a backup left it out.
+pub(crate) async fn restore_key(
+    at: &mut Connection,
+    id: CaseId,
+    key: &[u8],
+) -> Result<(), HubError> {
+    sqlx::query("UPDATE cases SET key = $2 WHERE id = $1 AND key IS NULL")
+        .bind(id.to_string())
+        .bind(key)
+        .execute(at)
+        .await?;
+    Ok(())
+}
+
+/// Every case, whatever becomes of it, in the order of their rows after `after`: row and id.
+pub(crate) async fn everything(
+    at: &mut Connection,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<(i64, CaseId)>, HubError> {
+    let rows: Vec<(i64, String)> =
+        sqlx::query_as("SELECT number, id FROM cases WHERE number > $1 ORDER BY number LIMIT $2")
+            .bind(after)
+            .bind(limit)
+            .fetch_all(at)
+            .await?;
+    rows.into_iter().map(|(number, id)| Ok((number, parsed(&id)?))).collect()
 }
 
 /// Datasets that belong to a case.

@@ -1,6 +1,6 @@
 //! Notices, where mail about them goes, and the mail that waits.
 
-use api::{AccountId, KeyId, Notice, NoticeId, NoticeKind, ProjectId, Time};
+use api::{AccountId, KeyId, Notice, NoticeId, NoticeKind, OrganizationId, ProjectId, Time};
 use sqlx::FromRow;
 
 use super::{
@@ -127,6 +127,25 @@ pub(crate) async fn operators(at: &mut Connection) -> Result<Vec<AccountId>, Hub
             .fetch_all(at)
             .await?;
     ids.iter().map(|id| parsed(id)).collect()
+}
+
+/// Organizations whose key is asked for with credentials that end before `soon`, or have ended, and each of their administrators.
+pub(crate) async fn ending_credentials(
+    at: &mut Connection,
+    soon: Time,
+) -> Result<Vec<(OrganizationId, AccountId)>, HubError> {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT s.organization, a.id FROM organization_services s
+         JOIN organization_members m ON m.organization = s.organization AND m.role = 'administrator'
+         JOIN accounts a ON a.id = m.account AND a.disabled IS NULL
+         WHERE s.secret_expires < $1",
+    )
+    .bind(micros(soon))
+    .fetch_all(at)
+    .await?;
+    rows.iter()
+        .map(|(organization, account)| Ok((parsed(organization)?, parsed(account)?)))
+        .collect()
 }
 
 /// Accounts that count.

@@ -1,8 +1,8 @@
 //! Keys that organizations hold themselves, as they are kept: wrapped, and where they are asked for.
 
 use api::{
-    Digest, KeyProvider, KeyPurpose, KeyService, KeyStanding, KeyTrouble, OrganizationId,
-    OrganizationKeyVersion, ProjectId, Rotation, Time,
+    Custodian, Digest, KeyProvider, KeyPurpose, KeyService, KeyStanding, KeyTrouble,
+    OrganizationId, OrganizationKeyVersion, ProjectId, Rotation, RotationKind, TaskId, Time,
 };
 use custody::kms::WrappedKey;
 use custody::kms::azure::AzureOperations;
@@ -56,6 +56,9 @@ fn of_json<T: DeserializeOwned>(text: &str) -> Result<T, HubError> {
     serde_json::from_str(text)
         .map_err(|e| HubError::internal("a row of the hub's database does not read", e))
 }
+
+/// The service of an organization that has left its own key, as it is kept.
+pub(crate) const LEFT: &str = r#"{"provider":"platform"}"#;
 
 /// Keeps an organization's key service, instead of the one before.
 pub(crate) async fn set(
@@ -416,12 +419,14 @@ pub(crate) async fn salts(
         .collect()
 }
 
-/// A rotation of a data key that has not ended.
+/// A rotation of a data key, or the leaving of a customer's key, that has not ended.
 #[derive(Debug, Clone)]
 pub(crate) struct OpenRotation {
     /// Whose.
     pub(crate) organization: OrganizationId,
     number: i64,
+    /// What it is about.
+    pub(crate) kind: RotationKind,
     /// The version that takes over.
     pub(crate) to: u32,
     /// Keys wrapped anew so far.
@@ -494,7 +499,7 @@ pub(crate) async fn rotations(
     rows.into_iter().map(rotation).collect()
 }
 
-/// Rotations of data keys that have not ended.
+/// Rotations of data keys, and leavings, that have not ended.
 pub(crate) async fn open_rotations(at: &mut Connection) -> Result<Vec<OpenRotation>, HubError> {
     let rows: Vec<RotationRow> = sqlx::query_as(
         "SELECT * FROM organization_rotations WHERE ended IS NULL ORDER BY organization, number",
@@ -505,6 +510,7 @@ pub(crate) async fn open_rotations(at: &mut Connection) -> Result<Vec<OpenRotati
         Ok(OpenRotation {
             organization: parsed(&row.organization)?,
             number: row.number,
+            kind: from_word(row.kind)?,
             to: small(row.target)?,
             done: unsigned(row.done)?,
             total: unsigned(row.total)?,
@@ -548,6 +554,36 @@ pub(crate) async fn end_rotation(
     Ok(())
 }
 
+/// The projects that an organization holds the keys of, but for those that are being deleted.
+pub(crate) async fn held(
+    at: &mut Connection,
+    id: OrganizationId,
+) -> Result<Vec<ProjectId>, HubError> {
+    let ids: Vec<String> = sqlx::query_scalar(
+        "SELECT p.id FROM projects p JOIN organization_projects o ON o.project = p.id
+         WHERE o.organization = $1 AND p.custodian = 'organization' AND p.deleting IS NULL ORDER BY p.id",
+    )
+    .bind(id.to_string())
+    .fetch_all(at)
+    .await?;
+    ids.iter().map(|id| parsed(id)).collect()
+}
+
+/// Whether an organization has left its own key since a task that reads or writes in its projects was claimed.
+pub(crate) async fn left_meanwhile(at: &mut Connection, task: TaskId) -> Result<bool, HubError> {
+    Ok(sqlx::query_scalar(
+        "SELECT EXISTS (
+             SELECT 1 FROM tasks t
+             JOIN organization_rotations r ON r.kind = 'leave' AND r.began >= t.started
+             JOIN organization_projects o ON o.organization = r.organization
+             WHERE t.id = $1 AND (o.project = t.project OR o.project IN
+                 (SELECT d.project FROM task_inputs i JOIN datasets d ON d.id = i.dataset WHERE i.task = t.id)))",
+    )
+    .bind(task.to_string())
+    .fetch_one(at)
+    .await?)
+}
+
 /// How many projects and datasets have their keys under the organization's data key.
 pub(crate) async fn dataset_keys(at: &mut Connection, id: OrganizationId) -> Result<u64, HubError> {
     let all: i64 = sqlx::query_scalar(
@@ -586,10 +622,11 @@ struct UnderRow {
     next_card: Option<String>,
 }
 
-/// So many of them, in the order of their ids, after `after`.
+/// So many of them in the organization's projects under this custodian, in the order of their ids, after `after`.
 pub(crate) async fn under(
     at: &mut Connection,
     id: OrganizationId,
+    custodian: Custodian,
     after: &str,
     limit: i64,
 ) -> Result<Vec<Under>, HubError> {
@@ -597,18 +634,19 @@ pub(crate) async fn under(
         "SELECT * FROM (
              SELECT p.id, p.id AS project, 0 AS epoch, NULL AS card, NULL AS next_epoch, NULL AS next_card
              FROM projects p JOIN organization_projects o ON o.project = p.id
-             WHERE o.organization = $1 AND p.custodian = 'organization' AND p.id > $2
+             WHERE o.organization = $1 AND p.custodian = $4 AND p.id > $2
              UNION ALL
              SELECT d.id, d.project, d.epoch, d.card_digest, r.epoch, r.card_digest
              FROM datasets d JOIN projects p ON p.id = d.project
              JOIN organization_projects o ON o.project = p.id
              LEFT JOIN reseals r ON r.dataset = d.id
-             WHERE o.organization = $1 AND p.custodian = 'organization' AND d.id > $2
+             WHERE o.organization = $1 AND p.custodian = $4 AND d.id > $2
          ) ORDER BY id LIMIT $3",
     )
     .bind(id.to_string())
     .bind(after)
     .bind(limit)
+    .bind(word(custodian))
     .fetch_all(at)
     .await?;
     rows.into_iter()

@@ -27,8 +27,9 @@ pub(crate) async fn find(
     id: OrganizationId,
 ) -> Result<Option<Organization>, HubError> {
     let row: Option<Row> =
-        sqlx::query_as("SELECT id, name, plan, created, (SELECT recipient FROM organization_keys WHERE organization = id AND purpose = 'recipient' ORDER BY version DESC LIMIT 1) AS recipient FROM organizations WHERE id = $1")
+        sqlx::query_as("SELECT id, name, plan, created, (SELECT recipient FROM organization_keys WHERE organization = id AND purpose = 'recipient' AND NOT EXISTS (SELECT 1 FROM organization_services s WHERE s.organization = id AND s.service = $2) ORDER BY version DESC LIMIT 1) AS recipient FROM organizations WHERE id = $1")
             .bind(id.to_string())
+            .bind(super::organization_keys::LEFT)
             .fetch_optional(at)
             .await?;
     row.map(Row::organization).transpose()
@@ -42,13 +43,14 @@ pub(crate) async fn list(
     limit: i64,
 ) -> Result<Vec<Organization>, HubError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, name, plan, created, (SELECT recipient FROM organization_keys WHERE organization = id AND purpose = 'recipient' ORDER BY version DESC LIMIT 1) AS recipient FROM organizations WHERE id > $1
+        "SELECT id, name, plan, created, (SELECT recipient FROM organization_keys WHERE organization = id AND purpose = 'recipient' AND NOT EXISTS (SELECT 1 FROM organization_services s WHERE s.organization = id AND s.service = $4) ORDER BY version DESC LIMIT 1) AS recipient FROM organizations WHERE id > $1
              AND ($2 IS NULL OR id IN (SELECT organization FROM organization_members WHERE account = $2))
          ORDER BY id LIMIT $3",
     )
     .bind(after)
     .bind(of.map(|id| id.to_string()))
     .bind(limit)
+    .bind(super::organization_keys::LEFT)
     .fetch_all(at)
     .await?;
     rows.into_iter().map(Row::organization).collect()

@@ -2,21 +2,29 @@
 //!
 //! Two databases of this hub's form in one directory, filled batch by batch in turn, with the same events and leaves of the
 //! audit log on both sides. The plain side keeps the document as JSON and the values that are searched as columns with
-//! indexes; the sealed side does what the hub does: a key for each case, one sealed document, three indexes of hashes.
+//! indexes; the sealed side does what the hub does: a key for each case, one sealed document, three indexes of hashes, and beside the
+//! database what a lost one is made anew from.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::{
-    Account, AccountId, CaseDocument, CaseId, Custodian, Digest, KeyPurpose, Organization,
-    OrganizationId, Outcome, Plan, ProjectId, RequestId, SearchField, Time,
+    Account, AccountId, CaseDocument, CaseId, Custodian, DatasetId, Digest, KeyPurpose,
+    Organization, OrganizationId, Outcome, Plan, ProjectId, RequestId, SearchField, Time,
 };
 use custody::kms::{CustomerKey, KeyContext, LocalFile};
 use custody::organization::{KeptSalt, KeySet, Keys, Lease, make_key, new_salt};
+use futures_util::future::join_all;
+use seal::DatasetKey;
+use seal::wrap::DatasetContext;
+use store::KeyStore;
 
 use crate::app::cases::{fields, rewrap_portion, sealing};
+use crate::app::descriptions;
+use crate::app::organization_keys::{PORTION, one};
 use crate::data::events::NewEvent;
+use crate::data::organization_keys::Under;
 use crate::data::projects::NewProject;
 use crate::data::{self, Connection, Db};
 
@@ -37,7 +45,7 @@ pub struct CaseFigures {
     pub sealed_finds: Vec<Duration>,
     /// Each search by record number over the clear column, with reading the document.
     pub plain_finds: Vec<Duration>,
-    /// Wrapping the key of every case anew under a new organization data key.
+    /// Wrapping the key of every case anew under a new organization data key, in the database and beside it.
     pub rewrapped: Duration,
     /// Bytes of the sealed database.
     pub sealed_bytes: u64,
@@ -45,8 +53,13 @@ pub struct CaseFigures {
     pub plain_bytes: u64,
 }
 
+/// The hub's id, as descriptions have it.
+const HUB: &str = "bench";
+
 struct Place {
     db: Db,
+    /// What outlives the database.
+    keys: KeyStore,
     project: ProjectId,
     organization: OrganizationId,
     account: AccountId,
@@ -71,6 +84,8 @@ fn document(number: u32) -> Result<CaseDocument, Failure> {
 
 async fn place(path: &Path) -> Result<Place, Failure> {
     let db = Db::open(path).await?;
+    let beside = ["keys-1", "keys-2"].map(|name| path.with_extension(name));
+    let keys = KeyStore::create(beside).await?;
     let (now, organization, project) =
         (Time::now(), OrganizationId::generate(), ProjectId::generate());
     let account = Account {
@@ -103,7 +118,7 @@ async fn place(path: &Path) -> Result<Place, Failure> {
     data::projects::insert(&mut tx, &row).await?;
     data::organizations::insert_project(&mut tx, organization, project).await?;
     tx.commit().await?;
-    Ok(Place { db, project, organization, account: account.id })
+    Ok(Place { db, keys, project, organization, account: account.id })
 }
 
 /// What an organization keeps, under a customer's key in a file.
@@ -145,7 +160,13 @@ fn event(at: &Place, id: CaseId) -> NewEvent {
     }
 }
 
-async fn add_sealed(at: &Place, keys: &Keys, documents: &[CaseDocument]) -> Result<(), Failure> {
+/// Adds cases as the hub does; where nothing is logged, the database alone has them.
+async fn add_sealed(
+    at: &Place,
+    keys: &Keys,
+    documents: &[CaseDocument],
+    is_logged: bool,
+) -> Result<(), Failure> {
     let mut rows = Vec::with_capacity(documents.len());
     for document in documents {
         let id = CaseId::generate();
@@ -165,9 +186,14 @@ async fn add_sealed(at: &Place, keys: &Keys, documents: &[CaseDocument]) -> Resu
         };
         let number = data::cases::insert(&mut tx, &row).await?.ok_or("an id was drawn twice")?;
         indexes.put(&mut tx, number, document).await?;
-        data::events::record(&mut tx, &event(at, *id)).await?;
+        if is_logged {
+            data::events::record(&mut tx, &event(at, *id)).await?;
+        }
     }
     tx.commit().await?;
+    if is_logged {
+        descriptions::bring_up(&at.db, &at.keys, HUB).await?;
+    }
     Ok(())
 }
 
@@ -188,7 +214,7 @@ async fn make_plain(at: &mut Connection) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn add_plain(at: &Place, documents: &[CaseDocument]) -> Result<(), Failure> {
+async fn add_plain(at: &Place, documents: &[CaseDocument], is_logged: bool) -> Result<(), Failure> {
     let mut tx = at.db.write().await?;
     for document in documents {
         let id = CaseId::generate();
@@ -212,7 +238,9 @@ async fn add_plain(at: &Place, documents: &[CaseDocument]) -> Result<(), Failure
         .bind(data::micros(Time::now()))
         .execute(&mut *tx)
         .await?;
-        data::events::record(&mut tx, &event(at, id)).await?;
+        if is_logged {
+            data::events::record(&mut tx, &event(at, id)).await?;
+        }
     }
     tx.commit().await?;
     Ok(())
@@ -256,19 +284,13 @@ async fn find_plain(at: &Place, number: u32) -> Result<Duration, Failure> {
     if found == 1 { Ok(began.elapsed()) } else { Err("not one plain case was found".into()) }
 }
 
-/// Adds `rows` cases to both databases in `dir`, `batch` at a time and in turn, then finds `finds` of them on either side.
-///
-/// # Errors
-/// Whatever a database says, or a case that was not found.
-pub async fn cases_beside_plain(
+/// Both sides in `dir`, empty, with the keys of the sealed one: the customer's, what it wraps, and those open.
+async fn sides(
     dir: &Path,
-    rows: u32,
-    batch: u32,
-    finds: u32,
-) -> Result<CaseFigures, Failure> {
+) -> Result<(Place, Place, Arc<dyn CustomerKey>, KeySet, Arc<Keys>), Failure> {
     let (sealed, plain) =
         (place(&dir.join("sealed.db")).await?, place(&dir.join("plain.db")).await?);
-    let (customer, mut set) = make_keys(dir, sealed.organization).await?;
+    let (customer, set) = make_keys(dir, sealed.organization).await?;
     let keys = open_keys(&customer, &set).await?;
     let mut tx = sealed.db.write().await?;
     for field in FIELDS {
@@ -283,6 +305,36 @@ pub async fn cases_beside_plain(
     let mut tx = plain.db.write().await?;
     make_plain(&mut tx).await?;
     tx.commit().await?;
+    Ok((sealed, plain, customer, set, keys))
+}
+
+/// Finds `finds` of `rows` cases by record number on either side in turn: the sealed times, and the plain ones.
+async fn finds(
+    (sealed, plain): (&Place, &Place),
+    keys: &Keys,
+    rows: u32,
+    finds: u32,
+) -> Result<[Vec<Duration>; 2], Failure> {
+    let mut took = [Vec::new(), Vec::new()];
+    for find in 0..finds {
+        let number = find.wrapping_mul(2_654_435_761) % rows.max(1);
+        took[0].push(find_sealed(sealed, keys, number).await?);
+        took[1].push(find_plain(plain, number).await?);
+    }
+    Ok(took)
+}
+
+/// Adds `rows` cases to both databases in `dir`, `batch` at a time and in turn, then finds some of them on either side.
+///
+/// # Errors
+/// Whatever a database says, or a case that was not found.
+pub async fn cases_beside_plain(
+    dir: &Path,
+    rows: u32,
+    batch: u32,
+    find: u32,
+) -> Result<CaseFigures, Failure> {
+    let (sealed, plain, customer, mut set, keys) = sides(dir).await?;
     let mut figures = CaseFigures {
         sealed: Duration::ZERO,
         plain: Duration::ZERO,
@@ -297,18 +349,15 @@ pub async fn cases_beside_plain(
         let last = rows.min(first + batch.max(1));
         let documents = (first..last).map(document).collect::<Result<Vec<_>, _>>()?;
         let began = Instant::now();
-        add_sealed(&sealed, &keys, &documents).await?;
+        add_sealed(&sealed, &keys, &documents, true).await?;
         figures.sealed += began.elapsed();
         let began = Instant::now();
-        add_plain(&plain, &documents).await?;
+        add_plain(&plain, &documents, true).await?;
         figures.plain += began.elapsed();
         first = last;
     }
-    for find in 0..finds {
-        let number = find.wrapping_mul(2_654_435_761) % rows.max(1);
-        figures.sealed_finds.push(find_sealed(&sealed, &keys, number).await?);
-        figures.plain_finds.push(find_plain(&plain, number).await?);
-    }
+    [figures.sealed_finds, figures.plain_finds] =
+        finds((&sealed, &plain), &keys, rows, find).await?;
     let newer =
         KeyContext { organization: sealed.organization, purpose: KeyPurpose::Data, version: 2 };
     set.keys.push(make_key(&*customer, &newer).await?.kept);
@@ -319,6 +368,7 @@ pub async fn cases_beside_plain(
         after = last;
         anew += some;
     }
+    descriptions::bring_up(&sealed.db, &sealed.keys, HUB).await?;
     figures.rewrapped = began.elapsed();
     if anew != u64::from(rows) {
         return Err(format!("{anew} keys were wrapped anew, not {rows}").into());
@@ -328,4 +378,72 @@ pub async fn cases_beside_plain(
     figures.sealed_bytes = std::fs::metadata(dir.join("sealed.db"))?.len();
     figures.plain_bytes = std::fs::metadata(dir.join("plain.db"))?.len();
     Ok(figures)
+}
+
+/// Fills both databases in `dir` with `rows` cases, which nothing is logged of, and finds `find` of them on either side in turn: the
+/// sealed times, and the plain ones.
+///
+/// # Errors
+/// As there.
+pub async fn cases_found(
+    dir: &Path,
+    rows: u32,
+    batch: u32,
+    find: u32,
+) -> Result<[Vec<Duration>; 2], Failure> {
+    let (sealed, plain, _, _, keys) = sides(dir).await?;
+    let mut first = 0;
+    while first < rows {
+        let last = rows.min(first + batch.max(1));
+        let documents = (first..last).map(document).collect::<Result<Vec<_>, _>>()?;
+        add_sealed(&sealed, &keys, &documents, false).await?;
+        add_plain(&plain, &documents, false).await?;
+        first = last;
+    }
+    let took = finds((&sealed, &plain), &keys, rows, find).await?;
+    sealed.db.close().await;
+    plain.db.close().await;
+    Ok(took)
+}
+
+/// How long it takes to wrap the keys of `count` runs, samples and results anew under a new organization data key, in a key store in `dir`.
+///
+/// # Errors
+/// Whatever the key store says, or a key that was not wrapped anew.
+pub async fn dataset_keys_rewrapped(dir: &Path, count: u32) -> Result<Duration, Failure> {
+    let organization = OrganizationId::generate();
+    let (customer, mut set) = make_keys(dir, organization).await?;
+    let keys = open_keys(&customer, &set).await?;
+    let store = KeyStore::create(["keys-1", "keys-2"].map(|name| dir.join(name))).await?;
+    let project = ProjectId::generate().to_bytes();
+    let under = (0..count).map(|_| {
+        let id = DatasetId::generate();
+        let epochs = vec![(0, Some(Digest([7; 32])))];
+        Under { id: id.to_string(), dataset: id.to_bytes(), project, epochs }
+    });
+    let under: Vec<Under> = under.collect();
+    let portion = usize::try_from(PORTION)?;
+    for some in under.chunks(portion) {
+        let puts = some.iter().map(|under| async {
+            let place =
+                DatasetContext { dataset: under.dataset, project, card_digest: [7; 32], epoch: 0 };
+            let kept = keys.wrap(&place, &DatasetKey::generate()?)?;
+            Ok::<_, Failure>(store.put_dataset_key(under.dataset, 0, kept).await?)
+        });
+        for put in join_all(puts).await {
+            put?;
+        }
+    }
+    let newer = KeyContext { organization, purpose: KeyPurpose::Data, version: 2 };
+    set.keys.push(make_key(&*customer, &newer).await?.kept);
+    let keys = open_keys(&customer, &set).await?;
+    let began = Instant::now();
+    let mut anew = 0;
+    for some in under.chunks(portion) {
+        for done in join_all(some.iter().map(|under| one(&store, &keys, 2, under))).await {
+            anew += u32::from(done?);
+        }
+    }
+    let took = began.elapsed();
+    if anew == count { Ok(took) } else { Err(format!("{anew} of {count} keys").into()) }
 }

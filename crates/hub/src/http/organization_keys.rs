@@ -1,8 +1,8 @@
 //! Keys that organizations hold themselves.
 
 use api::{
-    KeyTest, OrganizationId, OrganizationKeyStatus, RecoveryCopy, RecoveryStored,
-    RotateOrganizationKey, Rotation, SetOrganizationKey, TestOrganizationKey,
+    KeyTest, LeaveOrganizationKey, OrganizationId, OrganizationKeyStatus, RecoveryCopy,
+    RecoveryStored, RotateOrganizationKey, Rotation, SetOrganizationKey, TestOrganizationKey,
 };
 use axum::Json;
 use axum::extract::State;
@@ -21,6 +21,7 @@ pub(crate) fn routes() -> OpenApiRouter<Hub> {
         .routes(routes!(status, set))
         .routes(routes!(test))
         .routes(routes!(rotate))
+        .routes(routes!(leave))
         .routes(routes!(use_once))
         .routes(routes!(recovery))
         .routes(routes!(recovery_stored))
@@ -75,6 +76,20 @@ async fn rotate(
     Body(body): Body<RotateOrganizationKey>,
 ) -> Result<Json<Rotation>, HubError> {
     app::organization_keys::rotate(&hub, &caller, id, body).await.map(Json)
+}
+
+/// Leaves the customer's key: the platform holds the organization's keys from then on, and the operator can read what is under them.
+/// Dataset keys are wrapped anew in the background; nothing else is rewritten, and everything answers meanwhile. For administrators.
+#[utoipa::path(post, path = "/organizations/{id}/key/leave", tag = "organization",
+    params(("id" = OrganizationId, Path)), request_body = LeaveOrganizationKey,
+    responses((status = 200, body = Rotation)))]
+async fn leave(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Id(id): Id<OrganizationId>,
+    Body(body): Body<LeaveOrganizationKey>,
+) -> Result<Json<Rotation>, HubError> {
+    app::organization_keys::leave(&hub, &caller, id, body).await.map(Json)
 }
 
 /// Uses the key once, as a read would: nothing is given, and 423 says that the key was taken away.

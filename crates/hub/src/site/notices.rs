@@ -42,6 +42,9 @@ const fn sentence(kind: NoticeKind) -> &'static str {
         }
         NoticeKind::ApprovalRefused => "An owner refused what you asked for",
         NoticeKind::KeyExpiring => "A key of your account will not count for long",
+        NoticeKind::CredentialsExpiring => {
+            "The credentials that ask for your organization’s key will not count for long: give new ones"
+        }
         NoticeKind::CertificateExpiring => {
             "This hub’s certificate authority will not count for long"
         }

@@ -3,7 +3,7 @@
 
 use api::{
     KeyCredentials, KeyService, KeyStanding, KeyTest, OrganizationId, OrganizationKeyStatus,
-    TestOrganizationKey,
+    Rotation, TestOrganizationKey,
 };
 use askama::Template;
 use axum::extract::State;
@@ -35,6 +35,8 @@ struct KeyPage {
     checked: Option<String>,
     expires: Option<String>,
     versions: Vec<(String, String)>,
+    /// What is being wrapped anew, and how far it is.
+    at_work: Vec<String>,
 }
 
 fn held(service: &KeyService) -> String {
@@ -43,6 +45,7 @@ fn held(service: &KeyService) -> String {
         KeyService::AzureKeyVault { key, .. } => format!("Azure Key Vault, {key}"),
         KeyService::Pkcs11 { token, key } => format!("PKCS #11 token {token}, {key}"),
         KeyService::LocalFile { name } => format!("a file on this machine, {name}: for trials"),
+        KeyService::Platform => "the platform: the organization has left its own key".to_owned(),
     }
 }
 
@@ -76,6 +79,15 @@ async fn page_of(
             .iter()
             .map(|key| {
                 (format!("{}, version {}", data::word(key.purpose), key.version), key.key.clone())
+            })
+            .collect(),
+        at_work: status
+            .rotations
+            .iter()
+            .filter(|rotation| rotation.ended.is_none())
+            .map(|rotation| {
+                let Rotation { kind, done, total, .. } = rotation;
+                format!("{}: {done} of {total} keys are wrapped anew.", kind.words())
             })
             .collect(),
         status,

@@ -150,7 +150,7 @@ pub(super) async fn page(
         digest: digest.to_string(),
         members,
         may_delete: project.right == Right::Owner,
-        has_cases: project.custodian == Custodian::Organization,
+        has_cases: app::cases::can_be_in(&hub, id).await?,
         project,
     };
     draw(&person.visit, &page)

@@ -28,10 +28,10 @@ const CANARIES: [&str; 6] = [
 
 /// A clinic with a key of its own and a ward, which the lab has made, and people of every role.
 pub(super) struct Clinic {
-    with_key: super::organization_keys::Clinic,
+    pub(super) with_key: super::organization_keys::Clinic,
     pub(super) project: ProjectId,
     pub(super) doctor: Person,
-    second: Person,
+    pub(super) second: Person,
 }
 
 impl std::ops::Deref for Clinic {
@@ -82,28 +82,28 @@ impl Clinic {
         ids
     }
 
-    async fn read(&self, by: &Person, id: CaseId, fields: &[&str]) -> Answer {
+    pub(super) async fn read(&self, by: &Person, id: CaseId, fields: &[&str]) -> Answer {
         let body = json!({"purpose": "treatment", "fields": fields});
         self.hub.call(&by.key, "POST", &format!("/api/v1/cases/{id}/read"), body).await
     }
 
-    async fn search(&self, field: &str, value: &str) -> Answer {
+    pub(super) async fn search(&self, field: &str, value: &str) -> Answer {
         let path = format!("/api/v1/projects/{}/cases/search", self.project);
         let body = json!({"field": field, "value": value, "purpose": "treatment"});
         self.hub.call(&self.doctor.key, "POST", &path, body).await
     }
 
-    async fn found(&self, field: &str, value: &str) -> BTreeSet<CaseId> {
+    pub(super) async fn found(&self, field: &str, value: &str) -> BTreeSet<CaseId> {
         let found: FoundCases = self.search(field, value).await.ok();
         found.cases.into_iter().map(|case| case.id).collect()
     }
 
-    async fn set_field(&self, field: &str, body: Value) -> Answer {
+    pub(super) async fn set_field(&self, field: &str, body: Value) -> Answer {
         let path = format!("/api/v1/organizations/{}/fields/{field}", self.id);
         self.hub.call(&self.admin.key, "PUT", &path, body).await
     }
 
-    async fn fields(&self) -> Vec<FieldIndex> {
+    pub(super) async fn fields(&self) -> Vec<FieldIndex> {
         self.hub
             .get(&self.admin.key, &format!("/api/v1/organizations/{}/fields", self.id))
             .await
@@ -111,7 +111,7 @@ impl Clinic {
     }
 
     /// Brings to an end whatever the background has begun.
-    async fn settle(&self) {
+    pub(super) async fn settle(&self) {
         app::cases::fields::go_on(&self.hub.hub).await.unwrap();
     }
 }
@@ -370,6 +370,50 @@ async fn a_new_data_key_takes_case_keys_over_before_the_old_one_goes() {
     for id in [ids[0], ids[1], late] {
         clinic.read(&clinic.doctor, id, &[]).await.ok::<OpenedCase>();
     }
+}
+
+/// The keys that stand beside the wrapped keys for the sheet of a case, with their cases.
+async fn beside(clinic: &Clinic, id: CaseId) -> std::collections::BTreeMap<CaseId, Vec<u8>> {
+    let kept = data::cases::find(&mut clinic.hub.hub.db.read().await.unwrap(), id).await.unwrap();
+    let sheet = app::descriptions::sheet_of(kept.map_or(1, |kept| kept.number));
+    let keys = clinic.hub.hub.keys.record_keys(sheet.into_bytes()).await.unwrap();
+    keys.into_iter().map(|(id, key)| (CaseId::from_bytes(id), key)).collect()
+}
+
+#[tokio::test]
+async fn a_case_stands_beside_the_wrapped_keys_sealed_until_it_is_deleted_with_a_mark_everywhere() {
+    let clinic = Clinic::new().await;
+    let hub = &clinic.hub.hub;
+    let ids = clinic.add(&[canary(), patient(1)]).await;
+    let version = |key: &[u8]| custody::organization::kept_version(clinic.id, key).unwrap();
+    let keys = beside(&clinic, ids[0]).await;
+    assert_eq!(keys.keys().copied().collect::<Vec<_>>(), ids);
+    assert!(keys.values().all(|key| version(key) == 1));
+    let sheet = app::descriptions::sheet_of(1).into_bytes();
+    let text = hub.keys.description(sheet).await.unwrap().unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains(&ids[0].to_string()) && !text.contains("\"key\":"), "{text}");
+    assert!(CANARIES.iter().all(|word| !text.contains(word)));
+
+    // A new data key takes them over here too before the old one goes.
+    let path = clinic.path("/rotate");
+    let rotate = json!({"kind": "data_key"});
+    clinic.hub.call(&clinic.admin.key, "POST", &path, rotate).await.ok::<api::Rotation>();
+    app::organization_keys::go_on(hub).await.unwrap();
+    assert!(beside(&clinic, ids[0]).await.values().all(|key| version(key) == 2));
+
+    let mark = |id: CaseId| {
+        let mark = app::datasets::deletion_mark(id.to_bytes());
+        hub.store.is_erased(&[store::BlobHash::from_bytes(mark.0)])
+    };
+    assert_eq!(mark(ids[0]), [false]);
+    let gone = json!({"confirm": ids[0]});
+    let path = format!("/api/v1/cases/{}", ids[0]);
+    clinic.hub.call(&clinic.doctor.key, "DELETE", &path, gone).await.ok::<Case>();
+    assert_eq!((mark(ids[0]), mark(ids[1])), (vec![true], vec![false]));
+    assert_eq!(beside(&clinic, ids[1]).await.keys().copied().collect::<Vec<_>>(), [ids[1]]);
+    let text = hub.keys.description(sheet).await.unwrap().unwrap();
+    assert!(!String::from_utf8(text).unwrap().contains(&ids[0].to_string()));
 }
 
 #[tokio::test]

@@ -394,6 +394,8 @@ impl Things {
                 "service": {"provider": "local_file", "name": "first"}, "confirm": "no",
             })),
             "POST /organizations/{id}/key/test" => value(json!({})),
+            // Not confirmed, so that nobody leaves by it who may.
+            "POST /organizations/{id}/key/leave" => value(json!({"confirm": "no"})),
             "POST /organizations/{id}/key/rotate" => value(json!({"kind": "data_key"})),
             "POST /organizations/{id}/key/recovery/stored" => {
                 value(json!({"digest": "0".repeat(64)}))

@@ -29,7 +29,7 @@ pub(super) struct Clinic {
 
 impl Clinic {
     /// On the enterprise plan, without a key yet.
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let hub = TestHub::start().await;
         let operator = hub.operator().await;
         let id = organization(&hub, &operator, "clinic").await;
@@ -48,7 +48,7 @@ impl Clinic {
         clinic
     }
 
-    fn path(&self, rest: &str) -> String {
+    pub(super) fn path(&self, rest: &str) -> String {
         format!("/api/v1/organizations/{}/key{rest}", self.id)
     }
 
@@ -64,16 +64,16 @@ impl Clinic {
         }
     }
 
-    async fn set(&self, name: &str, recovery: Option<String>) -> KeyTest {
+    pub(super) async fn set(&self, name: &str, recovery: Option<String>) -> KeyTest {
         let body = self.body(name, recovery);
         self.hub.call(&self.admin.key, "PUT", &self.path(""), body).await.ok()
     }
 
-    async fn status(&self) -> OrganizationKeyStatus {
+    pub(super) async fn status(&self) -> OrganizationKeyStatus {
         self.hub.get(&self.auditor.key, &self.path("")).await.ok()
     }
 
-    fn file(&self, name: &str) -> std::path::PathBuf {
+    pub(super) fn file(&self, name: &str) -> std::path::PathBuf {
         self.hub.directory().join("customers").join(self.id.to_string()).join(name)
     }
 
@@ -113,7 +113,7 @@ impl Clinic {
         id
     }
 
-    async fn creation(&self, project: ProjectId) -> (OpenDataset, api::CreateDataset) {
+    pub(super) async fn creation(&self, project: ProjectId) -> (OpenDataset, api::CreateDataset) {
         let card = card(&self.hub, &self.lab.key, project).await;
         let open = OpenDataset::create(DatasetId::generate(), project, card).unwrap();
         let body = api::CreateDataset {
@@ -137,7 +137,7 @@ impl Clinic {
         open
     }
 
-    async fn events(&self, act: &str) -> Vec<Event> {
+    pub(super) async fn events(&self, act: &str) -> Vec<Event> {
         let path = format!("/api/v1/organizations/{}/events?limit=1000", self.id);
         let page: Page<Event> = self.hub.get(&self.auditor.key, &path).await.ok();
         page.items.into_iter().filter(|event| event.act == act).collect()
@@ -256,32 +256,6 @@ async fn a_probe_that_is_denied_drops_what_is_held_long_before_the_lease_ends() 
     assert_eq!(status.standing, KeyStanding::TakenAway);
     assert!(status.effect_seconds <= status.lease_seconds);
     assert_eq!(status.effect_unreachable_seconds, 300);
-}
-
-#[tokio::test]
-async fn in_a_hundred_trials_a_revocation_has_its_effect_within_the_stated_time() {
-    let clinic = Clinic::with_key().await;
-    clinic.project("panel").await;
-    for trial in 0..100_i64 {
-        let held = open(&clinic.hub.hub, clinic.id).await.unwrap();
-        let stated = i64::from(clinic.status().await.effect_seconds);
-        // Wherever in the lease and between two probes it happens.
-        clinic.hub.pass(trial % 29);
-        keep_up(&clinic.hub.hub).await.unwrap();
-        clinic.take_away();
-        let mut passed = 0;
-        while !held.is_ended() {
-            clinic.hub.pass(1);
-            passed += 1;
-            assert!(passed <= stated, "trial {trial}: {passed} s are more than {stated}");
-            keep_up(&clinic.hub.hub).await.unwrap();
-        }
-        let refused = open(&clinic.hub.hub, clinic.id).await.unwrap_err();
-        assert_eq!(refused.code(), ErrorCode::KeyAway);
-        clinic.give_back();
-        clinic.hub.pass(30);
-        keep_up(&clinic.hub.hub).await.unwrap();
-    }
 }
 
 #[tokio::test]
@@ -524,4 +498,28 @@ async fn a_salt_is_made_in_the_customers_store_and_its_index_key_goes_with_it() 
     drop_salt(hub, clinic.id, "mrn", 1).await.unwrap();
     assert!(open(hub, clinic.id).await.unwrap().index_key("mrn", 1).is_err());
     assert!(clinic.events("kms.secret.keep").await.len() >= 2);
+}
+
+#[tokio::test]
+async fn administrators_hear_each_week_that_the_credentials_of_their_key_will_not_count_for_long() {
+    let clinic = Clinic::with_key().await;
+    let hub = &clinic.hub;
+    let day = 24 * 3600;
+    let expires = api::Time::from_second(hub.now() + 40 * day).unwrap();
+    let body = SetOrganizationKey { secret_expires: Some(expires), ..clinic.body("first", None) };
+    hub.call(&clinic.admin.key, "PUT", &clinic.path(""), body).await.ok::<KeyTest>();
+    let told = async |who: &Person| {
+        crate::app::notices::keep_up(&hub.hub).await.unwrap();
+        let page: Page<api::Notice> = hub.get(&who.key, "/api/v1/notices").await.ok();
+        let ending = page.items.into_iter();
+        ending.filter(|notice| notice.kind == api::NoticeKind::CredentialsExpiring).count()
+    };
+    assert_eq!(told(&clinic.admin).await, 0, "there is time");
+    hub.pass(11 * day);
+    assert_eq!((told(&clinic.admin).await, told(&clinic.admin).await), (1, 1), "once");
+    hub.pass(7 * day);
+    assert_eq!(told(&clinic.admin).await, 2, "and each week");
+    assert_eq!(told(&clinic.lab).await, 0);
+    hub.pass(30 * day);
+    assert_eq!(told(&clinic.admin).await, 3, "and when they have ended");
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::record::{DESCRIPTION, MAX_PAYLOAD_BYTES, Records, Slot};
 use super::writer::Request;
-use super::{DatasetId, KeyStore, KeyStoreError, ObjectKeyId, WRAPPED_KEY_BYTES};
+use super::{DatasetId, Destroyed, KeyStore, KeyStoreError, ObjectKeyId, WRAPPED_KEY_BYTES};
 use crate::blob::BlobHash;
 use crate::held;
 
@@ -129,6 +129,51 @@ impl KeyStore {
             Some((slot.id, KeptKey::read(record.payload.as_deref()?)?))
         });
         Ok(kept.collect())
+    }
+
+    /// Keeps the keys of records that lie in a database, as their custodian wrapped them, in the file of what describes those records;
+    /// both places have synced them when this returns. One that is wrapped anew counts instead of the one before, whose bytes stay until
+    /// the file is replaced.
+    ///
+    /// # Errors
+    /// If either place does not take them, or one of them or the whole was destroyed.
+    pub async fn put_record_keys(
+        &self,
+        dataset: DatasetId,
+        keys: Vec<(ObjectKeyId, Vec<u8>)>,
+    ) -> Result<(), KeyStoreError> {
+        if let Some((_, long)) = keys.iter().find(|(_, key)| key.len() > MAX_PAYLOAD_BYTES) {
+            return Err(KeyStoreError::TooLong { bytes: long.len() });
+        }
+        let puts = keys.into_iter().map(|(record, key)| (Slot::record(record), key)).collect();
+        self.ask(|answer| Request::Put { dataset, puts, answer }).await
+    }
+
+    /// The keys of records that were put there and not destroyed.
+    ///
+    /// # Errors
+    /// As for [`wrapped_keys`](Self::wrapped_keys).
+    pub async fn record_keys(
+        &self,
+        dataset: DatasetId,
+    ) -> Result<Vec<(ObjectKeyId, Vec<u8>)>, KeyStoreError> {
+        let found = self.dataset(dataset).await?;
+        let records = held(&found.records);
+        let keys = records.iter().filter(|(slot, _)| slot.kind == super::RECORD_KEY);
+        Ok(keys.filter_map(|(slot, record)| Some((slot.id, record.payload.clone()?))).collect())
+    }
+
+    /// Destroys the keys of single records, for ever, and whatever older wrapping of them the files still held.
+    ///
+    /// # Errors
+    /// As for [`destroy_objects`](Self::destroy_objects).
+    pub async fn destroy_record_keys(
+        &self,
+        dataset: DatasetId,
+        records: &[ObjectKeyId],
+    ) -> Result<Destroyed, KeyStoreError> {
+        let slots = records.iter().map(|record| Slot::record(*record)).collect();
+        self.ask(|answer| Request::Remove { dataset, slots, answer }).await
     }
 
     /// Keeps a description of the dataset, opaque here, in the place of the one before; both places have synced it when

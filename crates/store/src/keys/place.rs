@@ -33,6 +33,8 @@ pub(super) const KIND: Kind = Kind {
 };
 
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+/// Up to so many files are replaced one by one, with syncs of their own, and more than that with syncs of the file system.
+const FEW: usize = 64;
 
 pub(super) struct Place {
     pub(super) root: PathBuf,
@@ -183,10 +185,85 @@ impl Place {
                 let mut old = disk.open_file(&path)?;
                 disk.rename(&tmp, &path)?;
                 disk.sync_dir(&datasets)?;
-                overwrite(&mut *old)
+                overwrite(&mut *old)?;
+                old.sync()
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The same for many files at once, whose syncs are shared: the file system is synced as a whole, once for what is written, once for
+    /// the names, once for what is overwritten.
+    pub(super) fn replace_many(&self, files: &[(DatasetId, &[u8])]) -> Vec<io::Result<()>> {
+        if files.len() <= FEW {
+            return files.iter().map(|(dataset, bytes)| self.replace(dataset, bytes)).collect();
+        }
+        let mut done = self.replace_together(files);
+        if done.iter().any(Result::is_err) {
+            self.has_leftovers.store(true, Ordering::Relaxed);
+        }
+        for (result, (dataset, bytes)) in done.iter_mut().zip(files) {
+            if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Unsupported) {
+                *result = self.replace(dataset, bytes);
+            }
+        }
+        done
+    }
+
+    fn replace_together(&self, files: &[(DatasetId, &[u8])]) -> Vec<io::Result<()>> {
+        let (disk, root) = (&*self.disk, &self.root);
+        // Each act for all of them, then one sync for all; whoever failed takes no part in what follows.
+        let mut states: Vec<io::Result<PathBuf>> = files
+            .iter()
+            .map(|(_, bytes)| {
+                let tmp = self.tmp();
+                disk.create_file(&tmp)?.append(bytes)?;
+                Ok(tmp)
+            })
+            .collect();
+        let sync = |states: &mut Vec<io::Result<PathBuf>>| {
+            if let Err(error) = disk.sync_all(root) {
+                for state in states.iter_mut().filter(|state| state.is_ok()) {
+                    *state = Err(io::Error::new(error.kind(), error.to_string()));
+                }
+            }
+        };
+        let each = |states: &mut Vec<io::Result<PathBuf>>,
+                    act: &dyn Fn(&DatasetId, &Path) -> io::Result<()>| {
+            for (state, (dataset, _)) in states.iter_mut().zip(files) {
+                if let Ok(tmp) = state
+                    && let Err(error) = act(dataset, tmp)
+                {
+                    *state = Err(error);
+                }
+            }
+        };
+        sync(&mut states);
+        each(&mut states, &|dataset, tmp| {
+            let path = self.file(dataset);
+            match disk.file_bytes(&path)? {
+                None => disk.rename(tmp, &path),
+                Some(_) => disk.exchange(tmp, &path),
+            }
+        });
+        sync(&mut states);
+        // The old files have the temporary names now, and a crash from here on leaves them to the next opening's sweep.
+        let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        each(&mut states, &|_, tmp| match disk.open_file(tmp) {
+            Ok(mut old) => overwrite(&mut *old),
+            Err(error) if gone(&error) => Ok(()),
+            Err(error) => Err(error),
+        });
+        sync(&mut states);
+        each(&mut states, &|_, tmp| match disk.unlink(tmp) {
+            Err(error) if !gone(&error) => Err(error),
+            _ => Ok(()),
+        });
+        if let Err(error) = disk.sync_dir(&root.join("tmp")) {
+            tracing::warn!(%error, "emptied files of wrapped keys may come back empty");
+            self.has_leftovers.store(true, Ordering::Relaxed);
+        }
+        states.into_iter().map(|state| state.map(drop)).collect()
     }
 
     /// Remembers durably that this dataset's keys are destroyed.
@@ -216,11 +293,13 @@ impl Place {
             opened => opened?,
         };
         overwrite(&mut *file)?;
+        file.sync()?;
         self.disk.unlink(path)?;
         path.parent().map_or(Ok(()), |dir| self.disk.sync_dir(dir))
     }
 }
 
+/// Writes zeros over a file; the caller syncs.
 fn overwrite(file: &mut dyn crate::disk::DiskFile) -> io::Result<()> {
     let bytes = file.bytes()?;
     let mut at = 0;
@@ -229,7 +308,7 @@ fn overwrite(file: &mut dyn crate::disk::DiskFile) -> io::Result<()> {
         file.overwrite(at, &ZEROS[..usize::try_from(step).unwrap_or(ZEROS.len())])?;
         at += step;
     }
-    file.sync()
+    Ok(())
 }
 
 pub(super) fn id_in(name: &str) -> Option<DatasetId> {

@@ -6,10 +6,10 @@
 //!         32   8  first 8 bytes of SHA-256 over the 32 before
 //!
 //! record   0   2  payload length n, big-endian
-//!          2   1  kind: 1 dataset key, 2 object key, 3 part of a description, others kept as they are
+//!          2   1  kind: 1 dataset key, 2 object key, 3 part of a description, 4 key of a record, others kept as they are
 //!          3   1  0 holds a payload, 1 says that it was destroyed
 //!          4   8  sequence, big-endian
-//!         12  16  id: the object's, or the epoch in the first four bytes
+//!         12  16  id: the object's or the record's, or the epoch in the first four bytes
 //!         28   n  payload, opaque
 //!       28+n   8  first 8 bytes of SHA-256 over (dataset id, the record so far)
 //! ```
@@ -32,6 +32,7 @@ pub(super) const MAX_PAYLOAD_BYTES: usize = 4_096;
 pub(super) const DATASET_KEY: u8 = 1;
 pub(super) const OBJECT_KEY: u8 = 2;
 pub(super) const DESCRIPTION: u8 = 3;
+pub(super) const RECORD_KEY: u8 = 4;
 
 /// What a record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +50,10 @@ impl Slot {
 
     pub(super) const fn object(id: [u8; 16]) -> Self {
         Self { kind: OBJECT_KEY, id }
+    }
+
+    pub(super) const fn record(id: [u8; 16]) -> Self {
+        Self { kind: RECORD_KEY, id }
     }
 
     pub(super) fn description(bank: u8, part: u32) -> Self {
@@ -75,6 +80,11 @@ pub(super) struct Parsed {
     pub(super) records: Records,
     /// Bytes that belong to no whole record: a torn end, or damage.
     pub(super) lost_bytes: usize,
+}
+
+/// The bytes that a record takes in a file.
+pub(super) fn size(record: &Record) -> usize {
+    RECORD_HEAD_BYTES + record.payload.as_ref().map_or(0, Vec::len) + CHECKSUM_BYTES
 }
 
 /// Takes a record in, if it is later than what is there.

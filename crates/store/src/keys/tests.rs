@@ -590,3 +590,110 @@ fn a_key_with_its_place_is_read_like_one_without() {
         assert_eq!(kept[1], (object(2), KeptKey { wrapped: key(2), place: None }));
     });
 }
+
+#[test]
+fn a_file_of_descriptions_does_not_grow_with_each_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = [dir.path().join("a"), dir.path().join("b")];
+    run(async {
+        let keys = KeyStore::create(places.clone()).await.unwrap();
+        keys.put_record_keys(DATASET, vec![(object(1), key(1).to_vec())]).await.unwrap();
+        for n in 0..40_u8 {
+            keys.describe(DATASET, &vec![n; 50_000]).await.unwrap();
+        }
+        assert_eq!(keys.description(DATASET).await.unwrap(), Some(vec![39; 50_000]));
+        assert_eq!(keys.record_keys(DATASET).await.unwrap(), [(object(1), key(1).to_vec())]);
+        for place in &places {
+            let file = place.join("datasets").join(format!("{}.keys", HEXLOWER.encode(&DATASET)));
+            let bytes = std::fs::metadata(file).unwrap().len();
+            assert!(bytes < 6 * 50_000, "{bytes} bytes for one description and the one before");
+        }
+    });
+}
+
+#[test]
+fn keys_of_records_are_wrapped_anew_together_and_destroyed_one_by_one() {
+    let disk = FaultDisk::default();
+    run(async {
+        let keys = create(&disk).await.unwrap();
+        let of =
+            |from: u64| (0..5).map(|n| (object(n), key(from + u64::from(n)).to_vec())).collect();
+        keys.put_record_keys(DATASET, of(0)).await.unwrap();
+        keys.put_record_keys(DATASET, of(100)).await.unwrap();
+        assert_eq!(keys.record_keys(DATASET).await.unwrap().len(), 5);
+        keys.destroy_record_keys(DATASET, &[object(1), object(77)]).await.unwrap();
+        for gone in [1, 101, 0, 2] {
+            assert!(!disk.holds_anywhere(&key(gone)), "{gone}: destroyed, or wrapped anew since");
+        }
+        let left: Vec<_> = keys.record_keys(DATASET).await.unwrap();
+        assert_eq!(left.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [0, 2, 3, 4].map(object));
+        for back in [1, 77] {
+            let again = vec![(object(back), key(7).to_vec())];
+            assert!(is_destroyed(keys.put_record_keys(DATASET, again).await));
+        }
+        keys.destroy(DATASET).await.unwrap();
+        assert!(is_destroyed(keys.record_keys(DATASET).await));
+    });
+}
+
+/// More datasets than a round replaces one by one.
+const MANY: u8 = 70;
+
+async fn wrap_all(keys: &KeyStore, from: u64) -> Vec<Result<(), KeyStoreError>> {
+    let puts =
+        (0..MANY).map(|n| keys.put_dataset_key([n; 16], 0, key(from + u64::from(n)).to_vec()));
+    join_all(puts).await
+}
+
+#[test]
+fn many_dataset_keys_that_are_wrapped_anew_together_leave_no_byte_of_before() {
+    for cannot_exchange in [false, true] {
+        let disk = FaultDisk::default();
+        if cannot_exchange {
+            disk.set_cannot_exchange();
+        }
+        run(async {
+            let keys = create(&disk).await.unwrap();
+            assert!(wrap_all(&keys, 1000).await.iter().all(Result::is_ok));
+            assert!(wrap_all(&keys, 2000).await.iter().all(Result::is_ok));
+            for n in 0..MANY {
+                assert!(!disk.holds_anywhere(&key(1000 + u64::from(n))), "{n}");
+                let found = keys.dataset_key([n; 16], 0).await.unwrap();
+                assert_eq!(found, key(2000 + u64::from(n)));
+            }
+        });
+    }
+}
+
+#[test]
+fn a_power_cut_while_many_are_wrapped_anew_loses_no_key() {
+    let changes = run(async {
+        let disk = FaultDisk::default();
+        let keys = create(&disk).await.unwrap();
+        wrap_all(&keys, 1000).await;
+        let before = disk.changes();
+        wrap_all(&keys, 2000).await;
+        disk.changes() - before
+    });
+    for cut in (1..=changes).step_by(23) {
+        for loss in [Loss::Everything, Loss::Some(cut), Loss::Nothing] {
+            let disk = FaultDisk::default();
+            run(async {
+                let keys = create(&disk).await.unwrap();
+                wrap_all(&keys, 1000).await;
+                disk.cut_power_at(cut);
+                let said = wrap_all(&keys, 2000).await;
+                drop(keys);
+                disk.restart(loss);
+                let keys = open(&disk).await.unwrap();
+                for (n, said) in (0..MANY).zip(said) {
+                    let found = keys.dataset_key([n; 16], 0).await.unwrap();
+                    let [old, new] = [1000, 2000].map(|from| key(from + u64::from(n)).to_vec());
+                    let is_there = found == new || (said.is_err() && found == old);
+                    assert!(is_there, "dataset {n}, cut {cut}, {loss:?}");
+                    assert!(said.is_err() || !disk.holds_in_a_file(&old), "{n}, {cut}, {loss:?}");
+                }
+            });
+        }
+    }
+}

@@ -17,15 +17,19 @@ use super::{
     CheckReport, Dataset, DatasetId, Destroyed, KeyStoreError, KeyStoreStatus, Loaded, PlaceStatus,
     Shared, away, destroyed, name_of,
     place::Place,
-    record::{self, DATASET_KEY, HEADER_BYTES, Record, Records, Slot},
+    record::{self, DATASET_KEY, DESCRIPTION, HEADER_BYTES, Record, Records, Slot, size},
 };
 use crate::{held, identity::IdentityError};
 
 /// The most requests that one round of syncs serves. Large, because a key is small and a sync is slow.
 pub(super) const BATCH_REQUESTS: usize = 1_024;
 
-/// How many records of recently used datasets are kept in memory: about 50 MB.
+/// How many records of recently used datasets are kept in memory, those of the size of a key: about 50 MB.
 const CACHED_RECORDS: usize = 256 * 1024;
+/// The payload of a record that counts as one of them.
+const KEY_BYTES: usize = 256;
+/// What a file of a description may hold of older ones, beside twice what counts, before it is written anew.
+const SUPERSEDED_BYTES: u64 = 64 * 1024;
 
 type Answer<T> = oneshot::Sender<Result<T, KeyStoreError>>;
 
@@ -70,6 +74,11 @@ enum Change {
     Append { lengths: [u64; 2], bytes: Vec<u8> },
     /// A whole new file.
     Replace { bytes: Vec<u8> },
+}
+
+/// How much of the room in memory a record takes.
+fn weight(record: &Record) -> usize {
+    1 + record.payload.as_ref().map_or(0, Vec::len) / KEY_BYTES
 }
 
 impl Writer {
@@ -280,6 +289,12 @@ impl Writer {
             }
             answers.push(put.answer);
         }
+        // Each new description makes an old one worthless, and nothing else ever replaces its file.
+        replaces |= news.keys().any(|slot| slot.kind == DESCRIPTION) && {
+            let kept = known.iter().filter(|(slot, _)| !news.contains_key(*slot));
+            let live: usize = kept.chain(&news).map(|(_, record)| size(record)).sum();
+            lengths[0] + bytes.len() as u64 > 2 * live as u64 + SUPERSEDED_BYTES
+        };
         let change = if news.is_empty() {
             Change::None
         } else if replaces {
@@ -313,10 +328,14 @@ impl Writer {
         };
         let known = held(&self.shared.cache).find(&job.dataset);
         let Some(known) = known else { return };
-        let before = held(&known.records).len();
-        held(&known.records).extend(job.news.clone());
-        let after = held(&known.records).len();
-        self.cached_records += after - before;
+        let mut records = held(&known.records);
+        for (slot, record) in job.news.clone() {
+            self.cached_records += weight(&record);
+            if let Some(before) = records.insert(slot, record) {
+                self.cached_records = self.cached_records.saturating_sub(weight(&before));
+            }
+        }
+        drop(records);
         let lengths = match &job.change {
             Change::Replace { bytes } => [bytes.len() as u64; 2],
             _ => self.lengths.get(&job.dataset).copied().unwrap_or_default().map(|was| was + added),
@@ -327,7 +346,7 @@ impl Writer {
 
     fn forget(&mut self, dataset: &DatasetId) {
         if let Some(gone) = held(&self.shared.cache).datasets.remove(dataset) {
-            let records = held(&gone.dataset.records).len();
+            let records: usize = held(&gone.dataset.records).values().map(weight).sum();
             self.cached_records = self.cached_records.saturating_sub(records);
         }
         self.lengths.remove(dataset);
@@ -383,7 +402,7 @@ impl Writer {
         let read = self.read(dataset, &mut CheckReport::default())?;
         let (found, lengths) =
             (Arc::new(Dataset { records: Mutex::new(read.records) }), read.lengths);
-        self.cached_records += held(&found.records).len();
+        self.cached_records += held(&found.records).values().map(weight).sum::<usize>();
         {
             let mut cache = held(&self.shared.cache);
             let tick = cache.tick;
@@ -634,12 +653,20 @@ fn carry_out_at(place: &Place, index: usize, jobs: &[Job]) -> Vec<Option<io::Err
             _ => None,
         })
         .collect();
+    let replaces: Vec<(DatasetId, &[u8])> = jobs
+        .iter()
+        .filter_map(|job| match &job.change {
+            Change::Replace { bytes } => Some((job.dataset, &bytes[..])),
+            _ => None,
+        })
+        .collect();
     let mut appended = place.append(&appends).into_iter();
+    let mut replaced = place.replace_many(&replaces).into_iter();
     jobs.iter()
         .map(|job| match &job.change {
             Change::None => None,
             Change::Append { .. } => appended.next().and_then(Result::err),
-            Change::Replace { bytes } => place.replace(&job.dataset, bytes).err(),
+            Change::Replace { .. } => replaced.next().and_then(Result::err),
         })
         .collect()
 }

@@ -147,6 +147,7 @@ pub(crate) async fn set(
     data::events::record_for(&mut tx, id, &event).await?;
     let all = data::case_indexes::of_organization(&mut tx, id).await?;
     tx.commit().await?;
+    crate::app::descriptions::keep_after(hub).await;
     behind(hub);
     all.into_iter()
         .map(|index| index.shown)
@@ -214,6 +215,8 @@ async fn finish(hub: &Hub, index: &KeptIndex) -> Result<(), HubError> {
     while !hub.stopping.is_cancelled() && step(hub, index.id).await? {
         tokio::time::sleep(BREATH).await;
     }
+    // Which fields are searched outlives the database; their hashes are made anew.
+    crate::app::descriptions::keep_after(hub).await;
     Ok(())
 }
 

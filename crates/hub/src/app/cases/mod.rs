@@ -7,16 +7,18 @@
 pub(crate) mod fields;
 pub(crate) mod sealing;
 
+use std::collections::BTreeMap;
+
 use api::{
     AddCases, AddedCases, AuditedRead, Case, CaseDocument, CaseField, CaseId, CaseRules,
-    CaseStatus, ConcludeCase, ConfirmDeletion, Custodian, DatasetId, FoundCases, MOST_CASES, Note,
-    OpenedCase, OrganizationId, ProjectId, ReadCase, Role, SearchCases, UpdateCase,
+    CaseStatus, ConcludeCase, ConfirmDeletion, DatasetId, FoundCases, MOST_CASES, Note, OpenedCase,
+    OrganizationId, ProjectId, ReadCase, Role, SearchCases, UpdateCase,
 };
 
 use custody::organization::Keys;
 
-use super::Caller;
 use super::caller::object;
+use super::{Caller, descriptions};
 use crate::HubError;
 use crate::data::cases::{KeptCase, NewRow};
 use crate::data::events::Period;
@@ -59,11 +61,20 @@ async fn may(
 ) -> Result<OrganizationId, HubError> {
     let (standing, organization) = standing(at, caller, project).await?;
     caller.may(action, standing, "project", project, Some(project))?;
-    let custodian = data::projects::custodian(at, project).await?;
-    organization.filter(|_| custodian == Some(Custodian::Organization)).ok_or_else(|| {
+    let none = || {
         HubError::conflict(format!("project {project} is not in custody of an organization"))
             .hint("cases lie under an organization's own key: make a project with `--custodian organization`")
-    })
+    };
+    if data::cases::can_be_in(at, project).await? {
+        organization.ok_or_else(none)
+    } else {
+        Err(none())
+    }
+}
+
+/// Whether cases can be in a project that the caller sees.
+pub(crate) async fn can_be_in(hub: &Hub, project: ProjectId) -> Result<bool, HubError> {
+    data::cases::can_be_in(&mut *hub.db.read().await?, project).await
 }
 
 /// The case, if the caller may do `action` to it.
@@ -144,6 +155,7 @@ pub(crate) async fn add(
         added += 1;
     }
     tx.commit().await?;
+    descriptions::keep_after(hub).await;
     Ok(AddedCases { added })
 }
 
@@ -277,6 +289,7 @@ async fn write(
     let event = caller.event(action.act(), object("case", id), Some(kept.case.project));
     data::events::record(&mut tx, &event).await?;
     tx.commit().await?;
+    descriptions::keep_after(hub).await;
     Ok(kept.case)
 }
 
@@ -369,6 +382,7 @@ pub(crate) async fn close(hub: &Hub, caller: &Caller, id: CaseId) -> Result<Case
     let event = caller.event(Action::CaseClose.act(), object("case", id), Some(kept.case.project));
     data::events::record(&mut tx, &event).await?;
     tx.commit().await?;
+    descriptions::keep_after(hub).await;
     Ok(kept.case)
 }
 
@@ -426,6 +440,7 @@ async fn change_link(
         kept.case.datasets = data::cases::datasets(&mut tx, kept.number).await?;
     }
     tx.commit().await?;
+    descriptions::keep_after(hub).await;
     Ok(kept.case)
 }
 
@@ -455,16 +470,52 @@ pub(crate) async fn delete(
     Ok(kept.case)
 }
 
-/// Removes what is left of cases whose key is destroyed, and empties the database's log of it.
+/// Removes what is left of cases whose key is destroyed: their keys beside the descriptions, then, by a mark in every facility, what a
+/// database from before has of them, then their rows and hashes; and empties the database's log of it.
 pub(crate) async fn finish_deletions(
     hub: &Hub,
     project: Option<ProjectId>,
 ) -> Result<(), HubError> {
-    let mut tx = hub.db.write().await?;
-    let gone = data::cases::remove_keyless(&mut tx, project).await?;
-    tx.commit().await?;
+    let mut gone = 0;
+    loop {
+        // Nobody puts a key back meanwhile that was read before.
+        let alone = hub.describing.lock().await;
+        let some = data::cases::keyless(&mut *hub.db.read().await?, project, KEYS).await?;
+        if some.is_empty() {
+            break;
+        }
+        let mut sheets = BTreeMap::<_, Vec<_>>::new();
+        for (number, id) in &some {
+            sheets.entry(descriptions::sheet_of(*number)).or_default().push(id.to_bytes());
+        }
+        for (sheet, ids) in sheets {
+            match hub.keys.destroy_record_keys(sheet.into_bytes(), &ids).await {
+                // One that was never described has nothing to destroy.
+                Ok(_) | Err(store::KeyStoreError::NoDataset { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        drop(alone);
+        if project.is_none() {
+            let marks: Vec<_> =
+                some.iter().map(|(_, id)| super::datasets::deletion_mark(id.to_bytes())).collect();
+            let pending = super::datasets::erase(hub, &marks).await?;
+            if !pending.is_empty() {
+                tracing::warn!(
+                    ?pending,
+                    "facilities are away and learn of deleted cases when they come back"
+                );
+            }
+        }
+        let mut tx = hub.db.write().await?;
+        for (number, _) in &some {
+            gone += data::cases::remove_keyless(&mut tx, *number).await?;
+        }
+        tx.commit().await?;
+    }
     if gone > 0 {
         hub.db.forget().await?;
+        descriptions::keep_after(hub).await;
     }
     Ok(())
 }
@@ -475,6 +526,8 @@ pub(crate) async fn rewrap_keys(hub: &Hub, id: OrganizationId, to: u32) -> Resul
     loop {
         let keys = sealing::keys(hub, id).await?;
         let Some((last, some)) = rewrap_portion(&hub.db, &keys, after, to).await? else {
+            // The version before goes when this is done: what is kept beside the descriptions must not be under it any more.
+            descriptions::keep(hub).await?;
             return Ok(anew);
         };
         after = last;

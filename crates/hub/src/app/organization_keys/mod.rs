@@ -8,6 +8,7 @@
 //! A key service is never asked within a transaction that writes: the log that announces the call is written by the same one
 //! connection. Whoever needs keys inside a transaction opens them before, and takes what is [`held`] inside.
 
+mod leaving;
 mod recorded;
 mod rotation;
 mod set_up;
@@ -19,8 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::{
-    ErrorCode, KeyAway, KeyCredentials, KeyProvider, KeyPurpose, KeyStanding, KeyTrouble,
-    OrganizationId, ProjectId, Time,
+    ErrorCode, KeyAway, KeyCredentials, KeyProvider, KeyPurpose, KeyService, KeyStanding,
+    KeyTrouble, OrganizationId, ProjectId, Time,
 };
 use custody::kms::{CustomerKey, KmsError, Services};
 use custody::organization::{
@@ -34,10 +35,11 @@ use crate::data::organization_keys::Service;
 use crate::data::{self, Connection};
 use crate::error::Wait;
 use crate::state::Hub;
+pub(crate) use leaving::leave;
 pub(crate) use recorded::{ACTS, Recorded};
 #[cfg(test)]
 pub(crate) use rotation::go_on;
-pub(crate) use rotation::rotate;
+pub(crate) use rotation::{PORTION, one, rotate};
 use set_up::unsealed;
 pub(crate) use set_up::{set, test};
 #[cfg(test)]
@@ -157,6 +159,18 @@ impl Holder {
     }
 }
 
+/// Refuses what only an organization with a key of its own can have.
+pub(crate) async fn holds_its_own(at: &mut Connection, id: OrganizationId) -> Result<(), HubError> {
+    match data::organization_keys::service(at, id).await? {
+        Some(service) if service.service == KeyService::Platform => {
+            Err(HubError::conflict(format!("organization {id} has left its own key"))
+                .hint("its projects are in custody of the platform; `chorion org kms set` takes a key in use again"))
+        }
+        Some(_) => Ok(()),
+        None => Err(none_set(id)),
+    }
+}
+
 /// The sentence for an organization without a key of its own.
 fn none_set(id: OrganizationId) -> HubError {
     HubError::conflict(format!("organization {id} has no key of its own yet"))
@@ -176,20 +190,23 @@ pub(crate) async fn holder(hub: &Hub, id: OrganizationId) -> Result<Arc<Holder>,
     let salts = data::organization_keys::salts(&mut reader, id).await?;
     drop(reader);
     let credentials = unsealed(hub, id, &service).await?;
-    let customer = connect(hub, id, &service, &credentials)?;
-    let customer = Recorded::new(hub, id, customer, "lease");
+    let customer: Arc<dyn CustomerKey> = match service.service {
+        // The platform's own key is asked for nothing outside, so there is nothing to lay beside the log.
+        KeyService::Platform => leaving::platform_key(hub)?,
+        _ => {
+            let customer = connect(hub, id, &service, &credentials)?;
+            Arc::new(Recorded::new(hub, id, customer, "lease"))
+        }
+    };
     let recipient = keys.iter().filter_map(|row| row.recipient.as_deref()).next_back();
     let recipient = recipient.map(RecipientKey::from_bytes).transpose();
     let recipient = recipient
         .map_err(|e| HubError::internal("a recipient key does not read", e))?
         .ok_or_else(|| HubError::internal("an organization has no recipient key", "no row"))?;
     let keys = keys.into_iter().map(|row| row.kept).collect();
-    let lease = Lease::new(
-        KeySet { organization: id, keys, salts },
-        Arc::new(customer),
-        service.lease_seconds,
-    )
-    .map_err(|e| HubError::internal("a lease that is kept is too long", e))?;
+    let lease =
+        Lease::new(KeySet { organization: id, keys, salts }, customer, service.lease_seconds)
+            .map_err(|e| HubError::internal("a lease that is kept is too long", e))?;
     let standing = Standing {
         standing: service.standing,
         trouble: service.trouble,
@@ -302,12 +319,21 @@ fn custodian_of(
 }
 
 impl Hub {
-    /// The custodian of a project. An organization's keys are opened; so not within a transaction.
+    /// The custodian who opens what is kept of a project's keys. An organization's keys are opened; so not within a transaction.
     pub(crate) async fn custodian_of(
         &self,
         kind: api::Custodian,
         project: ProjectId,
+        kept: &[u8],
     ) -> Result<Arc<dyn Custodian>, HubError> {
+        // While an organization leaves its own key, what is kept says which of the two wrapped it.
+        let kind = match (kind, custody::kept_by(kept)) {
+            (
+                api::Custodian::Platform | api::Custodian::Organization,
+                Some(by @ (api::Custodian::Platform | api::Custodian::Organization)),
+            ) => by,
+            (kind, _) => kind,
+        };
         if kind != api::Custodian::Organization {
             return self.custodian(kind).cloned();
         }

@@ -13,20 +13,21 @@ use custody::organization::{KeptKey, Keys, kept_version, make_key};
 use jiff::SignedDuration;
 use seal::recipient::RecipientKey;
 use seal::wrap::DatasetContext;
+use store::KeyStore;
 
 use super::set_up::recovery_copy;
-use super::{holder, newest};
+use super::{holder, leaving, newest};
 use crate::HubError;
 use crate::app::Caller;
 use crate::app::caller::object;
 use crate::app::organizations::may;
-use crate::data;
 use crate::data::organization_keys::Under;
+use crate::data::{self, Connection};
 use crate::policy::Action;
 use crate::state::Hub;
 
-/// How many dataset keys are wrapped anew before it is remembered where the rotation stands.
-const PORTION: i64 = 256;
+/// How many dataset keys are wrapped anew before it is remembered where the rotation stands: as many as share their syncs.
+pub(crate) const PORTION: i64 = 1024;
 /// How long after its beginning a rotation ends at the earliest: longer than any call may go on with keys of before.
 const SETTLED: SignedDuration = SignedDuration::from_secs(60);
 
@@ -41,6 +42,10 @@ pub(crate) async fn rotate(
     let rotation = match body.kind {
         RotationKind::CustomerKey => customer_key(hub, caller, id).await?,
         RotationKind::DataKey => data_key(hub, caller, id).await?,
+        RotationKind::Leave => {
+            return Err(HubError::bad_request("leaving is an act of its own")
+                .hint("`chorion org kms leave` says what it means"));
+        }
     };
     hub.organization_keys.forget(id);
     crate::app::descriptions::keep_after(hub).await;
@@ -83,26 +88,28 @@ async fn customer_key(
     Ok(rotation)
 }
 
+/// Refuses while dataset keys of the organization are being wrapped anew already.
+pub(super) async fn at_work(at: &mut Connection, id: OrganizationId) -> Result<(), HubError> {
+    let open = data::organization_keys::open_rotations(at).await?;
+    let Some(open) = open.iter().find(|open| open.organization == id) else { return Ok(()) };
+    let is = match open.kind {
+        RotationKind::Leave => format!("organization {id} is leaving its own key"),
+        _ => format!("the data key of organization {id} is being rotated already"),
+    };
+    Err(HubError::conflict(is).hint("`chorion org kms status` shows how far it is"))
+}
+
 /// Makes a new version of the organization data key.
 async fn data_key(hub: &Hub, caller: &Caller, id: OrganizationId) -> Result<Rotation, HubError> {
-    let at_work = |open: &[data::organization_keys::OpenRotation]| {
-        if !open.iter().any(|open| open.organization == id) {
-            return Ok(());
-        }
-        Err(HubError::conflict(format!(
-            "the data key of organization {id} is being rotated already"
-        ))
-        .hint("`chorion org kms status` shows how far it is"))
-    };
     // Before the service is asked for anything, and once more when nobody else can begin one.
-    at_work(&data::organization_keys::open_rotations(&mut *hub.db.read().await?).await?)?;
+    at_work(&mut *hub.db.read().await?, id).await?;
     let holder = holder(hub, id).await?;
     let last = newest(holder.lease.set().keys.iter(), KeyPurpose::Data).unwrap_or(0);
     let of = KeyContext { organization: id, purpose: KeyPurpose::Data, version: last + 1 };
     let made = make_key(&**holder.lease.customer(), &of).await;
     let made = made.map_err(|error| holder.error(&Arc::new(error)))?;
     let mut tx = hub.db.write().await?;
-    at_work(&data::organization_keys::open_rotations(&mut tx).await?)?;
+    at_work(&mut tx, id).await?;
     let service = data::organization_keys::service(&mut tx, id).await?;
     let recovery = service.and_then(|service| service.recovery);
     let recovery = recovery.map(|text| text.parse::<RecipientKey>()).transpose();
@@ -131,8 +138,13 @@ pub(crate) async fn go_on(hub: &Hub) -> Result<(), HubError> {
     let open = data::organization_keys::open_rotations(&mut *hub.db.read().await?).await?;
     for rotation in open {
         let id = rotation.organization;
-        if let Err(error) = rewrap(hub, rotation).await {
-            tracing::warn!(organization = %id, cause = error.causes(), "a data key is not rotated yet: {error}");
+        let is_left = rotation.kind == RotationKind::Leave;
+        let done = match is_left {
+            true => leaving::go_on(hub, rotation).await,
+            false => rewrap(hub, rotation).await,
+        };
+        if let Err(error) = done {
+            tracing::warn!(organization = %id, cause = error.causes(), "dataset keys are not all wrapped anew yet: {error}");
         }
     }
     Ok(())
@@ -158,12 +170,13 @@ async fn rewrap(
         let under = data::organization_keys::under(
             &mut *hub.db.read().await?,
             id,
+            api::Custodian::Organization,
             &rotation.position,
             PORTION,
         )
         .await?;
         let Some(last) = under.last().map(|under| under.id.clone()) else { break };
-        let all = under.iter().map(|under| one(hub, &keys, rotation.to, under));
+        let all = under.iter().map(|under| one(&hub.keys, &keys, rotation.to, under));
         let mut anew = 0;
         for done in futures_util::future::join_all(all).await {
             anew += u64::from(done?);
@@ -202,32 +215,58 @@ async fn rewrap(
 /// The position of a rotation that has been through everything once.
 const END: &str = "~";
 
+/// Where the keys of a project or dataset belong, by epoch.
+pub(super) fn places(under: &Under) -> impl Iterator<Item = DatasetContext> + '_ {
+    under.epochs.iter().map(|(epoch, card)| DatasetContext {
+        dataset: under.dataset,
+        project: under.project,
+        card_digest: card.unwrap_or(Digest([0; 32])).0,
+        epoch: *epoch,
+    })
+}
+
+/// The dataset key that belongs there, as it is kept; nothing where it was deleted meanwhile.
+pub(super) async fn kept(
+    store: &KeyStore,
+    place: &DatasetContext,
+) -> Result<Option<Vec<u8>>, HubError> {
+    match store.dataset_key(place.dataset, place.epoch).await {
+        Ok(kept) => Ok(Some(kept)),
+        Err(
+            store::KeyStoreError::Destroyed { .. }
+            | store::KeyStoreError::NoDataset { .. }
+            | store::KeyStoreError::NoKey { .. },
+        ) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Puts the key there as it is wrapped now; says whether there was one to replace.
+pub(super) async fn replace(
+    store: &KeyStore,
+    place: &DatasetContext,
+    wrapped: Vec<u8>,
+) -> Result<bool, HubError> {
+    match store.put_dataset_key(place.dataset, place.epoch, wrapped).await {
+        Ok(()) => Ok(true),
+        Err(store::KeyStoreError::Destroyed { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Wraps one dataset key anew if it lies under an older version; says whether it did.
-async fn one(hub: &Hub, keys: &Keys, to: u32, under: &Under) -> Result<bool, HubError> {
+pub(crate) async fn one(
+    store: &KeyStore,
+    keys: &Keys,
+    to: u32,
+    under: &Under,
+) -> Result<bool, HubError> {
     let mut anew = false;
-    for (epoch, card) in &under.epochs {
-        let place = DatasetContext {
-            dataset: under.dataset,
-            project: under.project,
-            card_digest: card.unwrap_or(Digest([0; 32])).0,
-            epoch: *epoch,
-        };
-        let kept = match hub.keys.dataset_key(under.dataset, *epoch).await {
-            Ok(kept) => kept,
-            // It was deleted meanwhile.
-            Err(
-                store::KeyStoreError::Destroyed { .. } | store::KeyStoreError::NoDataset { .. },
-            ) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        if kept_version(keys.organization(), &kept)? >= to {
-            continue;
-        }
-        let key = keys.unwrap(&place, &kept)?;
-        match hub.keys.put_dataset_key(under.dataset, *epoch, keys.wrap(&place, &key)?).await {
-            Ok(()) => anew = true,
-            Err(store::KeyStoreError::Destroyed { .. }) => {}
-            Err(error) => return Err(error.into()),
+    for place in places(under) {
+        let Some(kept) = kept(store, &place).await? else { continue };
+        if kept_version(keys.organization(), &kept)? < to {
+            let key = keys.unwrap(&place, &kept)?;
+            anew |= replace(store, &place, keys.wrap(&place, &key)?).await?;
         }
     }
     Ok(anew)

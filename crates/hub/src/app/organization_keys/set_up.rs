@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::{
     KeyCredentials, KeyPurpose, KeyService, KeyStanding, KeyTest, OrganizationId, Plan,
-    SetOrganizationKey, TestOrganizationKey,
+    SetOrganizationKey, TestOrganizationKey, Time,
 };
 use custody::kms::azure::AzureOperations;
 use custody::kms::{CustomerKey, KeyContext, KeyState, KmsError, OrganizationKey};
@@ -20,8 +20,8 @@ use super::{LEASE_SECONDS, Recorded, refused_set_up};
 use crate::HubError;
 use crate::app::Caller;
 use crate::app::caller::object;
-use crate::data;
 use crate::data::organization_keys::Service;
+use crate::data::{self, Connection};
 use crate::policy::Action;
 use crate::state::Hub;
 
@@ -257,14 +257,8 @@ pub(crate) async fn set(
             }
         }
         Made::Moved(moved) => {
-            for kept in &moved.keys {
-                data::organization_keys::rewrap_key(&mut tx, id, kept).await?;
-            }
-            for salt in &moved.salts {
-                data::organization_keys::remove_salt(&mut tx, id, &salt.field, salt.version)
-                    .await?;
-                data::organization_keys::put_salt(&mut tx, id, salt, hub.now()).await?;
-            }
+            super::rotation::at_work(&mut tx, id).await?;
+            put_moved(&mut tx, id, moved, hub.now()).await?;
             if other_recovery {
                 for (purpose, version, _) in &moved.opened {
                     let copy = copies.iter().find(|copy| (copy.0, copy.1) == (*purpose, *version));
@@ -294,7 +288,7 @@ enum Made {
 }
 
 /// The organization's keys, wrapped by another of the customer's keys or asked for with other credentials.
-struct Moved {
+pub(super) struct Moved {
     keys: Vec<KeptKey>,
     salts: Vec<KeptSalt>,
     opened: Vec<(KeyPurpose, u32, OrganizationKey)>,
@@ -321,7 +315,7 @@ async fn first_keys(
 
 /// Has the new key of the customer wrap what the old one opens: one call of each for each key, whatever lies under it. Where the
 /// old one does not open any more, because only its credentials ended, the new one is asked to.
-async fn moved(
+pub(super) async fn moved(
     hub: &Hub,
     id: OrganizationId,
     customer: &dyn CustomerKey,
@@ -352,8 +346,8 @@ async fn moved(
         }
     }
     for salt in set.salts {
-        // One that the new credentials read where it lies stays there.
-        if customer.secret(&salt.place).await.is_ok() {
+        // One that the new credentials read where it lies stays there; another provider's place says nothing to this one.
+        if customer.provider() == old.provider() && customer.secret(&salt.place).await.is_ok() {
             moved.salts.push(salt);
             continue;
         }
@@ -364,6 +358,23 @@ async fn moved(
         moved.salts.push(KeptSalt { place, ..salt });
     }
     Ok(moved)
+}
+
+/// Keeps what was moved, instead of what was there.
+pub(super) async fn put_moved(
+    at: &mut Connection,
+    id: OrganizationId,
+    moved: &Moved,
+    now: Time,
+) -> Result<(), HubError> {
+    for kept in &moved.keys {
+        data::organization_keys::rewrap_key(at, id, kept).await?;
+    }
+    for salt in &moved.salts {
+        data::organization_keys::remove_salt(at, id, &salt.field, salt.version).await?;
+        data::organization_keys::put_salt(at, id, salt, now).await?;
+    }
+    Ok(())
 }
 
 fn copies(

@@ -1,7 +1,7 @@
 //! How an organization's key stands, and the recovery copy of what it opens.
 
 use api::{
-    Digest, ErrorCode, KeyPurpose, KeyStanding, OrganizationId, OrganizationKeyStatus,
+    Digest, ErrorCode, KeyPurpose, KeyService, KeyStanding, OrganizationId, OrganizationKeyStatus,
     RecoveryCopy, RecoveryKey, RecoveryStored,
 };
 use custody::kms::Services;
@@ -55,7 +55,11 @@ pub(crate) async fn status(
             ));
         }
     }
+    let has_left = service.service == KeyService::Platform;
     match recovery_stored {
+        None if has_left => warnings.push(
+            "the organization has left its own key: the operator of this hub can read what is under its keys".to_owned(),
+        ),
         None => warnings.push(
             "there is no recovery copy: who loses the key loses the data, for ever".to_owned(),
         ),
