@@ -182,6 +182,9 @@ pub struct TaskConfig {
     pub threads: std::num::NonZeroUsize,
 }
 
+/// Longer than any ticket with the approvals of a boot.
+pub const MOST_TICKET_BYTES: u64 = 1 << 20;
+
 /// The ticket of a vault and the approvals of its boot, as an engine hands them in: a line, and a line of JSON or none.
 pub fn ticket(
     text: &str,
