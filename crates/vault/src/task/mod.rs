@@ -5,6 +5,7 @@
 //! it goes to, and signs a receipt with the other key; both keys end with the task. Then the vault ends, or stays for another
 //! task of the same owners ([`Vault`]). All of it runs on the [`Hub`] trait, so that a test is a hub in memory.
 
+mod ahead;
 mod approved;
 mod demultiplex;
 mod evidence;
