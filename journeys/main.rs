@@ -28,3 +28,4 @@ mod stage;
 mod staying;
 mod upgraded;
 mod vault_killed;
+mod withheld;

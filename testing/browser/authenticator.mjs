@@ -219,6 +219,28 @@ await go(page, "/");
 await titled(page, "Nothing waits for you");
 await go(page, "/history");
 await page.locator("text=it continues the").waitFor();
+await page.locator("text=nothing is missing").waitFor();
+
+// A hub that leaves a dataset out of its lists: the device saw it, and the log tells of it.
+{
+  const route = /\/api\/v1\/datasets\?project=/;
+  let dropped = "";
+  await page.route(route, async (one) => {
+    const answer = await one.fetch();
+    const list = await answer.json();
+    const samples = list.items.filter((item) => item.kind === "sample");
+    dropped ||= samples[0]?.id ?? "";
+    await one.fulfill({ response: answer, json: { ...list, items: list.items.filter((item) => item.id !== dropped) } });
+  });
+  await go(page, "/");
+  await go(page, "/history");
+  await page.locator(".refusal", { hasText: "is missing" }).waitFor();
+  assert.ok((await page.locator(".refusal").first().innerText()).includes(dropped));
+  await page.unroute(route);
+  await go(page, "/");
+  await go(page, "/history");
+  await page.locator("text=nothing is missing").waitFor();
+}
 
 // 8. Refused: whoever asked learns that, and no more.
 const second = launch("sell it");

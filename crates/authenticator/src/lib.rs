@@ -16,6 +16,7 @@ mod error;
 mod evidence;
 mod grant;
 mod handover;
+mod holdings;
 mod judge;
 mod log;
 mod writers;
@@ -27,6 +28,9 @@ pub use error::Refusal;
 pub use evidence::OwnPolicy;
 pub use grant::{NewGrant, covers};
 pub use handover::{key_change, next_owner, person_phrase};
+pub use holdings::{Compared, HoldingAlarm, Holdings, Holds, Look};
 pub use judge::{Given, Judged, Judging, Need, Shown};
-pub use log::{LogStep, SeenLog, VerifiedLog, checkpoint_digest, receipt_of, verify_log};
+pub use log::{
+    LogStep, SeenLog, VerifiedLog, checkpoint_digest, receipt_of, verify_events, verify_log,
+};
 pub use writers::Writers;

@@ -1,10 +1,13 @@
 //! The log of a hub as a device sees it: the newest checkpoint continues what was seen before, and what receipts name
 //! (`spec/audit-log.md` section 7). Tiles are asked of the caller.
 
-use api::{Digest, LogState, SignedStatement};
+use std::collections::{BTreeMap, BTreeSet};
+
+use api::{Digest, Event, LogState, SignedStatement};
 use proof::log::{
-    Alarm, Checkpoint, NoteError, SignedNote, Tile, TilePath, Tiles, VerifierKey,
-    consistency_proof, nodes_for_consistency, origin_of, verify_consistency,
+    Alarm, Checkpoint, Node, Nodes, NoteError, SignedNote, TILE_WIDTH, Tile, TilePath, Tiles,
+    VerifierKey, consistency_proof, inclusion_proof, nodes_for_consistency, nodes_for_inclusion,
+    origin_of, verify_consistency, verify_inclusion,
 };
 use proof::{Act, AnyReceipt, Approval, OwnerReceipt, open_statement, sha256};
 use serde::{Deserialize, Serialize};
@@ -66,23 +69,9 @@ pub fn verify_log(
         return Err(Alarm::OtherKey { then: key.clone(), now: state.key.clone() });
     }
     let log: VerifierKey = key.parse()?;
-    let read = |note: &str| -> Result<Checkpoint, Alarm> {
-        let checkpoint = note.parse::<SignedNote>()?.checkpoint(&log)?;
-        let expected = origin_of(hub);
-        if checkpoint.origin == expected {
-            Ok(checkpoint)
-        } else {
-            Err(NoteError::Origin { found: checkpoint.origin, expected }.into())
-        }
-    };
+    let read = |note: &str| checkpoint_of(hub, &log, note);
     let now = read(&state.checkpoint)?;
-    let mut here = Tiles::default();
-    for (path, bytes) in tiles {
-        let TilePath::Hashes(tile) = path else { continue };
-        if tile.is_in(now.size) && here.insert(tile, bytes).is_err() {
-            return Err(Alarm::Missing { tile: path.to_string() });
-        }
-    }
+    let here = laid_out(tiles, now.size)?;
     let then: Vec<(Checkpoint, &'static str)> = before
         .map(|before| read(&before.checkpoint).map(|then| (then, "were")))
         .into_iter()
@@ -120,6 +109,79 @@ pub fn verify_log(
     }))
 }
 
+fn checkpoint_of(hub: &str, log: &VerifierKey, note: &str) -> Result<Checkpoint, Alarm> {
+    let checkpoint = note.parse::<SignedNote>()?.checkpoint(log)?;
+    let expected = origin_of(hub);
+    if checkpoint.origin == expected {
+        Ok(checkpoint)
+    } else {
+        Err(NoteError::Origin { found: checkpoint.origin, expected }.into())
+    }
+}
+
+/// The tiles of a tree of this size.
+fn laid_out(tiles: &[(TilePath, Vec<u8>)], size: u64) -> Result<Tiles, Alarm> {
+    let mut here = Tiles::default();
+    for (path, bytes) in tiles {
+        let TilePath::Hashes(tile) = path else { continue };
+        if tile.is_in(size) && here.insert(tile, bytes).is_err() {
+            return Err(Alarm::Missing { tile: path.to_string() });
+        }
+    }
+    Ok(here)
+}
+
+/// Verifies that every event is what its leaf commits to, and that the leaves are those of the log whose newest checkpoint was verified
+/// before: gives the tiles that are lacking for it, none where all of it holds.
+///
+/// # Errors
+/// It does not: the alarm says what.
+pub fn verify_events(
+    hub: &str,
+    log: &SeenLog,
+    events: &[Event],
+    tiles: &[(TilePath, Vec<u8>)],
+) -> Result<Vec<TilePath>, Alarm> {
+    let key: VerifierKey = log.key.parse()?;
+    let now = checkpoint_of(hub, &key, &log.checkpoint)?;
+    let here = laid_out(tiles, now.size)?;
+    let mut leaves: BTreeMap<u64, (Digest, &Event)> = BTreeMap::new();
+    for event in events {
+        let (index, hash) = Alarm::leaf_of(event, now.size)?;
+        if let Some((_, first)) = leaves.insert(index, (hash, event)) {
+            return Err(Alarm::Twice { first: first.id, second: event.id, index });
+        }
+    }
+    // The proof of one leaf has every other hash of its tile in it, so that one for each tile proves all.
+    let firsts: BTreeSet<u64> =
+        leaves.keys().map(|index| index / TILE_WIDTH * TILE_WIDTH).collect();
+    let nodes = firsts.iter().flat_map(|first| {
+        nodes_for_inclusion(*first, now.size).into_iter().chain([Node { level: 0, index: *first }])
+    });
+    let needed = Tile::for_nodes(nodes, now.size);
+    let lacking: Vec<_> = needed.into_iter().filter(|tile| !here.has(tile)).collect();
+    if !lacking.is_empty() {
+        return Ok(lacking.into_iter().map(TilePath::Hashes).collect());
+    }
+    for first in firsts {
+        let node = Node { level: 0, index: first };
+        let proved = here.hash(node).zip(inclusion_proof(first, now.size, &here)).is_some_and(
+            |(leaf, proof)| verify_inclusion(first, now.size, &leaf, &now.root, &proof),
+        );
+        if !proved {
+            let tile = TilePath::Hashes(Tile::of(node, now.size)).to_string();
+            return Err(Alarm::Tile { tile });
+        }
+    }
+    for (index, (hash, event)) in leaves {
+        if here.hash(Node { level: 0, index }) != Some(hash) {
+            let (act, object) = (event.act.clone(), event.object.clone());
+            return Err(Alarm::Changed { event: event.id, act, object, index });
+        }
+    }
+    Ok(Vec::new())
+}
+
 /// The receipt of a task, if the vault that the device gave an approval to signed it for that approval.
 ///
 /// # Errors
@@ -155,8 +217,9 @@ pub fn receipt_of(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::{EventLeaf, Outcome, Time};
     use proof::SigningKey;
-    use proof::log::{leaf_hash, root};
+    use proof::log::{LeafFields, commitment, leaf_hash, root};
 
     fn key() -> SigningKey {
         SigningKey::from_seed(&[7; 32])
@@ -225,5 +288,64 @@ mod tests {
         assert!(matches!(alarm(&state(9, 0, &key()), &[&later], 0), Alarm::Truncated { .. }));
         let other_hub = verify_log("another", &state(9, 0, &key()), None, &[], &[]);
         assert!(other_hub.is_err());
+    }
+    fn event(index: u64) -> Event {
+        Event {
+            id: format!("018f0000-0000-7000-8000-{index:012}").parse().unwrap(),
+            at: Time::UNIX_EPOCH,
+            actor: "hub".into(),
+            act: "manifest.put".into(),
+            object: "dataset:018f0000-0000-7000-8000-000000000003".into(),
+            purpose: None,
+            outcome: Outcome::Done,
+            reason: None,
+            request_id: None,
+            leaf: Some(EventLeaf {
+                index,
+                salt: Digest([1; 32]),
+                owner: None,
+                purpose: None,
+                purpose_salt: None,
+                approval: None,
+                evidence: None,
+                statement: Some(Digest([2; 32])),
+            }),
+        }
+    }
+
+    #[test]
+    fn an_event_that_no_leaf_commits_to_is_an_alarm() {
+        let all: Vec<Event> = (0..5).map(event).collect();
+        let hash = |event| leaf_hash(&commitment(&LeafFields::of(event).unwrap()).0);
+        let path: TilePath = "0/000.p/5".parse().unwrap();
+        let bytes: Vec<u8> = all.iter().flat_map(|event| hash(event).0).collect();
+        let TilePath::Hashes(first) = path else { panic!("a tile of hashes") };
+        let mut tiles = Tiles::default();
+        tiles.insert(&first, &bytes).unwrap();
+        let origin = origin_of("h");
+        let verifier =
+            VerifierKey::new(&origin, proof::log::SignatureKind::Log, key().public()).unwrap();
+        let checkpoint = Checkpoint { origin, size: 5, root: root(5, &tiles).unwrap() };
+        let checkpoint = checkpoint.sign(&key()).to_string();
+        let log = SeenLog { key: verifier.to_string(), checkpoint };
+        // Some of them, as whoever owns some is shown.
+        let own = [all[1].clone(), all[4].clone()];
+        assert_eq!(verify_events("h", &log, &own, &[]).unwrap(), [path]);
+        let tiles = [(path, bytes.clone())];
+        assert_eq!(verify_events("h", &log, &own, &tiles).unwrap(), []);
+        let alarm = |events: &[Event], bytes: Vec<u8>| {
+            verify_events("h", &log, events, &[(path, bytes)]).unwrap_err()
+        };
+        let mut changed = own.clone();
+        changed[1].leaf.as_mut().unwrap().statement = Some(Digest([3; 32]));
+        assert!(matches!(alarm(&changed, bytes.clone()), Alarm::Changed { index: 4, .. }));
+        let mut twice = own.clone();
+        twice[1].leaf.as_mut().unwrap().index = 1;
+        assert!(matches!(alarm(&twice, bytes.clone()), Alarm::Twice { index: 1, .. }));
+        let beyond = [event(5)];
+        assert!(matches!(alarm(&beyond, bytes.clone()), Alarm::Beyond { index: 5, .. }));
+        let mut other = bytes;
+        other[0] ^= 1;
+        assert!(matches!(alarm(&own, other), Alarm::Tile { .. }));
     }
 }

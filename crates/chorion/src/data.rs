@@ -251,6 +251,7 @@ pub(crate) async fn result(command: ResultCommand, ui: Ui) -> CliResult {
 async fn list(ctx: &ClientContext, ui: Ui, kind: DatasetKind, args: &ListArgs) -> CliResult {
     let filter = DatasetFilter { kind: Some(kind), project: args.project };
     let mut datasets = ctx.client.datasets(filter).all().await?;
+    crate::audit::note_unlisted(ctx, ui, kind, args.project, &datasets)?;
     datasets.retain(|d| args.parent.is_none() || d.parent == args.parent);
     if datasets.is_empty() {
         ui.line(match kind {

@@ -1,17 +1,18 @@
 //! `chorion vault`: the vault outside a guest. An engine starts it; it claims one task, does it, and ends, or stays for the next one
 //! of the same owners.
 
-use std::io::{BufRead, Read};
+use std::io::Read;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::{ApprovalState, Task, TaskId, TaskState};
 use attest::{CpuId, Launch};
 use clap::Subcommand;
 use vault::remote::RemoteHub;
-use vault::task::{TaskConfig, Vault, VaultKeys};
+use vault::staying::{DONE, Staying};
+use vault::task::{MOST_TICKET_BYTES, TaskConfig, VaultKeys};
 use zeroize::Zeroizing;
 
 use crate::config::ClientContext;
@@ -163,9 +164,6 @@ async fn status(ui: Ui) -> CliResult {
     Ok(())
 }
 
-/// Longer than any ticket with the approvals of a boot.
-const MOST_TICKET_BYTES: u64 = 1 << 20;
-
 pub(crate) fn run(command: VaultCommand, ui: Ui) -> CliResult {
     let args = match command {
         VaultCommand::Start(args) => args,
@@ -192,52 +190,29 @@ fn once(args: &StartArgs, task: TaskId, ui: Ui) -> CliResult {
     protect(ui)?;
     let keys = make_keys()?;
     let hub = find_hub(args, &keys)?;
-    let config = config(args, task, ticket, boots);
+    let (app_cache, threads) = (args.app_cache.clone(), threads(args));
+    let config = TaskConfig { task, ticket, boots, app_cache, threads };
     vault::task::run(Arc::new(hub), &config, &keys)
         .map_err(|e| CliError::new(format!("task {task} did not complete")).caused_by(e))
 }
 
-/// What a vault that stays says when it has done a task and can do another.
-const DONE: &str = "done";
-
 /// Does the tasks that come on standard input, each with new keys, until one fails or none comes for `idle`.
 fn stay(args: &StartArgs, idle: Duration, ui: Ui) -> CliResult {
     protect(ui)?;
-    vault::memory::wipe_what_is_freed();
-    let mut vault = Vault::default();
-    // Connections outlast a task; the key that this one was made with signs nothing.
-    let hub = find_hub(args, &make_keys()?)?;
-    let lines = lines();
-    while let Ok(line) = lines.recv_timeout(idle) {
-        let (task, ticket, boots) = vault::task::handed(&line)
-            .ok_or_else(|| CliError::new("what came on standard input is no task"))?;
-        drop(line);
-        let keys = make_keys()?;
-        let config = config(args, task, ticket, boots);
-        vault
-            .run(Arc::new(hub.for_keys(&keys)), &config, &keys)
-            .map_err(|e| CliError::new(format!("task {task} did not complete")).caused_by(e))?;
-        drop((keys, config));
-        vault::memory::give_back();
-        ui.line(DONE);
-    }
-    Ok(())
-}
-
-/// The lines of standard input as they come; none after its end, or after one that is too long.
-fn lines() -> mpsc::Receiver<Zeroizing<String>> {
-    let (give, lines) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut input = std::io::stdin().lock();
-        loop {
-            let mut line = Zeroizing::new(String::new());
-            let read = input.by_ref().take(MOST_TICKET_BYTES).read_line(&mut line);
-            if !read.is_ok_and(|bytes| bytes > 0) || give.send(line).is_err() {
-                return;
+    let (hub, app_cache) = (args.hub.as_str(), args.app_cache.as_path());
+    let staying = Staying { hub, app_cache, threads: threads(args), idle };
+    staying
+        .run(trust(args)?, || {
+            ui.line(DONE);
+            Ok(())
+        })
+        .map_err(|error| {
+            let said = CliError::new(error.to_string());
+            match std::error::Error::source(&error) {
+                Some(cause) => said.caused_by(cause),
+                None => said,
             }
-        }
-    });
-    lines
+        })
 }
 
 fn protect(ui: Ui) -> CliResult {
@@ -254,7 +229,8 @@ fn make_keys() -> Result<VaultKeys, CliError> {
         .map_err(|e| CliError::new("the vault could not make its keys").caused_by(e))
 }
 
-fn find_hub(args: &StartArgs, keys: &VaultKeys) -> Result<RemoteHub, CliError> {
+/// The hub's certificate authority.
+fn trust(args: &StartArgs) -> CliResult<client::Trust> {
     let ca = std::fs::read(&args.ca).map_err(|e| {
         CliError::new(format!(
             "the hub's certificate authority could not be read from {}",
@@ -262,20 +238,17 @@ fn find_hub(args: &StartArgs, keys: &VaultKeys) -> Result<RemoteHub, CliError> {
         ))
         .caused_by(e)
     })?;
-    let trust = client::Trust::from_pem(&ca).map_err(|e| {
+    client::Trust::from_pem(&ca).map_err(|e| {
         CliError::new(format!("{} holds no certificate authority", args.ca.display())).caused_by(e)
-    })?;
-    RemoteHub::new(&args.hub, trust, keys)
+    })
+}
+
+fn find_hub(args: &StartArgs, keys: &VaultKeys) -> CliResult<RemoteHub> {
+    RemoteHub::new(&args.hub, trust(args)?, keys)
         .map_err(|e| CliError::new(format!("the hub {} cannot be used", args.hub)).caused_by(e))
 }
 
-fn config(
-    args: &StartArgs,
-    task: TaskId,
-    ticket: Zeroizing<String>,
-    boots: Vec<api::BootGiven>,
-) -> TaskConfig {
+fn threads(args: &StartArgs) -> NonZeroUsize {
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok());
-    let threads = threads.unwrap_or(NonZeroUsize::MIN);
-    TaskConfig { task, ticket, boots, app_cache: args.app_cache.clone(), threads }
+    threads.unwrap_or(NonZeroUsize::MIN)
 }

@@ -6,7 +6,7 @@ use api::{Bytes, DatasetId, Digest, ObjectRef, ProjectId, Release, Sealed, Seale
 use proof::sha256;
 use seal::recipient::{RecipientKey, RecipientSecret};
 use seal::wrap::{DatasetContext, ObjectContext};
-use seal::{Commitment, DatasetKey, ObjectId, ObjectOpener, Prefix, SegmentKey};
+use seal::{Commitment, DataKey, DatasetKey, ObjectId, ObjectOpener, Prefix, SegmentKey};
 
 /// A dataset's key and the place that every wrapped key of it is bound to. Printing it shows the place alone.
 #[derive(Debug, Clone)]
@@ -241,15 +241,28 @@ impl OpenDataset {
         if sha256(sealed) != object.hash {
             return Err(DatasetError::Hash { dataset, object: id });
         }
-        let broken = |source| DatasetError::Object { dataset, object: id, source };
-        let found = Prefix::read(sealed).map_err(broken)?.commitment();
+        let key = self.data_key(object, sealed, commitment)?;
+        seal::open_object(&key, ObjectId::from_bytes(id.0), sealed)
+            .map_err(|source| DatasetError::Object { dataset, object: id, source })
+    }
+
+    /// The data key of an object, opened: for the prefix that it begins with and, where one is given, for that commitment alone.
+    fn data_key(
+        &self,
+        object: &SealedObject,
+        prefix: &[u8],
+        commitment: Option<Digest>,
+    ) -> Result<DataKey, DatasetError> {
+        let (dataset, id) = (self.dataset, object.object);
+        let found = Prefix::read(prefix)
+            .map_err(|source| DatasetError::Object { dataset, object: id, source })?
+            .commitment();
         if commitment.is_some_and(|expected| expected.0 != *found.as_bytes()) {
             return Err(DatasetError::Commitment { dataset, object: id });
         }
         let place = self.object_context(id, found, object.epoch);
-        let key = seal::wrap::unwrap_data_key(&self.key, &place, &object.wrapped_key.0)
-            .map_err(|source| DatasetError::ObjectKey { dataset, object: id, source })?;
-        seal::open_object(&key, ObjectId::from_bytes(id.0), sealed).map_err(broken)
+        seal::wrap::unwrap_data_key(&self.key, &place, &object.wrapped_key.0)
+            .map_err(|source| DatasetError::ObjectKey { dataset, object: id, source })
     }
 
     /// What opens an object's segments one by one, from its prefix: for readers that need little of each object at a time.
@@ -262,16 +275,9 @@ impl OpenDataset {
         commitment: Digest,
     ) -> Result<ObjectOpener, DatasetError> {
         let (dataset, id) = (self.dataset, object.object);
-        let broken = |source| DatasetError::Object { dataset, object: id, source };
-        let found = Prefix::read(prefix).map_err(broken)?.commitment();
-        if commitment.0 != *found.as_bytes() {
-            return Err(DatasetError::Commitment { dataset, object: id });
-        }
-        let place = self.object_context(id, found, object.epoch);
-        let key = seal::wrap::unwrap_data_key(&self.key, &place, &object.wrapped_key.0)
-            .map_err(|source| DatasetError::ObjectKey { dataset, object: id, source })?;
+        let key = self.data_key(object, prefix, Some(commitment))?;
         ObjectOpener::new(&key, ObjectId::from_bytes(id.0), prefix, object.sealed_bytes)
-            .map_err(broken)
+            .map_err(|source| DatasetError::Object { dataset, object: id, source })
     }
 
     /// What opens an object's segments elsewhere, from its prefix; for readers with a cipher of their own.
@@ -285,15 +291,9 @@ impl OpenDataset {
         commitment: Digest,
     ) -> Result<SegmentKey, DatasetError> {
         let (dataset, id) = (self.dataset, object.object);
-        let broken = |source| DatasetError::Object { dataset, object: id, source };
-        let found = Prefix::read(prefix).map_err(broken)?.commitment();
-        if commitment.0 != *found.as_bytes() {
-            return Err(DatasetError::Commitment { dataset, object: id });
-        }
-        let place = self.object_context(id, found, object.epoch);
-        let key = seal::wrap::unwrap_data_key(&self.key, &place, &object.wrapped_key.0)
-            .map_err(|source| DatasetError::ObjectKey { dataset, object: id, source })?;
-        SegmentKey::open(&key, ObjectId::from_bytes(id.0), prefix).map_err(broken)
+        let key = self.data_key(object, prefix, Some(commitment))?;
+        SegmentKey::open(&key, ObjectId::from_bytes(id.0), prefix)
+            .map_err(|source| DatasetError::Object { dataset, object: id, source })
     }
 
     /// The plaintext of some neighbouring segments of an object, of which `sealed` are the bytes.

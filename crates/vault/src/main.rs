@@ -1,7 +1,8 @@
 //! The guest's program: the vault alone, built without the unattested mode.
 //!
 //! It does one task: `vault run --hub URL --ca FILE --task ID`, with the ticket and the approvals of its boot on standard input, as an
-//! engine of the hub starts it (`deploy/README.md`). Its keys and everything else of it stay out of swap, core dumps and other
+//! engine of the hub starts it (`deploy/README.md`); or, with `--stay SECONDS` instead of the task, one after the other for the owners of
+//! the first, each with keys, evidence and an approval of its own. Its keys and everything else of it stay out of swap, core dumps and other
 //! programs' reach, or it ends; a guest without a device that signs for it ends too: there is no lesser mode to fall back to.
 //! As the first process of a guest it mounts what it reads and says its first line; nothing tells it a task there in this version.
 
@@ -112,17 +113,17 @@ fn guest() -> ExitCode {
 mod work {
     //! One task, as the arguments and standard input say.
 
-    use std::io::Read;
+    use std::io::{Read, Write};
+    use std::num::NonZeroUsize;
     use std::path::PathBuf;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use api::TaskId;
     use vault::memory::Unprotected;
     use vault::remote::{RemoteError, RemoteHub};
-    use vault::task::{TaskConfig, TaskError, VaultKeys};
-
-    /// More than any ticket with the approvals of a boot.
-    const MOST_TICKET_BYTES: u64 = 1 << 20;
+    use vault::staying::{DONE, StayError, Staying};
+    use vault::task::{MOST_TICKET_BYTES, TaskConfig, TaskError, VaultKeys};
 
     /// Why there was nothing to do, or it was not done.
     #[derive(Debug, thiserror::Error)]
@@ -162,6 +163,9 @@ mod work {
         /// The task did not complete.
         #[error("the task did not complete")]
         Task(#[from] TaskError),
+        /// It stayed, and stays no longer.
+        #[error(transparent)]
+        Stay(#[from] StayError),
     }
 
     impl WorkError {
@@ -196,12 +200,25 @@ mod work {
                 .and_then(|pair| pair.get(1).copied())
         };
         let needed = |name| option(name).ok_or(WorkError::Argument { name });
-        let task: TaskId =
-            needed("--task")?.parse().map_err(|_| WorkError::Argument { name: "--task" })?;
+        let hub = needed("--hub")?;
         let ca = std::fs::read(needed("--ca")?).map_err(|source| WorkError::Read {
             what: "the hub's certificate authority",
             source,
         })?;
+        let trust = client::Trust::from_pem(&ca).map_err(WorkError::Authority)?;
+        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let app_cache = PathBuf::from(option("--app-cache").unwrap_or("apps"));
+        if let Some(seconds) = option("--stay") {
+            let seconds = seconds.parse().map_err(|_| WorkError::Argument { name: "--stay" })?;
+            let idle = Duration::from_secs(seconds);
+            let staying = Staying { hub, app_cache: &app_cache, threads, idle };
+            return Ok(staying.run(trust, || {
+                let mut output = std::io::stdout().lock();
+                writeln!(output, "{DONE}").and_then(|()| output.flush())
+            })?);
+        }
+        let task: TaskId =
+            needed("--task")?.parse().map_err(|_| WorkError::Argument { name: "--task" })?;
         let mut text = zeroize::Zeroizing::new(String::new());
         std::io::stdin()
             .lock()
@@ -210,10 +227,7 @@ mod work {
             .map_err(|source| WorkError::Read { what: "standard input", source })?;
         let (ticket, boots) = vault::task::ticket(&text).map_err(WorkError::Ticket)?;
         let keys = VaultKeys::generate()?;
-        let trust = client::Trust::from_pem(&ca).map_err(WorkError::Authority)?;
-        let hub = RemoteHub::new(needed("--hub")?, trust, &keys)?;
-        let threads = std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN);
-        let app_cache = PathBuf::from(option("--app-cache").unwrap_or("apps"));
+        let hub = RemoteHub::new(hub, trust, &keys)?;
         let config = TaskConfig { task, ticket, boots, app_cache, threads };
         Ok(vault::task::run(Arc::new(hub), &config, &keys)?)
     }

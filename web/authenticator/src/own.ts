@@ -5,6 +5,7 @@ import { begunOf } from "./adding.ts";
 import { asked, cardOf, own, signing } from "./cards.ts";
 import { destroy, kindOf, nameOf, type Dataset } from "./data.ts";
 import { check, facts, field, form, h, mark, moment, refusal, show, size } from "./draw.ts";
+import { unlisted } from "./holdings.ts";
 import { confirmed } from "./passkey.ts";
 import { qrCode, scanner } from "./qr.ts";
 import { locked } from "./requests.ts";
@@ -91,7 +92,7 @@ export async function project(id: string): Promise<void> {
   show(name,
     h("p", { class: "marks" }, mark("Key held by: Owner", "ok"), card.test && mark("NOT CONFIDENTIAL", "danger")),
     h("p", {}, "Six words of its card, for whoever seals for it:"), h("p", { class: "phrase" }, card.phrase),
-    h("h2", {}, "Data"),
+    h("h2", {}, "Data"), await unlisted(id, datasets.map((one) => one.id)),
     datasets.length === 0 ? h("p", {}, "Nothing yet. What you add is sealed on this device before it leaves it.") : h("ul", { class: "rows card" }, ...datasets.map((one, at) => h("li", {},
       h("div", {}, h("p", {}, h("a", { href: `#/dataset/${one.id}` }, names[at] ?? "(sealed)")), h("p", { class: "small" }, `${kindOf(one)}, ${size(one.sealed_bytes)} sealed, ${moment(one.created)}`)),
       mark(one.execution, one.execution === "complete" ? "ok" : "wait")))),

@@ -5,6 +5,7 @@ import {
   type Given, type Grant, type Json, type Signed, type Waiting,
 } from "./core.ts";
 import { button, check, facts, field, form, h, mark, moment, refusal, show } from "./draw.ts";
+import { holdings } from "./holdings.ts";
 import { confirmed, hasPasskey, unlockQuickly } from "./passkey.ts";
 
 const WHAT: Record<string, string> = {
@@ -40,7 +41,8 @@ type Shown = {
 };
 type Judged = { verdict: wasm.Verdict; shown: Shown };
 
-export const rememberedLog = () => kept<{ key: string; checkpoint: string }>("log");
+type Log = { key: string; checkpoint: string };
+export const rememberedLog = () => kept<Log>("log");
 
 // Judges until nothing is lacking. What is seen for the first time is remembered only when all of it holds.
 export async function judge(id: string, grant: string | null = null): Promise<Judged> {
@@ -196,7 +198,7 @@ export async function locked(title: string, then: () => Promise<void>): Promise<
   pass.input.focus();
 }
 
-// 4. What was answered: receipts, and the log that must continue.
+// 4. What was answered: receipts, the log that must continue, and whether everything is there that it tells of.
 
 type Task = { id: string; state: string; reason: string | null; receipt: Signed | null };
 
@@ -227,31 +229,38 @@ export async function history(list: Waiting[]): Promise<void> {
     items.push(h("li", {}, h("div", {}, h("p", {}, title.charAt(0).toUpperCase() + title.slice(1)),
       h("p", { class: "small" }, `${purpose ? `for: ${purpose}; ` : ""}asked ${moment(one.created)}${one.reason ? `; ${one.reason}` : ""}`), ...lines), mark(wordOf(one.state), kindOf(one.state))));
   }
-  show("What was answered", await logLine(checkpoints),
+  let line: HTMLElement | null = null;
+  const missing = await holdings(async () => {
+    const { element, log } = await logLine(checkpoints);
+    line = element;
+    return log;
+  });
+  line ??= (await logLine(checkpoints)).element;
+  show("What was answered", line, ...missing,
     items.length === 0 ? h("p", { class: "lead" }, "Nothing yet. Every request that you approve or refuse stands here, with the vault's receipt.") : h("ul", { class: "rows card" }, ...items));
 }
 
 // Verifies the log of the hub up to its newest checkpoint, and remembers it.
-async function logLine(receipts: string[]): Promise<HTMLElement> {
+async function logLine(receipts: string[]): Promise<{ element: HTMLElement; log: Log | null }> {
   const hub = pairedWith();
-  if (hub === null) return h("p", {}, "");
+  if (hub === null) return { element: h("p", {}, ""), log: null };
   try {
     const state = await call<Json>("GET", "/audit/log");
     const before = (await rememberedLog()) ?? null;
     const tiles: [string, string][] = [];
     for (let tries = 0; tries < 3; tries += 1) {
-      const step = JSON.parse(wasm.check_log(JSON.stringify({ hub: hub.id, state, before, receipts, tiles }))) as { needs?: string[]; seen: Json; leaves: number; continues: number | null };
+      const step = JSON.parse(wasm.check_log(JSON.stringify({ hub: hub.id, state, before, receipts, tiles }))) as { needs?: string[]; seen: Log; leaves: number; continues: number | null };
       if (step.needs === undefined) {
         await keep("log", step.seen);
         const text = step.continues === null ? `${step.leaves} leaves, verified for the first time: from now on this device knows if it is changed`
           : `${step.leaves} leaves; it continues the ${step.continues} that were verified before`;
-        return h("p", { class: "result" }, mark("log holds", "ok"), h("span", {}, text));
+        return { element: h("p", { class: "result" }, mark("log holds", "ok"), h("span", {}, text)), log: step.seen };
       }
       for (const path of step.needs) tiles.push([path, base64(await bytesOf(`/audit/log/tile/${path}`))]);
     }
     throw new Error("tiles of the log are missing");
   } catch (error) {
-    return refusal(new Error(`the log of the hub does not hold: ${(error as Error).message}\napprove nothing before you know why`));
+    return { element: refusal(new Error(`the log of the hub does not hold: ${(error as Error).message}\napprove nothing before you know why`)), log: null };
   }
 }
 

@@ -1,6 +1,10 @@
 //! What needs no words: signed calls, the log, receipts, evidence.
 
-use api::{Digest, LogState, SignedApproval, SignedStatement};
+use std::collections::{BTreeMap, BTreeSet};
+
+use api::{
+    Dataset, DatasetId, Digest, Event, LogState, ProjectId, SignedApproval, SignedStatement,
+};
 use attest::{Endorsement, Policy, appraise as judge_evidence};
 use data_encoding::BASE64;
 use proof::log::TilePath;
@@ -13,7 +17,8 @@ use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
 use super::{Told, moment, plain, read, told};
-use crate::log::{LogStep, SeenLog, receipt_of, verify_log};
+use crate::holdings::{Compared, Holdings, Holds, Look};
+use crate::log::{LogStep, SeenLog, receipt_of, verify_events, verify_log};
 
 /// A call that a key of the browser's own is about to sign.
 #[wasm_bindgen]
@@ -91,6 +96,14 @@ struct LogSeen {
     tiles: Vec<(String, String)>,
 }
 
+fn tiles_of(tiles: &[(String, String)]) -> Told<Vec<(TilePath, Vec<u8>)>> {
+    let tile = |(path, bytes): &(String, String)| {
+        let bytes = BASE64.decode(bytes.as_bytes()).map_err(|_| plain("a tile does not read"))?;
+        Ok((path.parse::<TilePath>().map_err(told)?, bytes))
+    };
+    tiles.iter().map(tile).collect()
+}
+
 /// Verifies the log of a hub: `{"needs": [paths]}`, or what holds and is to be remembered.
 ///
 /// # Errors
@@ -98,11 +111,7 @@ struct LogSeen {
 #[wasm_bindgen]
 pub fn check_log(seen: &str) -> Told<String> {
     let seen: LogSeen = read("the log", seen)?;
-    let tiles = seen.tiles.iter().map(|(path, bytes)| {
-        let bytes = BASE64.decode(bytes.as_bytes()).map_err(|_| plain("a tile does not read"))?;
-        Ok((path.parse::<TilePath>().map_err(told)?, bytes))
-    });
-    let tiles = tiles.collect::<Told<Vec<_>>>()?;
+    let tiles = tiles_of(&seen.tiles)?;
     let receipts: Vec<&str> = seen.receipts.iter().map(String::as_str).collect();
     let step = verify_log(&seen.hub, &seen.state, seen.before.as_ref(), &receipts, &tiles);
     Ok(match step.map_err(told)? {
@@ -163,4 +172,55 @@ pub fn appraise(report: &[u8], endorsements: &str, policy: &str, at: &str) -> To
     let judged = judge_evidence(report, &endorsements, &policy, moment(at)?);
     let judged: Value = serde_json::to_value(&judged).map_err(told)?;
     Ok(judged.to_string())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HoldingsSeen {
+    hub: String,
+    /// The log, verified up to its newest checkpoint.
+    log: SeenLog,
+    /// The owner's pseudonym in it.
+    you: Digest,
+    /// The projects that are listed as the owner's own.
+    projects: BTreeSet<ProjectId>,
+    /// What is listed in them, from before the events were fetched.
+    listed: Vec<Dataset>,
+    events: Vec<Event>,
+    /// Path and bytes, in base64.
+    tiles: Vec<(String, String)>,
+    before: Option<Holdings>,
+    /// Manifests that were asked for; nothing where the hub has none.
+    contents: BTreeMap<DatasetId, Option<SignedStatement>>,
+}
+
+/// Compares what the owner's projects hold with what the log tells and with what is remembered: `{"tiles": [paths]}` and `{"contents": [ids]}`
+/// ask for more, else it says what is to be remembered, the alarms, and how many datasets hold and are unknown.
+///
+/// # Errors
+/// An event is not in the log: an alarm.
+#[wasm_bindgen]
+pub fn check_holdings(seen: &str) -> Told<String> {
+    let seen: HoldingsSeen = read("what the hub lists", seen)?;
+    let tiles = tiles_of(&seen.tiles)?;
+    let lacking = verify_events(&seen.hub, &seen.log, &seen.events, &tiles).map_err(told)?;
+    if !lacking.is_empty() {
+        let paths: Vec<String> = lacking.iter().map(ToString::to_string).collect();
+        return Ok(json!({ "tiles": paths }).to_string());
+    }
+    let look = Look {
+        you: seen.you,
+        projects: &seen.projects,
+        listed: &seen.listed,
+        events: &seen.events,
+        contents: &seen.contents,
+    };
+    Ok(match seen.before.unwrap_or_default().compare(&look) {
+        Compared::Needs(datasets) => json!({ "contents": datasets }).to_string(),
+        Compared::Whole(holds) => {
+            let alarms: Vec<String> = holds.alarms.iter().map(ToString::to_string).collect();
+            let Holds { now, held, unknown, .. } = holds;
+            json!({ "now": now, "alarms": alarms, "held": held, "unknown": unknown }).to_string()
+        }
+    })
 }

@@ -1,5 +1,6 @@
 //! `chorion audit`: what was done, by whom, to which thing; and whether the log that says so is the one it was.
 
+mod held;
 mod reconcile;
 mod verify;
 mod view;
@@ -8,6 +9,7 @@ mod witness;
 use clap::Subcommand;
 use client::EventFilter;
 
+pub(crate) use held::note_unlisted;
 pub(crate) use view::{ReleasedKey, memory, seen};
 
 use crate::audit_export::ExportArgs;
@@ -25,7 +27,7 @@ pub(crate) enum AuditCommand {
     },
     /// What an organization's auditor hands on: events of a period, accounts, keys, rights.
     Export(ExportArgs),
-    /// Verify the log: your events, your receipts, and that it continues what this machine saw before.
+    /// Verify the log: your events, your receipts, that it continues what this machine saw before, and that your projects hold what it tells of.
     Verify(verify::VerifyArgs),
     /// Compare the hub's log of a customer's key with the key service's own.
     Reconcile(reconcile::ReconcileArgs),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use api::{Digest, ErrorCode, Event, EventId, Outcome, Right, Task, Time};
+use authenticator::Holdings;
 use clap::Args;
 use client::EventFilter;
 use proof::log::{
@@ -13,6 +14,7 @@ use proof::log::{
 use proof::{AnyReceipt, StatementError};
 use serde::Serialize;
 
+use super::held::{self, Listed};
 use super::view::{ReleasedKey, Remembered, View, memory};
 use crate::config::{ClientContext, write_private};
 use crate::report::{CliError, CliResult, Ui};
@@ -51,6 +53,10 @@ struct Verified {
     releases: usize,
     /// Leaves that receipts name and whose events belong to others.
     shown_to_others: usize,
+    /// Datasets of the caller's own projects that are listed with the content that the log ends with.
+    datasets: usize,
+    /// Datasets that the log tells of and this machine never saw, of projects that were deleted or given away, as far as is known.
+    datasets_unknown: usize,
     /// By each witness that was demanded: how many leaves it saw, and when.
     witnessed: Vec<Witnessed>,
     /// What does not fit.
@@ -74,54 +80,17 @@ pub(crate) async fn run(args: VerifyArgs, ui: Ui) -> CliResult {
     let ctx = ClientContext::load(ui)?;
     let path = memory(ctx.home(), &ctx.hub_id, "json");
     let before = Remembered::read(&path)?;
-    let who = ctx.client.whoami().await?;
-    // The events first: a checkpoint that is fetched after them has all their leaves.
-    let events = ctx.client.events(&EventFilter::default()).all().await?;
-    let expected = before.as_ref().map(|before| before.key.as_str());
-    let mut view = match View::open(&ctx.client, &ctx.hub_id, expected).await? {
-        Ok(view) => view,
-        Err(alarm) => {
-            let found = Verified { alarms: vec![alarm.to_string()], ..Verified::default() };
-            return told(&found, None, ui);
-        }
-    };
-    let mut check = Check {
-        found: Verified {
-            key: view.log.to_string(),
-            leaves: view.checkpoint.size,
-            ..Verified::default()
-        },
-        alarms: Vec::new(),
-        leaves: BTreeMap::new(),
-    };
-    check.history(&mut view, before.as_ref()).await?;
-    check.events(&mut view, &events).await?;
-    let mine = format!("account:{}", who.account.id);
-    let own = check.own(&view, &events, &mine);
-    check.seen_before(before.as_ref(), &own);
-    let released = ReleasedKey::read(&memory(ctx.home(), &ctx.hub_id, "released"))?;
-    check.released(&released);
-    let tasks = ctx.client.tasks(None).all().await?;
-    check.receipts(&ctx, &mut view, &tasks).await?;
-    for witness in &args.witness {
-        check.witnessed(&ctx, &mut view, witness, args.witnessed_within).await?;
+    let mut looked = look(&ctx, &args, before.as_ref()).await?;
+    if looked.misses_something {
+        // Something may have been put or destroyed between two answers of the hub: what is missing is missing twice.
+        looked = look(&ctx, &args, before.as_ref()).await?;
     }
-    for missing in view.missing() {
-        if !check.alarms.contains(&missing) {
-            check.alarms.push(missing);
-        }
-    }
-
-    let Check { mut found, alarms, .. } = check;
-    found.alarms = alarms.iter().map(ToString::to_string).collect();
+    let Looked { mut found, now, .. } = looked;
     found.holds = found.alarms.is_empty();
-    let now = Remembered {
-        key: found.key.clone(),
-        checkpoint: view.state.checkpoint.clone(),
-        leaves: own,
-    };
+    let Some((now, holdings)) = now else { return told(&found, None, ui) };
     if found.holds {
         now.write(&path)?;
+        held::remember(&ctx, &holdings)?;
         return told(&found, None, ui);
     }
     // Two notes that contradict each other, both signed by the log, are worth keeping.
@@ -137,6 +106,71 @@ pub(crate) async fn run(args: VerifyArgs, ui: Ui) -> CliResult {
         .expect("what was found serializes because it holds texts and digests");
     write_private(&evidence, &text)?;
     told(&found, Some(evidence.display().to_string()), ui)
+}
+
+/// One look at everything that the hub shows.
+struct Looked {
+    found: Verified,
+    /// What to remember if nothing is wrong; nothing where the log does not even begin to be verified.
+    now: Option<(Remembered, Holdings)>,
+    /// Whether something of the caller's projects is not where it should be.
+    misses_something: bool,
+}
+
+async fn look(
+    ctx: &ClientContext,
+    args: &VerifyArgs,
+    before: Option<&Remembered>,
+) -> CliResult<Looked> {
+    let who = ctx.client.whoami().await?;
+    // What is listed first, then the events, then a checkpoint: each has all of what was fetched before it.
+    let listed = Listed::fetch(ctx).await?;
+    let events = ctx.client.events(&EventFilter::default()).all().await?;
+    let expected = before.map(|before| before.key.as_str());
+    let mut view = match View::open(&ctx.client, &ctx.hub_id, expected).await? {
+        Ok(view) => view,
+        Err(alarm) => {
+            let found = Verified { alarms: vec![alarm.to_string()], ..Verified::default() };
+            return Ok(Looked { found, now: None, misses_something: false });
+        }
+    };
+    let mut check = Check {
+        found: Verified {
+            key: view.log.to_string(),
+            leaves: view.checkpoint.size,
+            ..Verified::default()
+        },
+        alarms: Vec::new(),
+        leaves: BTreeMap::new(),
+    };
+    check.history(&mut view, before).await?;
+    check.events(&mut view, &events).await?;
+    let mine = format!("account:{}", who.account.id);
+    let own = check.own(&view, &events, &mine);
+    check.seen_before(before, &own);
+    let released = ReleasedKey::read(&memory(ctx.home(), &ctx.hub_id, "released"))?;
+    check.released(&released);
+    let tasks = ctx.client.tasks(None).all().await?;
+    check.receipts(ctx, &mut view, &tasks).await?;
+    let (holds, missing) =
+        listed.compare(ctx, &held::remembered(ctx)?, &events, view.state.you).await?;
+    for witness in &args.witness {
+        check.witnessed(ctx, &mut view, witness, args.witnessed_within).await?;
+    }
+    for missing in view.missing() {
+        if !check.alarms.contains(&missing) {
+            check.alarms.push(missing);
+        }
+    }
+
+    let Check { mut found, alarms, .. } = check;
+    (found.datasets, found.datasets_unknown) = (holds.held, holds.unknown);
+    found.alarms = alarms.iter().map(ToString::to_string).collect();
+    let misses_something = !missing.is_empty();
+    found.alarms.extend(missing);
+    let (key, checkpoint) = (found.key.clone(), view.state.checkpoint.clone());
+    let now = Remembered { key, checkpoint, leaves: own };
+    Ok(Looked { found, now: Some((now, holds.now)), misses_something })
 }
 
 /// Says what was found; an error if something does not fit.
@@ -168,6 +202,16 @@ fn told(found: &Verified, evidence: Option<String>, ui: Ui) -> CliResult {
         some => format!("; {some} are from before the log"),
     };
     ui.line(format!("receipts: {} fit{without}", found.receipts));
+    ui.line(format!(
+        "datasets: {} of your projects hold what the log says they hold",
+        found.datasets
+    ));
+    if found.datasets_unknown > 0 {
+        ui.line(format!(
+            "{} more are in the log, and were never seen from here: they can have gone with a project that you deleted or gave away",
+            found.datasets_unknown
+        ));
+    }
     if found.shown_to_others > 0 {
         ui.line(format!(
             "{} leaves that receipts name are events of others, which are not shown to you",

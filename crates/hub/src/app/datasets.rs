@@ -2,8 +2,8 @@
 
 use api::{
     ConfirmDeletion, CreateDataset, Custodian, Dataset, DatasetId, DatasetKind, Deletion,
-    DeliveryState, Digest, ErrorCode, ProjectId, QualityState, Release, ReleaseRequest, Right,
-    Sealed, SealedObject, TaskKind,
+    DeliveryState, Digest, ErrorCode, Outcome, ProjectId, QualityState, Release, ReleaseRequest,
+    Right, Sealed, SealedObject, TaskKind, Time,
 };
 use custody::{Grounds, Opened};
 use proof::Act;
@@ -15,11 +15,14 @@ use super::{Caller, Purpose, Who, tasks};
 use crate::HubError;
 use crate::data::audit::Bound;
 use crate::data::datasets::{Kept, Narrowed, NewDataset};
+use crate::data::events::NewEvent;
 use crate::data::intents::{Intent, RELEASE};
 use crate::data::{self, Connection};
 use crate::policy::{Action, Standing};
 use crate::state::Hub;
 
+/// What the log says of a dataset that is destroyed.
+const DELETE: &str = "dataset.delete";
 /// The purpose under which a dataset's name is sealed.
 const NAME: &str = "dataset name";
 /// The most that is sealed into a name or into settings.
@@ -417,16 +420,18 @@ pub(crate) async fn delete(
         return Err(HubError::bad_request(format!("`{}` is not dataset {id}", body.confirm))
             .hint("deleting is for ever: repeat the id of what is to go"));
     }
+    let mut bound = Bound::default();
     if kept.dataset.custodian == Custodian::Owner {
         let names = |act: &Act| matches!(act, Act::Delete(delete) if delete.dataset == Some(id));
-        let project = kept.dataset.project;
-        super::approvals::spend(&mut tx, caller, project, body.approval.as_ref(), names).await?;
+        let (project, given) = (kept.dataset.project, body.approval.as_ref());
+        let approval = super::approvals::spend(&mut tx, caller, project, given, names).await?;
+        bound.approval = Some(approval);
     }
     data::datasets::begin_deletion(&mut tx, id, caller.at).await?;
     tasks::cancel_all_of(hub, &mut tx, id, caller.at).await?;
     let project = kept.dataset.project;
-    let event = caller.event("dataset.delete", object("dataset", id), Some(project));
-    data::events::record(&mut tx, &event).await?;
+    let event = caller.event(DELETE, object("dataset", id), Some(project));
+    data::events::record_bound(&mut tx, &event, &bound).await?;
     tx.commit().await?;
     hub.engine.stop_cancelled();
     hub.changes.made();
@@ -436,6 +441,27 @@ pub(crate) async fn delete(
         async move { finish_deletion(&hub, id).await }
     });
     work.await.map_err(|e| HubError::internal(format!("deleting dataset {id} was stopped"), e))?
+}
+
+/// Begins the deletion of what a vault made and nobody shall keep, by the hub's own hand: the log says so, as of every deletion.
+pub(super) async fn take_back(
+    at: &mut Connection,
+    dataset: &Dataset,
+    now: Time,
+) -> Result<(), HubError> {
+    data::datasets::begin_deletion(at, dataset.id, now).await?;
+    let event = NewEvent {
+        at: now,
+        actor: "hub".to_owned(),
+        act: DELETE,
+        object: object("dataset", dataset.id),
+        project: Some(dataset.project),
+        purpose: None,
+        outcome: Outcome::Done,
+        reason: None,
+        request: None,
+    };
+    data::events::record(at, &event).await
 }
 
 /// Brings a deletion that began to its end.

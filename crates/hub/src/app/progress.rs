@@ -10,8 +10,8 @@ use api::{
 use proof::Manifest;
 
 use super::Caller;
-use super::datasets::permitted;
 use super::manifests::Contents;
+use super::runs::run;
 use crate::HubError;
 use crate::data::datasets::{Kept, Narrowed};
 use crate::data::{self, Connection};
@@ -41,20 +41,6 @@ impl Transfers {
 
     fn told(&self, run: DatasetId) -> Option<ToldProgress> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&run).copied()
-    }
-}
-
-async fn run(
-    at: &mut Connection,
-    caller: &Caller,
-    id: DatasetId,
-    action: Action,
-) -> Result<Kept, HubError> {
-    let kept = permitted(at, caller, id, action).await?;
-    if kept.dataset.kind == DatasetKind::Run {
-        Ok(kept)
-    } else {
-        Err(HubError::not_found("run", id))
     }
 }
 

@@ -484,14 +484,16 @@ pub(crate) async fn delete(
         ))
         .hint("send its id once more as `confirm`: nothing brings a deleted project back"));
     }
+    let mut bound = Bound::default();
     if data::projects::custodian(&mut tx, id).await? == Some(Custodian::Owner) {
         let names = |act: &Act| matches!(act, Act::Delete(delete) if delete.dataset.is_none());
-        super::approvals::spend(&mut tx, caller, id, body.approval.as_ref(), names).await?;
+        let given = body.approval.as_ref();
+        bound.approval = Some(super::approvals::spend(&mut tx, caller, id, given, names).await?);
     }
     data::projects::begin_deletion(&mut tx, id, caller.at).await?;
     data::cases::destroy_keys_of(&mut tx, id).await?;
     let event = caller.event(Action::ProjectDelete.act(), object("project", id), Some(id));
-    data::events::record(&mut tx, &event).await?;
+    data::events::record_bound(&mut tx, &event, &bound).await?;
     tx.commit().await?;
     // A caller that hangs up does not stop it half-way.
     let hub = hub.clone();

@@ -18,7 +18,8 @@ use crate::state::Hub;
 /// The longest reason: one of the broker's fixed sentences.
 const MOST_REASON_BYTES: usize = 200;
 
-async fn run(
+/// The run, if the caller may do `action` to it; another kind of dataset is not found under this name.
+pub(super) async fn run(
     at: &mut Connection,
     caller: &Caller,
     id: DatasetId,

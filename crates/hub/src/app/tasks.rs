@@ -684,7 +684,7 @@ async fn forget_early(
     let mut begun = Vec::new();
     for task in data::tasks::early_of(at, run).await? {
         for made in data::datasets::made_by_task(at, task).await? {
-            data::datasets::begin_deletion(at, made.dataset.id, now).await?;
+            super::datasets::take_back(at, &made.dataset, now).await?;
             begun.push(made.dataset.id);
         }
     }
@@ -804,7 +804,7 @@ async fn gone(hub: &Hub, id: TaskId, lost: Option<u32>, why: &str) -> Result<(),
                 emptied.push((dataset, data::objects::all(&mut tx, dataset).await?));
                 data::datasets::empty(&mut tx, dataset, now).await?;
             } else {
-                data::datasets::begin_deletion(&mut tx, dataset, now).await?;
+                super::datasets::take_back(&mut tx, &made.dataset, now).await?;
                 begun.push(dataset);
             }
         }

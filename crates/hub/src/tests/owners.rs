@@ -696,6 +696,21 @@ async fn what_is_an_owners_is_deleted_on_the_owners_approval_alone() {
     }
     hub.call(ada, "DELETE", &at(id, ""), body(Some(&good), device)).await.ok::<api::Deletion>();
     assert_eq!(hub.get(ada, &at(id, "")).await.code(), ErrorCode::NotFound);
+
+    // The leaf names the approval, so that no device of the owner's takes it for the hub's own doing.
+    let of = |object: String| format!("/api/v1/audit/events?object={object}");
+    let told = |events: Page<api::Event>, act: &str| {
+        let done = |event: &api::Event| event.act == act && event.outcome == api::Outcome::Done;
+        let event = events.items.into_iter().find(done).unwrap();
+        event.leaf.unwrap().approval
+    };
+    let events = hub.get(ada, &of(format!("dataset:{id}"))).await.ok();
+    assert_eq!(told(events, "dataset.delete"), Some(good.digest()));
+    let at = format!("/api/v1/projects/{}", owned.card.project);
+    let all = json!({"confirm": owned.card.project, "approval": project.sign(device, None)});
+    hub.call(ada, "DELETE", &at, all).await.ok::<api::Deletion>();
+    let events = hub.get(ada, &of(format!("project:{}", owned.card.project))).await.ok();
+    assert_eq!(told(events, "project.delete"), Some(project.digest()));
 }
 
 #[tokio::test]

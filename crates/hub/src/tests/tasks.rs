@@ -474,6 +474,11 @@ async fn what_is_made_of_a_run_while_it_arrives_is_taken_up_at_its_end_and_then_
     assert_eq!(story.dataset(sample.dataset).await.execution, ExecutionState::Complete);
     let gone = story.hub.get(&key, &at(so_far.dataset, "")).await;
     assert_eq!(gone.code(), ErrorCode::NotFound);
+    // The log says so, as of everything that a hub destroys.
+    let events = format!("/api/v1/audit/events?object=dataset:{}", so_far.dataset);
+    let events: Page<api::Event> = story.hub.get(&key, &events).await.ok();
+    let told = events.items.last().unwrap();
+    assert_eq!((told.act.as_str(), told.actor.as_str()), ("dataset.delete", "hub"));
 }
 
 #[tokio::test]

@@ -1,30 +1,32 @@
 //! Vaults as children of the hub: how they are started, and for whom one stays.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use api::{ProjectId, TaskId};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{self, Start, Ticket};
 
+/// An engine whose vaults are this script, of which so many may stay.
+fn local(dir: &Path, script: &str, at_most: usize) -> engine::Local {
+    let program = dir.join("program");
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (url, ca) = ("https://localhost:8470".into(), "/ca.pem".into());
+    engine::Local::new(program, url, ca, dir.join("vaults"), at_most)
+}
+
 /// A program that writes down how it was started: its arguments, its environment and its standard input.
 #[tokio::test]
 async fn a_vault_is_a_child_with_the_ticket_on_its_standard_input_and_next_to_no_environment() {
     let dir = tempfile::tempdir().unwrap();
-    let (program, seen) = (dir.path().join("program"), dir.path().join("seen"));
+    let seen = dir.path().join("seen");
     let script = format!(
         "#!/bin/sh\n{{ echo \"$@\"; env; echo ---; cat; }} > {0}.part\nmv {0}.part {0}\n",
         seen.display()
     );
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let local = engine::Local::new(
-        program,
-        "https://localhost:8470".into(),
-        "/ca.pem".into(),
-        dir.path().join("vaults"),
-        1,
-    );
+    let local = local(dir.path(), &script, 1);
     let task = TaskId::generate();
     local.run(task, Ticket::of("a ticket"), CancellationToken::new()).await;
     let seen = std::fs::read_to_string(seen).unwrap();
@@ -40,21 +42,13 @@ async fn a_vault_is_a_child_with_the_ticket_on_its_standard_input_and_next_to_no
 #[tokio::test]
 async fn a_vault_stays_for_its_owners_next_task_and_for_nobody_elses() {
     let dir = tempfile::tempdir().unwrap();
-    let (program, seen) = (dir.path().join("program"), dir.path().join("seen"));
+    let seen = dir.path().join("seen");
     let script = format!(
         "#!/bin/sh\nwhile read task ticket; do\n  echo \"$$ $task $ticket\" >> {}\n  \
          [ \"$ticket\" = last ] && exit 0\n  echo done\ndone\n",
         seen.display()
     );
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let local = engine::Local::new(
-        program,
-        "https://localhost:8470".into(),
-        "/ca.pem".into(),
-        dir.path().join("vaults"),
-        2,
-    );
+    let local = local(dir.path(), &script, 2);
     let (ada, bob) = (ProjectId::generate(), ProjectId::generate());
     let tasks: Vec<TaskId> = (0..6).map(|_| TaskId::generate()).collect();
     let given = [(ada, "a"), (ada, "b"), (bob, "c"), (ada, "last"), (ada, "e"), (bob, "f")];

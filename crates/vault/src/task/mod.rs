@@ -5,6 +5,7 @@
 //! it goes to, and signs a receipt with the other key; both keys end with the task. Then the vault ends, or stays for another
 //! task of the same owners ([`Vault`]). All of it runs on the [`Hub`] trait, so that a test is a hub in memory.
 
+mod ahead;
 mod approved;
 mod demultiplex;
 mod evidence;
@@ -181,6 +182,9 @@ pub struct TaskConfig {
     /// Threads to compute with.
     pub threads: std::num::NonZeroUsize,
 }
+
+/// Longer than any ticket with the approvals of a boot.
+pub const MOST_TICKET_BYTES: u64 = 1 << 20;
 
 /// The ticket of a vault and the approvals of its boot, as an engine hands them in: a line, and a line of JSON or none.
 pub fn ticket(

@@ -8,6 +8,7 @@ use std::sync::{Arc, mpsc};
 use api::{ClaimTask, ClaimedTask, Digest, EndTask, ProjectId, ReleaseLog, TaskKind, Time};
 use proof::{OwnerReceipt, Receipt, digest_of, receipt_log, released_by, sign_statement};
 
+use super::ahead::Ahead;
 use super::approved::{self, Approved};
 use super::evidence::{self, Own};
 use super::hub::SharedHub;
@@ -70,6 +71,14 @@ impl<'a> Attested<'a> {
         approved::projects(&self.claimed)
     }
 
+    /// Has what the task will read brought, sealed, by a thread that nobody waits for.
+    fn fetch_ahead(&self) -> Arc<Ahead> {
+        let ahead = Arc::new(Ahead::of(Arc::clone(&self.boot.hub)));
+        let (fetching, inputs) = (Arc::clone(&ahead), self.claimed.inputs.clone());
+        std::thread::spawn(move || fetching.fetch(&inputs));
+        ahead
+    }
+
     /// Ends before anything is opened.
     pub(super) fn halt(self, error: TaskError) -> Box<Halted<'a>> {
         let (approvals, made) = (Vec::new(), Made::default());
@@ -78,6 +87,7 @@ impl<'a> Attested<'a> {
 
     /// Waits for what owners release, and opens it; ends where they do not.
     pub(super) fn open(mut self) -> Result<Open<'a>, Box<Halted<'a>>> {
+        let ahead = approved::is_awaited(&self.claimed).then(|| self.fetch_ahead());
         let Booting { hub, config, keys } = &self.boot;
         let waited = heard_of(
             HEARTBEAT,
@@ -85,6 +95,10 @@ impl<'a> Attested<'a> {
             || tell(hub, config.task, 0),
             || Approved::wait(hub, config, keys, &self.claimed, &self.own),
         );
+        if let Some(ahead) = ahead {
+            ahead.over();
+            self.boot.hub = ahead;
+        }
         let opened = waited.and_then(|approved| {
             let log = receipt_log(&self.claimed, &approved.logs()).ok_or(TaskError::Log)?;
             Ok((approved, log))

@@ -707,6 +707,42 @@ fn a_vault_that_stays_opens_nothing_of_owners_it_did_not_begin_with() {
     assert_eq!(hers.state().asked, 2);
 }
 
+#[test]
+fn what_a_task_reads_is_fetched_ahead_sealed_and_once() {
+    let files = [("anna.vcf".to_owned(), PEOPLE.as_bytes().to_vec())];
+    let (project, id) = (ProjectId::generate(), DatasetId::generate());
+    let hub = Arc::new(MemoryHub::new(&[project], TaskKind::Query, id));
+    hub.store(project, id, &files, None);
+    let released = ClaimedKey::Released(hub.release(id, &hub.platform.public().to_bytes()));
+    let (manifest, label) = {
+        let state = hub.state();
+        (state.manifests[&id].clone(), state.created[&id].label.clone())
+    };
+    let input = ClaimedInput {
+        name: "sample".into(),
+        kind: DatasetKind::Sample,
+        card: hub.cards[&project].clone(),
+        key: ClaimedKey::Awaited(released.place()),
+        manifest,
+        label,
+    };
+    let late = ahead::Ahead::of(Arc::clone(&hub) as Arc<dyn Hub>);
+    late.over();
+    late.fetch(std::slice::from_ref(&input));
+    let ahead = ahead::Ahead::of(Arc::clone(&hub) as Arc<dyn Hub>);
+    ahead.fetch(&[input]);
+
+    // From here on the hub itself has none of it.
+    let stored = hub.state().objects.insert(id, BTreeMap::new()).unwrap();
+    assert!(late.objects(id).unwrap().is_empty(), "nothing is fetched once it is over");
+    assert_eq!(ahead.objects(id).unwrap().len(), stored.len());
+    assert!(ahead.objects(id).unwrap().is_empty(), "the hub is asked anew");
+    for (object, (_, sealed)) in &stored {
+        assert_eq!(ahead.object_range(id, *object, 0..128).unwrap(), sealed[..128]);
+        assert_eq!(&ahead.object(id, *object).unwrap(), sealed);
+    }
+}
+
 /// A run whose files come in parts, each with a manifest of its own.
 struct Arriving<'a> {
     hub: &'a Arc<MemoryHub>,
