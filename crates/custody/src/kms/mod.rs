@@ -13,6 +13,7 @@ pub mod azure;
 mod file;
 mod http;
 mod pkcs11;
+pub mod policy;
 mod settings;
 
 #[cfg(test)]
