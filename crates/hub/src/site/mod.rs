@@ -9,6 +9,7 @@ mod account;
 mod apps;
 mod assets;
 mod cases;
+mod compressed;
 mod datasets;
 mod device;
 mod guard;
@@ -133,4 +134,5 @@ pub(crate) fn pages(hub: &Hub) -> Router<Hub> {
     routes()
         .fallback(async |uri: http::Uri| HubError::not_found("such path as", uri.path()))
         .layer(from_fn_with_state(hub.clone(), visit::layer))
+        .layer(compressed::layer())
 }

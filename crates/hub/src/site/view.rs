@@ -51,7 +51,8 @@ impl Frame {
             title,
             operator: who.is_some_and(|account| account.operator),
             who: who.map(|account| account.name.clone()),
-            form_token: visit.visitor.token.form_token(),
+            // A page without one can be read; its forms are refused.
+            form_token: visit.visitor.token.form_token().unwrap_or_default(),
             hub: visit.hub.clone(),
             ..Self::bare(title)
         }
