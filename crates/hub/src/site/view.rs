@@ -41,6 +41,8 @@ pub(super) struct Frame {
     pub(super) follows: bool,
     /// Whether who is signed in runs this hub.
     pub(super) operator: bool,
+    /// Whether who is signed in belongs to an organization.
+    pub(super) belongs: bool,
 }
 
 impl Frame {
@@ -50,6 +52,7 @@ impl Frame {
         Self {
             title,
             operator: who.is_some_and(|account| account.operator),
+            belongs: who.is_some_and(|account| account.belongs.is_some()),
             who: who.map(|account| account.name.clone()),
             // A page without one can be read; its forms are refused.
             form_token: visit.visitor.token.form_token().unwrap_or_default(),
@@ -71,6 +74,7 @@ impl Frame {
             section: "",
             follows: false,
             operator: false,
+            belongs: false,
         }
     }
 }
@@ -93,6 +97,10 @@ impl Frame {
             ("/vaults", "Vaults"),
             ("/notices", "Notices"),
         ];
+        if self.belongs || self.operator {
+            let word = if self.operator { "Organizations" } else { "Organization" };
+            menu.push(("/organizations", word));
+        }
         if self.operator {
             menu.push(("/hub", "This hub"));
         }

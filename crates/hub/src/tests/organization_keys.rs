@@ -29,7 +29,7 @@ pub(super) struct Clinic {
 
 impl Clinic {
     /// On the enterprise plan, without a key yet.
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let hub = TestHub::start().await;
         let operator = hub.operator().await;
         let id = organization(&hub, &operator, "clinic").await;
@@ -73,7 +73,7 @@ impl Clinic {
         self.hub.get(&self.auditor.key, &self.path("")).await.ok()
     }
 
-    fn file(&self, name: &str) -> std::path::PathBuf {
+    pub(super) fn file(&self, name: &str) -> std::path::PathBuf {
         self.hub.directory().join("customers").join(self.id.to_string()).join(name)
     }
 
