@@ -107,6 +107,11 @@ impl Frame {
         menu
     }
 
+    /// The entry of the menu that this page belongs to, as the closed menu of a narrow screen says it.
+    pub(super) fn here(&self) -> Option<&'static str> {
+        self.menu().into_iter().find(|(path, _)| *path == self.section).map(|(_, word)| word)
+    }
+
     /// Of something that goes on: with the script that follows it, and loaded anew by itself where there are no scripts.
     pub(super) fn following(mut self) -> Self {
         self.script = Some(&assets::LIVE.path);
