@@ -471,7 +471,7 @@ await look(phone, "35-begun");
 puts = 0;
 const counts = (request) => { if (request.method() === "PUT" && /\/objects\/[^/]+$/.test(request.url())) puts += 1; };
 phone.context.on("request", counts);
-await page.getByLabel("Files of of the phone, once more").setInputFiles(variants);
+await page.getByLabel("The files of “of the phone”, once more").setInputFiles(variants);
 await page.getByRole("button", { name: "Go on", exact: true }).click();
 await titled(page, "of the phone is whole at the hub");
 phone.context.off("request", counts);

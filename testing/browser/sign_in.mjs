@@ -205,7 +205,7 @@ for (const seat of [phone, desktop]) {
   ]) {
     await seat.page.goto(`${url}/${path}`);
     assert.equal(await heading(seat.page), title);
-    assert.equal(await seat.page.locator("[aria-current=page]").getAttribute("href"), `/${path}`);
+    assert.equal(await seat.page.locator(".menu.row [aria-current=page]").getAttribute("href"), `/${path}`);
     await look(seat, path);
   }
 }

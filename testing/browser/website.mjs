@@ -5,12 +5,12 @@
 //   node website.mjs PLAN SCREENSHOTS      (packages from target/browser; see testing/setup.sh browser)
 //
 // PLAN is JSON: {"port", "sign_in_name", "password", "pages": [{"path", "title", "says"}], "lists": [PATH],
+// "acts": [{"path", "title", "fill": {FIELD: TEXT}, "choose": {FIELD: VALUE}, "press", "says"}],
 // "live": PATH | null, "launch": {"path", "input", "project", "params", "prints"} | null}
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
 
 const [planFile, screenshots] = process.argv.slice(2);
 const plan = JSON.parse(readFileSync(planFile, "utf8"));
@@ -77,13 +77,15 @@ async function lettersOfDrawings({ page, name }, title) {
 // Everything that acts is reached by Tab alone, and seen to be where one is.
 async function byKeyboard(page, title) {
   const wanted = await page.evaluate(() => {
-    const all = [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, summary, [tabindex='0']")];
+    const all = [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']")]
+      // Of choices that exclude each other Tab reaches the one that is made, and arrow keys the others.
+      .filter((it) => it.type !== "radio" || it.checked);
     const seen = all.filter((it) => it.checkVisibility() && !it.disabled);
     seen.forEach((it, at) => { it.dataset.reached = String(at); });
     return seen.length;
   });
   const reached = new Set();
-  for (let presses = 0; presses < wanted + 5 && reached.size < wanted; presses += 1) {
+  for (let presses = 0; presses < wanted + 12 && reached.size < wanted; presses += 1) {
     await page.keyboard.press("Tab");
     const here = await page.evaluate(() => {
       const it = document.activeElement;
@@ -96,19 +98,42 @@ async function byKeyboard(page, title) {
   if (reached.size < wanted) violations.push(`${title}: Tab reaches ${reached.size} of ${wanted}`);
 }
 
-// Bytes of a page with what it loads, as they are sent and as gzip would have them.
+// Bytes of a page with what it loads, as they are and as they are sent, with nothing kept from before.
 async function weight(page, path) {
-  let [sent, compressed] = [0, 0];
-  const bodies = [];
-  const take = (response) => bodies.push(response.body());
+  const network = await page.context().newCDPSession(page);
+  await network.send("Network.enable");
+  await network.send("Network.setCacheDisabled", { cacheDisabled: true });
+  const loaded = [];
+  const take = (response) => loaded.push((async () => {
+    await response.finished();
+    return { plain: (await response.body()).length, sent: (await response.request().sizes()).responseBodySize };
+  })());
   page.on("response", take);
   await page.goto(url + path, { waitUntil: "networkidle" });
   page.off("response", take);
-  for (const body of await Promise.all(bodies)) {
-    sent += body.length;
-    compressed += gzipSync(body).length;
+  let [plain, sent] = [0, 0];
+  for (const part of await Promise.all(loaded)) {
+    plain += part.plain;
+    sent += part.sent;
   }
-  return { path, sent, compressed };
+  if (sent > 100 * 1024) violations.push(`${path} is ${sent} bytes heavy`);
+  if (sent * 3 > plain * 2) violations.push(`${path} is sent as ${sent} bytes of ${plain}: not compressed`);
+  return { path, plain, sent };
+}
+
+// On a phone the menu is one row, which opens without a script.
+async function menuOfPhone(seat) {
+  const { page } = seat;
+  await page.goto(`${url}/projects`);
+  const [header, row] = await page.evaluate(() =>
+    ["header.bar", "details.fold"].map((which) => document.querySelector(which).getBoundingClientRect().height));
+  if (row > 60) violations.push(`${seat.name}: the closed menu is ${row} pixels high`);
+  if (header > 150) violations.push(`${seat.name}: the head is ${header} pixels high`);
+  await page.locator("details.fold > summary").click();
+  await page.locator("details.fold").getByRole("link", { name: "Notices" }).waitFor();
+  await look(seat, "menu-open");
+  await page.locator("details.fold").getByRole("link", { name: "Notices" }).click();
+  await page.waitForURL(`${url}/notices`);
 }
 
 async function firstPaint(page, path) {
@@ -135,7 +160,7 @@ for (const [name, options] of [
   for (const { path, title, says } of plan.pages) {
     const answer = await seat.page.goto(url + path);
     assert.equal(answer.status(), 200, `${path}: ${await seat.page.locator("main").innerText()}`);
-    if (says) await seat.page.getByText(says).first().waitFor();
+    if (says) await seat.page.locator("main").getByText(says).first().waitFor();
     await look(seat, title);
     await lettersOfDrawings(seat, title);
   }
@@ -145,6 +170,18 @@ const [desktop, phone] = seats;
 for (const { path, title } of plan.pages) {
   await desktop.page.goto(url + path);
   await byKeyboard(desktop.page, title);
+}
+
+await menuOfPhone(phone);
+
+for (const { path, title, fill, choose, press, says } of plan.acts) {
+  const { page } = phone;
+  await page.goto(url + path);
+  for (const [field, text] of Object.entries(fill)) await page.fill(`#${field}`, text);
+  for (const [field, value] of Object.entries(choose)) await page.selectOption(`#${field}`, value);
+  await page.getByRole("button", { name: press, exact: true }).first().click();
+  await page.locator("main").getByText(says).first().waitFor();
+  await look(phone, title);
 }
 
 if (plan.live) {

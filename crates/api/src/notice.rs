@@ -14,6 +14,18 @@ pub enum NoticeKind {
     TransferAccepted,
     /// Your offer was refused.
     TransferRefused,
+    /// You were made a member of a project.
+    MemberAdded,
+    /// What you may do in a project was changed.
+    MemberChanged,
+    /// You are no member of a project any more.
+    MemberRemoved,
+    /// A member of a project of yours left it.
+    MemberLeft,
+    /// You have another role in your organization.
+    RoleChanged,
+    /// You belong to an organization no more.
+    OrganizationLeft,
     /// A run is whole, and demultiplexed where that was asked for.
     RunFinished,
     /// A run grows no more, or could not be demultiplexed: a person decides.
@@ -54,7 +66,7 @@ pub struct Notice {
     pub id: NoticeId,
     /// What happened.
     pub kind: NoticeKind,
-    /// To which thing, as `kind:id`: `dataset:…`, `session:…`, `transfer:…`, `key:…`, `account:…`, `instrument:…`, `approval:…`, `task:…`.
+    /// To which thing, as `kind:id`: `dataset:…`, `session:…`, `transfer:…`, `key:…`, `account:…`, `project:…`, `organization:…`, `instrument:…`, `approval:…`, `task:…`.
     pub subject: String,
     /// The project that the thing belongs to.
     pub project: Option<ProjectId>,

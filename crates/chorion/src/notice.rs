@@ -41,6 +41,16 @@ const fn words(kind: NoticeKind) -> &'static str {
         NoticeKind::TransferOffered => "a project is offered to you: `chorion project transfer`",
         NoticeKind::TransferAccepted => "your project was taken over",
         NoticeKind::TransferRefused => "your offer of a project was refused",
+        NoticeKind::MemberAdded => "you were made a member of a project: `chorion project show`",
+        NoticeKind::MemberChanged => {
+            "what you may do in a project was changed: `chorion project show`"
+        }
+        NoticeKind::MemberRemoved => "you are no member of a project any more",
+        NoticeKind::MemberLeft => {
+            "a member left a project of yours: `chorion project members list`"
+        }
+        NoticeKind::RoleChanged => "you have another role in your organization",
+        NoticeKind::OrganizationLeft => "you belong to an organization no more",
         NoticeKind::RunFinished => "a run is finished",
         NoticeKind::RunNeedsAttention => "a run needs attention: `chorion run show`",
         NoticeKind::SessionFinished => "an app session is finished",

@@ -279,6 +279,8 @@ actions! {
     MemberList = "member.list", Need::Right(Browse);
     /// Adds a member, changes or removes one.
     MemberSet = "member.set", Need::Right(Admin);
+    /// Leaves a project that is somebody else's. A limited key takes nobody out, its own account neither.
+    MemberLeave = "member.leave", Need::Right(Browse);
     /// Offers the project to another account, or takes the offer back.
     ProjectTransfer = "project.transfer", Need::Right(Owner);
     /// Accepts, refuses or withdraws an offer that it got or made.

@@ -113,7 +113,7 @@ async function letWrite(project: string, signed: Signed, raw: Uint8Array, passph
 }
 
 function goingOn(id: string, begun: Begun): HTMLElement {
-  const files = field(`Files of ${begun.name}, once more`, { type: "file", multiple: true }, begun.files.map((file) => `${file.name}, ${size(file.size)}`).join("; "));
+  const files = field(`The files of “${begun.name}”, once more`, { type: "file", multiple: true }, begun.files.map((file) => `${file.name}, ${size(file.size)}`).join("; "));
   const key = begun.files.some((file) => file.sealed) ? keyFields() : null;
   return h("section", { class: "card" }, h("h2", {}, `${begun.name} was begun`), h("p", {}, "A page cannot open files by itself: choose the same ones, and it goes on where it was."),
     form([files.row, key?.row], "Go on", async () => {

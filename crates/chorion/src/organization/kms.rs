@@ -10,10 +10,10 @@ use api::{
 };
 use clap::{Args, Subcommand, ValueEnum};
 use client::Client;
+use custody::kms::policy;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::policy;
 use crate::config::ClientContext;
 use crate::offline::keys;
 use crate::report::{CliError, CliResult, Ui};
@@ -60,7 +60,7 @@ pub(crate) enum KmsCommand {
         organization: OrganizationId,
         /// In which form.
         #[arg(long, value_enum)]
-        form: policy::Form,
+        form: FormArg,
         /// The key: an ARN, or a vault's URL of it.
         #[arg(long)]
         key: String,
@@ -233,6 +233,30 @@ pub(crate) enum RotateArg {
     DataKey,
 }
 
+/// A policy, in which form.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum FormArg {
+    /// A statement of a key policy and of a role, as AWS's JSON.
+    AwsJson,
+    /// The same for Terraform.
+    AwsTerraform,
+    /// Role assignments by the command line of Azure.
+    AzCli,
+    /// The same for Terraform.
+    AzureTerraform,
+}
+
+impl FormArg {
+    const fn form(self) -> policy::Form {
+        match self {
+            Self::AwsJson => policy::Form::AwsJson,
+            Self::AwsTerraform => policy::Form::AwsTerraform,
+            Self::AzCli => policy::Form::AzCli,
+            Self::AzureTerraform => policy::Form::AzureTerraform,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DrillArgs {
     /// The organization.
@@ -309,7 +333,8 @@ fn show(status: &OrganizationKeyStatus, ui: Ui) {
 
 pub(crate) async fn run(command: KmsCommand, ui: Ui) -> CliResult {
     if let KmsCommand::Policy { organization, form, key, principal } = &command {
-        let text = policy::print(*organization, *form, key, principal)?;
+        let text = policy::print(*organization, form.form(), key, principal)
+            .map_err(|error| CliError::new(error.to_string()))?;
         ui.line(&text);
         ui.value(&serde_json::json!({ "policy": text }));
         return Ok(());

@@ -1,7 +1,6 @@
 //! `chorion org`: accounts that belong together, each with a role.
 
 mod kms;
-mod policy;
 
 use api::{
     AccountId, CreateOrganization, InviteMember, Organization, OrganizationId, OrganizationMember,

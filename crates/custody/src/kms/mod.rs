@@ -14,6 +14,7 @@ mod file;
 mod http;
 mod pkcs11;
 mod platform;
+pub mod policy;
 mod settings;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use api::{
     AccountId, ApprovalRequest, InstrumentId, Key, Notice, NoticeId, NoticeKind, NoticeMail,
-    SetNoticeMail, Task, TaskKind, TaskState, Time,
+    OrganizationId, ProjectId, SetNoticeMail, Task, TaskKind, TaskState, Time,
 };
 use jiff::SignedDuration;
 
@@ -133,6 +133,43 @@ async fn of_account(
         &NewNotice { account, kind, subject, project: None, once: None, at: now },
     )
     .await
+}
+
+/// Tells somebody what became of their membership, or the owner that a member left. Nobody is told what they did themselves.
+pub(super) async fn of_member(
+    at: &mut Connection,
+    kind: NoticeKind,
+    account: AccountId,
+    project: ProjectId,
+    by: &Caller,
+) -> Result<(), HubError> {
+    if account == by.account() {
+        return Ok(());
+    }
+    let notice = NewNotice {
+        account,
+        kind,
+        subject: object("project", project),
+        // Who is no member any more hears of it all the same.
+        project: Some(project),
+        once: None,
+        at: by.at,
+    };
+    data::notices::tell(at, &notice).await
+}
+
+/// Tells somebody what became of their place in an organization.
+pub(super) async fn of_organization(
+    at: &mut Connection,
+    kind: NoticeKind,
+    account: AccountId,
+    organization: OrganizationId,
+    by: &Caller,
+) -> Result<(), HubError> {
+    if account == by.account() {
+        return Ok(());
+    }
+    of_account(at, kind, account, object("organization", organization), by.at).await
 }
 
 /// Tells the owner of a project that a vault waits for an approval: once, however often it claims its task.

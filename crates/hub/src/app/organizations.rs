@@ -8,8 +8,8 @@
 use api::{
     Account, AccountId, AuditedAccount, AuditedKey, AuditedProject, AuditedRight, Belongs,
     CreateOrganization, Custodian, ErrorCode, Event, Invitation, InviteMember, KeyService,
-    KeyStanding, Organization, OrganizationCustody, OrganizationId, OrganizationMember, OwnKey,
-    PermissionTable, Plan, Role,
+    KeyStanding, NoticeKind, Organization, OrganizationCustody, OrganizationId, OrganizationMember,
+    OwnKey, PermissionTable, Plan, Role,
 };
 
 use super::Caller;
@@ -209,6 +209,10 @@ pub(crate) async fn set_role(
     data::organizations::set(&mut tx, id, account, role, caller.at).await?;
     let event = caller.event(action.act(), object("account", account), None);
     data::events::record_for(&mut tx, id, &event).await?;
+    if belongs.map(|belongs| belongs.role) != Some(role) {
+        let kind = NoticeKind::RoleChanged;
+        super::notices::of_organization(&mut tx, kind, account, id, caller).await?;
+    }
     let member = data::organizations::member(&mut tx, id, account).await?.ok_or_else(gone)?;
     tx.commit().await?;
     tracing::info!(account = %found.id, role = role.as_str(), "an account has a role in an organization");
@@ -270,6 +274,8 @@ pub(crate) async fn remove(
     data::organizations::remove(&mut tx, id, account).await?;
     let event = caller.event(Action::OrganizationRemove.act(), object("account", account), None);
     data::events::record_for(&mut tx, id, &event).await?;
+    let kind = NoticeKind::OrganizationLeft;
+    super::notices::of_organization(&mut tx, kind, account, id, caller).await?;
     tx.commit().await?;
     Ok(member)
 }

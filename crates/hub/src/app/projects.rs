@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use api::{
     AccountId, Belongs, ConfirmDeletion, CreateProject, Custodian, Deletion, Digest, ErrorCode,
-    Member, Project, ProjectId, Release, ReleaseRequest, Right, Role, SignedStatement,
+    Member, NoticeKind, Project, ProjectId, Release, ReleaseRequest, Right, Role, SignedStatement,
 };
 use custody::Grounds;
 use proof::{Act, Card, ProjectCard, digest_of, sign_statement};
@@ -19,7 +19,7 @@ use crate::data::cards::KeptCard;
 use crate::data::intents::PROJECT_RELEASE;
 use crate::data::projects::NewProject;
 use crate::data::{self, Connection};
-use crate::policy::{Action, Standing};
+use crate::policy::{Action, Actor, Standing};
 use crate::state::Hub;
 
 /// The purpose under which a project's name is sealed.
@@ -415,29 +415,49 @@ pub(crate) async fn set_member(
         .await?
         .ok_or_else(|| HubError::not_found("account", account))?;
     no_auditor(&member)?;
+    let before = data::members::right_of(&mut tx, id, account).await?;
     data::members::set(&mut tx, id, account, right).await?;
     let event = caller.event(Action::MemberSet.act(), object("account", account), Some(id));
     data::events::record(&mut tx, &event).await?;
+    let told = match before {
+        None => Some(NoticeKind::MemberAdded),
+        Some(before) => (before != right).then_some(NoticeKind::MemberChanged),
+    };
+    if let Some(kind) = told {
+        super::notices::of_member(&mut tx, kind, account, id, caller).await?;
+    }
     tx.commit().await?;
     Ok(Member { account, name: member.name, right })
 }
 
-/// Removes a member, whose next call finds nothing.
+/// Removes a member, whose next call finds nothing. Everybody may take themselves out, whatever they may do otherwise.
 pub(crate) async fn remove_member(
     hub: &Hub,
     caller: &Caller,
     id: ProjectId,
     account: AccountId,
 ) -> Result<Member, HubError> {
+    let leaves = account == caller.account() && !matches!(caller.actor(), Actor::Limited { .. });
+    let action = if leaves { Action::MemberLeave } else { Action::MemberSet };
     let mut tx = hub.db.write().await?;
-    may(&mut tx, caller, Action::MemberSet, id).await?;
+    may(&mut tx, caller, action, id).await?;
     not_the_owner(&mut tx, id, account).await?;
     let gone = || HubError::not_found("member", account);
     let right = data::members::right_of(&mut tx, id, account).await?.ok_or_else(gone)?;
     let member = data::accounts::find(&mut tx, account).await?.ok_or_else(gone)?;
     data::members::remove(&mut tx, id, account).await?;
-    let event = caller.event("member.remove", object("account", account), Some(id));
+    let act = if leaves { action.act() } else { "member.remove" };
+    let event = caller.event(act, object("account", account), Some(id));
     data::events::record(&mut tx, &event).await?;
+    if leaves {
+        if let Some((owner, _)) = data::projects::maker(&mut tx, id).await? {
+            let kind = NoticeKind::MemberLeft;
+            super::notices::of_member(&mut tx, kind, owner, id, caller).await?;
+        }
+    } else {
+        let kind = NoticeKind::MemberRemoved;
+        super::notices::of_member(&mut tx, kind, account, id, caller).await?;
+    }
     tx.commit().await?;
     Ok(Member { account, name: member.name, right })
 }

@@ -68,6 +68,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
 }
 
 impl Paging {
+    /// The beginning of the list at a path: for a page that is drawn in answer to a form.
+    pub(crate) fn first(path: String) -> Self {
+        Self { after: String::new(), limit: USUAL, path, query: String::new() }
+    }
+
     /// At most so many items, however many were asked for.
     pub(crate) fn at_most(self, limit: u32) -> Self {
         Self { limit: self.limit.min(limit), ..self }

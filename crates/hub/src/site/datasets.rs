@@ -66,6 +66,8 @@ struct ListPage {
     rows: Vec<Row>,
     next: Option<String>,
     is_narrowed: bool,
+    /// The project into which files can be brought, where the list is of one, and not of runs.
+    imports: Option<api::ProjectId>,
     empty: &'static str,
     command: &'static str,
 }
@@ -82,7 +84,7 @@ async fn list(
             "Samples",
             "/samples",
             "No sample yet. A run becomes samples when it is demultiplexed; or bring files that you have:",
-            "chorion sample import NAME FILES… --project PROJECT",
+            "chorion sample import FILES… --name NAME --project PROJECT",
         ),
         DatasetKind::Result => (
             "Results",
@@ -106,6 +108,7 @@ async fn list(
         frame: Frame::of(title, section, &person.visit),
         rows: page.items.into_iter().map(Row::from).collect(),
         next: page.next,
+        imports: narrowed.project.filter(|_| kind != DatasetKind::Run),
         is_narrowed: narrowed.project.is_some() || narrowed.parent.is_some(),
         empty,
         command,

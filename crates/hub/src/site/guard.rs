@@ -2,7 +2,7 @@
 
 use api::ErrorCode;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::header::ORIGIN;
+use axum::http::header::{ORIGIN, REFERER};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -40,7 +40,7 @@ impl FromRequestParts<Hub> for SignedIn {
             Visit::from_request_parts(parts, hub).await.map_err(IntoResponse::into_response)?;
         match visit.person.clone() {
             Some((caller, browser)) => Ok(Self { caller, browser, visit }),
-            None => Err(elsewhere("/sign-in", parts)),
+            None => Err(elsewhere("/sign-in", parts, &visit)),
         }
     }
 }
@@ -66,20 +66,29 @@ impl FromRequestParts<Hub> for FreshSession {
         if sign_in::is_fresh(&signed_in.browser, signed_in.caller.at) {
             Ok(Self(signed_in))
         } else {
-            Err(elsewhere("/confirm", parts))
+            Err(elsewhere("/confirm", parts, &signed_in.visit))
         }
     }
 }
 
-/// To another page, which sends the person back here afterwards; to the account page where here is a form's address.
-fn elsewhere(page: &str, parts: &Parts) -> Response {
+/// To another page, which sends the person back here afterwards. Where here is a form's address, that is the page with the form,
+/// as the browser names it; else the account page.
+fn elsewhere(page: &str, parts: &Parts, visit: &Visit) -> Response {
     let here = match parts.method {
         Method::GET | Method::HEAD => parts.uri.path_and_query().map_or("/", |here| here.as_str()),
         // The code has to be typed once more: it is in no address.
         _ if parts.uri.path().starts_with("/device") => "/device",
-        _ => "/account",
+        _ => page_before(&parts.headers, &visit.authority).unwrap_or("/account"),
     };
     Redirect::to(&view::with_next(page, here)).into_response()
+}
+
+/// The path of the page of ours that a form was sent from, if the browser tells it.
+fn page_before<'a>(headers: &'a HeaderMap, authority: &str) -> Option<&'a str> {
+    let whole = headers.get(REFERER)?.to_str().ok()?.strip_prefix("https://")?;
+    let (host, path) = whole.split_at(whole.find('/')?);
+    let path = path.split(['?', '#']).next().unwrap_or(path);
+    host.eq_ignore_ascii_case(authority).then_some(path)
 }
 
 /// What a form of ours brings. It is taken only from a page of this hub: the browser says so (`Sec-Fetch-Site`, `Origin`), and
@@ -144,6 +153,24 @@ fn is_own(headers: &HeaderMap, authority: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_a_fresh_sign_in_a_person_is_back_at_the_form_of_this_hub_and_of_no_other() {
+        let cases: &[(&str, Option<&str>)] = &[
+            ("https://hub.example:8470/projects/7/members?cursor=x", Some("/projects/7/members")),
+            ("https://HUB.example:8470/projects", Some("/projects")),
+            ("https://hub.example:8470", None),
+            ("http://hub.example:8470/projects", None),
+            ("https://hub.example/projects", None),
+            ("https://evil.example/hub.example:8470/", None),
+            ("https://hub.example:8470@evil.example/projects", None),
+        ];
+        for (referer, page) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(REFERER, referer.parse().unwrap());
+            assert_eq!(page_before(&headers, "hub.example:8470"), *page, "{referer}");
+        }
+    }
 
     #[test]
     fn a_form_is_ours_only_if_the_browser_says_so_and_nothing_says_otherwise() {

@@ -9,15 +9,20 @@ mod account;
 mod apps;
 mod assets;
 mod cases;
+mod compressed;
 mod datasets;
 mod device;
 mod guard;
 mod home;
+mod import;
 mod institution;
+mod key_set_up;
 mod launch;
+mod members;
 mod notices;
 mod operator;
 mod organization_key;
+mod organizations;
 mod passkey;
 mod plot;
 mod projects;
@@ -98,14 +103,38 @@ pages! {
     get "GET" "/projects/{id}" projects::page, "session";
     get "GET" "/projects/{id}/delete" projects::delete_page, "session, fresh sign-in";
     post "POST" "/projects/{id}/delete" projects::delete, "session, form token, fresh sign-in";
+    get "GET" "/projects/{id}/import" import::page, "session";
+    post "POST" "/projects/{id}/import" import::fill_in, "session, form token";
+    get "GET" "/projects/{id}/members" members::list, "session";
+    post "POST" "/projects/{id}/members" members::add, "session, form token, fresh sign-in";
+    post "POST" "/projects/{id}/members/{account}" members::change, "session, form token, fresh sign-in";
+    post "POST" "/projects/{id}/members/{account}/remove" members::remove, "session, form token, fresh sign-in";
+    get "GET" "/projects/{id}/leave" members::leave_page, "session";
+    post "POST" "/projects/{id}/leave" members::leave, "session, form token";
+    get "GET" "/projects/{id}/transfer" members::offer_page, "session, fresh sign-in";
+    post "POST" "/projects/{id}/transfer" members::offer, "session, form token, fresh sign-in";
     get "GET" "/projects/{id}/cases" cases::list, "session";
     post "POST" "/projects/{id}/cases/search" cases::search, "session, form token";
     get "GET" "/cases/{id}" cases::page, "session";
     post "POST" "/cases/{id}/read" cases::read, "session, form token";
     post "POST" "/cases/{id}/conclude" cases::conclude, "session, form token";
     post "POST" "/cases/{id}/close" cases::close, "session, form token";
+    get "GET" "/organizations" organizations::list, "session";
+    get "GET" "/organizations/{id}" organizations::page, "session";
+    post "POST" "/organizations/{id}/members" organizations::invite, "session, form token, fresh sign-in";
+    post "POST" "/organizations/{id}/members/{account}" organizations::set_role, "session, form token, fresh sign-in";
+    post "POST" "/organizations/{id}/members/{account}/disable" organizations::disable, "session, form token, fresh sign-in";
+    post "POST" "/organizations/{id}/members/{account}/remove" organizations::remove, "session, form token, fresh sign-in";
     get "GET" "/organizations/{id}/key" organization_key::page, "session";
     post "POST" "/organizations/{id}/key/test" organization_key::test, "session, form token, fresh sign-in";
+    get "GET" "/organizations/{id}/key/set" key_set_up::page, "session, fresh sign-in";
+    post "POST" "/organizations/{id}/key/set" key_set_up::set, "session, form token, fresh sign-in";
+    get "GET" "/organizations/{id}/key/policy" key_set_up::grants, "session";
+    post "POST" "/organizations/{id}/key/rotate" organization_key::rotate, "session, form token, fresh sign-in";
+    get "GET" "/organizations/{id}/key/recovery" organization_key::recovery, "session, fresh sign-in";
+    post "POST" "/organizations/{id}/key/recovery/stored" organization_key::recovery_stored, "session, form token, fresh sign-in";
+    get "GET" "/organizations/{id}/key/drill" organization_key::drill_page, "session";
+    post "POST" "/organizations/{id}/key/drill" organization_key::drill, "session, form token";
     get "GET" "/organizations/{id}/fields" cases::fields, "session";
     post "POST" "/organizations/{id}/fields/{field}/on" cases::field_on, "session, form token, fresh sign-in";
     post "POST" "/organizations/{id}/fields/{field}/off" cases::field_off, "session, form token, fresh sign-in";
@@ -133,4 +162,5 @@ pub(crate) fn pages(hub: &Hub) -> Router<Hub> {
     routes()
         .fallback(async |uri: http::Uri| HubError::not_found("such path as", uri.path()))
         .layer(from_fn_with_state(hub.clone(), visit::layer))
+        .layer(compressed::layer())
 }

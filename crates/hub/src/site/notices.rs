@@ -23,6 +23,12 @@ const fn sentence(kind: NoticeKind) -> &'static str {
         NoticeKind::TransferOffered => "A project is offered to you",
         NoticeKind::TransferAccepted => "Your offer was taken: the project is somebody else’s now",
         NoticeKind::TransferRefused => "Your offer was refused",
+        NoticeKind::MemberAdded => "You are a member of a project now",
+        NoticeKind::MemberChanged => "What you may do in a project was changed",
+        NoticeKind::MemberRemoved => "You are no member of a project any more",
+        NoticeKind::MemberLeft => "A member left a project of yours",
+        NoticeKind::RoleChanged => "You have another role in your organization",
+        NoticeKind::OrganizationLeft => "You belong to an organization no more",
         NoticeKind::RunFinished => "A run is whole",
         NoticeKind::RunNeedsAttention => "A run needs you to decide",
         NoticeKind::SessionFinished => "An app session is complete",
@@ -55,9 +61,14 @@ const fn sentence(kind: NoticeKind) -> &'static str {
 }
 
 /// The page of the thing that a notice is about.
-fn link(subject: &str) -> Option<String> {
+fn link(told: NoticeKind, subject: &str) -> Option<String> {
+    if matches!(told, NoticeKind::MemberRemoved | NoticeKind::OrganizationLeft) {
+        return None;
+    }
     let (kind, id) = subject.split_once(':')?;
     match kind {
+        "project" if told == NoticeKind::MemberLeft => Some(format!("/projects/{id}/members")),
+        "organization" => Some(format!("/organizations/{id}")),
         "dataset" => Some(format!("/datasets/{id}")),
         "session" => Some(format!("/sessions/{id}")),
         "project" => Some(format!("/projects/{id}")),
@@ -80,7 +91,7 @@ impl From<Notice> for Row {
         Self {
             id: notice.id,
             sentence: sentence(notice.kind),
-            link: link(&notice.subject),
+            link: link(notice.kind, &notice.subject),
             when: moment(notice.at),
             is_read: notice.read.is_some(),
         }

@@ -20,11 +20,13 @@ use crate::http::extract::Id;
 use crate::http::page::Paging;
 use crate::state::Hub;
 
-/// How many members and offers a page shows.
+/// How many offers a page shows.
 const PARTS: i64 = 200;
+/// How many members the page of a project shows; all of them have a page of their own.
+const MEMBERS: i64 = 5;
 const SECTION: &str = "/projects";
 
-fn called(project: &Project) -> String {
+pub(super) fn called(project: &Project) -> String {
     project.name.clone().unwrap_or_else(|| format!("sealed name, {}", project.id))
 }
 
@@ -123,6 +125,9 @@ struct OnePage {
     members: Option<Vec<MemberRow>>,
     may_delete: bool,
     has_cases: bool,
+    is_owner: bool,
+    may_import: bool,
+    may_leave: bool,
 }
 
 pub(super) async fn page(
@@ -134,7 +139,7 @@ pub(super) async fn page(
     let project = app::projects::show(&hub, caller, id).await?;
     let card = app::projects::card(&hub, caller, id).await?;
     let (digest, phrase) = ProjectCard::fingerprint(&card);
-    let members = match app::projects::members(&hub, caller, id, "", PARTS).await {
+    let members = match app::projects::members(&hub, caller, id, "", MEMBERS).await {
         Ok(members) => Some(members.into_iter().map(MemberRow::from).collect()),
         Err(error) if error.code() == ErrorCode::Forbidden => None,
         Err(error) => return Err(error),
@@ -151,6 +156,9 @@ pub(super) async fn page(
         members,
         may_delete: project.right == Right::Owner,
         has_cases: app::cases::can_be_in(&hub, id).await?,
+        is_owner: project.right == Right::Owner,
+        may_import: project.right >= Right::Create,
+        may_leave: project.right != Right::Owner,
         project,
     };
     draw(&person.visit, &page)

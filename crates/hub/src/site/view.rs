@@ -41,6 +41,8 @@ pub(super) struct Frame {
     pub(super) follows: bool,
     /// Whether who is signed in runs this hub.
     pub(super) operator: bool,
+    /// Whether who is signed in belongs to an organization.
+    pub(super) belongs: bool,
 }
 
 impl Frame {
@@ -50,8 +52,10 @@ impl Frame {
         Self {
             title,
             operator: who.is_some_and(|account| account.operator),
+            belongs: who.is_some_and(|account| account.belongs.is_some()),
             who: who.map(|account| account.name.clone()),
-            form_token: visit.visitor.token.form_token(),
+            // A page without one can be read; its forms are refused.
+            form_token: visit.visitor.token.form_token().unwrap_or_default(),
             hub: visit.hub.clone(),
             ..Self::bare(title)
         }
@@ -70,6 +74,7 @@ impl Frame {
             section: "",
             follows: false,
             operator: false,
+            belongs: false,
         }
     }
 }
@@ -92,10 +97,19 @@ impl Frame {
             ("/vaults", "Vaults"),
             ("/notices", "Notices"),
         ];
+        if self.belongs || self.operator {
+            let word = if self.operator { "Organizations" } else { "Organization" };
+            menu.push(("/organizations", word));
+        }
         if self.operator {
             menu.push(("/hub", "This hub"));
         }
         menu
+    }
+
+    /// The entry of the menu that this page belongs to, as the closed menu of a narrow screen says it.
+    pub(super) fn here(&self) -> Option<&'static str> {
+        self.menu().into_iter().find(|(path, _)| *path == self.section).map(|(_, word)| word)
     }
 
     /// Of something that goes on: with the script that follows it, and loaded anew by itself where there are no scripts.

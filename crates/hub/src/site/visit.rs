@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::guard::FORM_BYTES;
-use super::view;
+use super::{compressed, view};
 use crate::HubError;
 use crate::app::Caller;
 use crate::app::sign_in::{self, Browser, Token, Visitor};
@@ -134,7 +134,7 @@ pub(super) async fn layer(State(hub): State<Hub>, request: Request, next: Next) 
         return next.run(request).await;
     }
     let (mut parts, body) = request.into_parts();
-    let path = parts.uri.path().to_owned();
+    let (path, method) = (parts.uri.path().to_owned(), parts.method.clone());
     let mut visit = None;
     // Held until the page is there: what a form brings is in memory as long as its handler works.
     let mut _room = None;
@@ -169,6 +169,7 @@ pub(super) async fn layer(State(hub): State<Hub>, request: Request, next: Next) 
         response.extensions_mut().insert(caller);
     }
     guard_headers(&mut response, visit.as_ref());
+    compressed::mark(&mut response, &method);
     response
 }
 

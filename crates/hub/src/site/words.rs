@@ -2,7 +2,7 @@
 
 use api::{
     CaseStatus, Custodian, DatasetKind, DeliveryState, ExecutionState, IndexState, QualityState,
-    Right, TaskState,
+    Right, Role, TaskState,
 };
 
 /// A word in a frame of its own, in the colour of what it means; never told by the colour alone.
@@ -110,6 +110,18 @@ pub(super) const fn right(right: Right) -> &'static str {
         Right::Write => "write: change and delete datasets too",
         Right::Admin => "admin: add and remove members too",
         Right::Owner => "owner: everything",
+    }
+}
+
+/// What an account may do in its organization.
+pub(super) const fn role(role: Role) -> &'static str {
+    match role {
+        Role::Administrator => {
+            "administrator: invites, gives roles, sees to the key; no data by that alone"
+        }
+        Role::Clinician => "clinician: makes projects, reads cases where a member",
+        Role::Lab => "lab: makes projects, runs instruments",
+        Role::Auditor => "auditor: reads what was done, never data",
     }
 }
 

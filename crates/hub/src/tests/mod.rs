@@ -7,6 +7,7 @@ mod chromium;
 mod coverage;
 mod datasets;
 mod devices;
+mod forms;
 mod handovers;
 mod hostile;
 mod institution;

@@ -94,7 +94,8 @@ impl<'a> TestBrowser<'a> {
     }
 }
 
-trait Page {
+/// A page as a test reads it.
+pub(super) trait Page {
     fn text(&self) -> String;
     fn to(&self) -> &str;
 }
@@ -133,7 +134,8 @@ async fn every_page_of_the_list_answers_under_a_strict_policy_and_no_other_path_
     let hub = TestHub::start().await;
     let mut browser = TestBrowser::new(&hub);
     for page in PAGES {
-        let path = page.path.replace("{id}", "0").replace("{file}", "none.css");
+        let path =
+            page.path.replace("{id}", "0").replace("{account}", "0").replace("{file}", "none.css");
         let form = (page.method == "POST").then_some("");
         let answer = browser.send(page.method, &path, form).await;
         let is_there = answer.status != StatusCode::NOT_FOUND || page.path == "/assets/{file}";
@@ -161,6 +163,56 @@ async fn every_page_of_the_list_answers_under_a_strict_policy_and_no_other_path_
         hub.send(Request::get("/api/x").body(Body::empty()).unwrap()).await.code(),
         ErrorCode::Unsigned
     );
+}
+
+#[tokio::test]
+async fn what_is_asked_for_by_its_address_is_compressed_and_no_two_pages_have_one_form_token() {
+    use std::io::Read;
+    let hub = TestHub::start().await;
+    let mut browser = TestBrowser::new(&hub);
+    let plain = browser.get("/sign-in").await;
+    assert!(!plain.headers.contains_key("content-encoding"));
+    let style = plain.text().split('"').find(|part| part.ends_with(".css")).unwrap().to_owned();
+    let ask = |method: &str, path: &str, form: String| {
+        let cookies: Vec<String> =
+            browser.cookies.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", AUTHORITY)
+            .header("cookie", cookies.join("; "))
+            .header("origin", format!("https://{AUTHORITY}"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("accept-encoding", "gzip, br")
+            .body(Body::from(form))
+            .unwrap()
+    };
+    let opened = |answer: &Answer| {
+        assert_eq!(answer.headers.get("content-encoding").unwrap(), "gzip");
+        assert!(answer.headers.get("vary").unwrap().to_str().unwrap().contains("accept-encoding"));
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(answer.body.as_slice()).read_to_string(&mut text).unwrap();
+        assert!(answer.body.len() * 3 < text.len() * 2, "{} of {}", answer.body.len(), text.len());
+        text
+    };
+    opened(&hub.send(ask("GET", &style, String::new())).await);
+    let token = |text: &str| {
+        let mark = "name=\"form_token\" value=\"";
+        text.split(mark).nth(1).unwrap().split('"').next().unwrap().to_owned()
+    };
+    let mut seen = vec![token(&plain.text())];
+    for _ in 0..3 {
+        let page = opened(&hub.send(ask("GET", "/sign-in", String::new())).await);
+        assert!(!seen.contains(&token(&page)));
+        seen.push(token(&page));
+    }
+    // Each of them is taken, and the answer to a form is sent as it is.
+    for token in seen {
+        let form = format!("form_token={token}&name=nobody&password=wrong+horse+battery");
+        let refused = hub.send(ask("POST", "/sign-in", form)).await;
+        assert!(refused.text().contains("The sign-in name or the password"), "{}", refused.text());
+        assert!(!refused.headers.contains_key("content-encoding"));
+    }
 }
 
 #[tokio::test]
@@ -260,7 +312,21 @@ async fn a_wrong_name_and_a_wrong_password_look_alike_and_then_wait() {
         assert!(!answer.text().contains(name) && !answer.text().contains("harbour eight"));
         pages.push(answer.text());
     }
-    assert_eq!(pages[0], pages[1]);
+    // But for the form token, which no two pages have alike.
+    let bare = |page: &String| -> String {
+        let mark = "name=\"form_token\" value=\"";
+        let parts = page.split(mark).enumerate();
+        parts
+            .map(|(at, part)| {
+                if at == 0 {
+                    part
+                } else {
+                    part.trim_start_matches(|c: char| c.is_ascii_hexdigit())
+                }
+            })
+            .collect()
+    };
+    assert_eq!(bare(&pages[0]), bare(&pages[1]));
     for _ in 0..4 {
         browser.sign_in("ada@lab.example", "copper vein harbour nine!").await;
     }
@@ -284,7 +350,8 @@ async fn a_form_from_elsewhere_or_without_its_token_does_nothing() {
         ("null", &good),
         ("https://localhost:8470", ""),
         ("https://localhost:8470", "form_token="),
-        ("https://localhost:8470", &format!("form_token={}", "0".repeat(64))),
+        ("https://localhost:8470", &format!("form_token={}", "0".repeat(128))),
+        ("https://localhost:8470", &good[..good.len() - 2]),
     ] {
         browser.origin = origin.to_owned();
         let answer = browser.send("POST", "/sign-out", Some(form)).await;

@@ -75,7 +75,7 @@ impl Drop for Front {
 }
 
 /// Somebody gets a name and a password.
-async fn with_password(hub: &TestHub, person: &Person, name: &str) {
+pub(super) async fn with_password(hub: &TestHub, person: &Person, name: &str) {
     let body = json!({"sign_in_name": name, "password": PASSWORD});
     let answer = hub.call(&person.key, "PUT", "/api/v1/account/password", body).await;
     assert!(answer.status.is_success(), "{answer:?}");
@@ -288,6 +288,11 @@ fn page(path: impl Into<String>, title: &str, says: impl Into<Option<&'static st
     json!({"path": path.into(), "title": title, "says": says.into()})
 }
 
+/// A form that is filled in and sent, and what stands there then.
+fn act(path: String, title: &str, fill: Value, choose: Value, press: &str, says: &str) -> Value {
+    json!({"path": path, "title": title, "fill": fill, "choose": choose, "press": press, "says": says})
+}
+
 #[tokio::test]
 async fn a_runs_metrics_are_a_vaults_word_and_for_those_who_may_read() {
     let mut story = Story::begin().await;
@@ -411,6 +416,7 @@ async fn in_chromium_the_pages_of_lab_owner_and_operator_stand_with_data_in_them
         json!({"subject": "address:203.0.113.7", "seconds": 3600, "reason": "knocked for an hour"});
     story.hub.call(&story.ada.key, "POST", "/api/v1/blocks", block).await.ok::<Value>();
     // A first page of runs whose names are opened, before those that nobody opens.
+    let bob = story.hub.person(&story.ada, "Bob").await.account.to_string();
     for number in 0..60 {
         let name = format!("2611{:02}_A09999_{number:04}_AHCHRNDRXX", number % 30 + 1);
         make(&story.hub, &story.ada.key, story.project, DatasetKind::Run, &name).await;
@@ -436,6 +442,13 @@ async fn in_chromium_the_pages_of_lab_owner_and_operator_stand_with_data_in_them
             page("/hub", "hub", "Scrubber"),
             page(format!("/projects/{id}"), "project", None),
             page(format!("/projects/{owner_project}"), "project-of-owner", None),
+            page(format!("/projects/{id}/members"), "members", "Add a member"),
+            page(format!("/projects/{id}/transfer"), "transfer", "You cannot get it back"),
+            page(format!("/projects/{owner_project}/transfer"), "transfer-of-owner", "chorion approve transfer"),
+            page(format!("/projects/{id}/import"), "import", "Show what to type"),
+            page(format!("/projects/{owner_project}/import"), "import-of-owner", "without a command line"),
+            page(format!("/projects/{id}/leave"), "leave", None),
+            page("/organizations", "organizations", "No organization yet"),
             page(format!("/datasets/{done}"), "run", "Top unknown barcodes"),
             page(format!("/datasets/{coming}"), "run-arriving", "Faults survived"),
             page(format!("/datasets/{sample}"), "sample", None),
@@ -444,6 +457,11 @@ async fn in_chromium_the_pages_of_lab_owner_and_operator_stand_with_data_in_them
             page(format!("/apps/{app}/launch"), "launch", "read sample"),
         ],
         "lists": ["/runs", "/samples"],
+        "acts": [
+            act(format!("/projects/{id}/members"), "members-added", json!({"account": bob}), json!({"right": "read"}), "Add", "Bob"),
+            act(format!("/projects/{id}/members"), "members-refused", json!({"account": "nobody"}), json!({}), "Add", "is the id of no account"),
+            act(format!("/projects/{id}/import"), "import-command", json!({"name": "NA12878", "files": "a b.bam"}), json!({}), "Show what to type", "chorion sample import"),
+        ],
         "live": format!("/datasets/{coming}"),
         "launch": {
             "path": format!("/apps/{app}/launch"),
@@ -476,7 +494,7 @@ async fn in_chromium_the_pages_of_lab_owner_and_operator_stand_with_data_in_them
         }
     };
     let (said, (), ()) = tokio::join!(looking, vault, broker);
-    assert!(said["looked"].as_u64().unwrap() >= 4 * 19, "{said}");
+    assert!(said["looked"].as_u64().unwrap() >= 4 * 26 + 4, "{said}");
     drop((front, asked));
 }
 
@@ -493,21 +511,75 @@ async fn in_chromium_the_pages_of_a_clinic_stand_with_cases_in_them() {
     with_password(&clinic.hub, &clinic.admin, "admin").await;
     let front = Front::of(&clinic.hub).await;
     let (project, organization) = (clinic.project, clinic.id);
-    let plan = |who: &str, pages: Value| {
+    let plan = |who: &str, pages: Value, acts: Value| {
         json!({
             "port": front.port, "sign_in_name": who, "password": PASSWORD, "pages": pages,
-            "lists": [], "live": null, "launch": null,
+            "acts": acts, "lists": [], "live": null, "launch": null,
         })
     };
     let pages = json!([
         page(format!("/projects/{project}"), "project", "organization"),
+        page(format!("/projects/{project}/members"), "members", "Who belongs to it"),
         page(format!("/projects/{project}/cases"), "cases", "Find a case"),
         page(format!("/cases/{}", cases[0]), "case", "Read what is said"),
+        page(format!("/organizations/{organization}"), "organization-of-doctor", "Accounts"),
     ]);
-    browse(&packages, &plan("doctor", pages), "clinic").await;
+    browse(&packages, &plan("doctor", pages, json!([])), "clinic").await;
+    let key = format!("/organizations/{organization}/key");
     let pages = json!([
+        page(format!("/organizations/{organization}"), "organization", "Invite somebody"),
         page(format!("/organizations/{organization}/fields"), "fields", None),
-        page(format!("/organizations/{organization}/key"), "key", "Test it now"),
+        page(key.clone(), "key", "Test it now"),
+        page(format!("{key}/set"), "key-set", "A lost key is lost data"),
+        page(format!("{key}/set?provider=aws_kms"), "key-set-aws", "Access key id"),
+        page(format!("{key}/set?provider=azure_key_vault"), "key-set-azure", "Tenant id"),
+        page(format!("{key}/set?provider=pkcs11"), "key-set-pkcs11", "PIN"),
+        page(format!("{key}/policy"), "key-policy", "The least that works"),
+        page(format!("{key}/drill"), "key-drill", "Rehearse a revocation"),
     ]);
-    browse(&packages, &plan("admin", pages), "clinic").await;
+    let arn = "arn:aws:kms:eu-central-1:111122223333:key/1234";
+    let role = "arn:aws:iam::444455556666:role/hub";
+    let acts = json!([
+        act(
+            format!("/organizations/{organization}"),
+            "organization-invited",
+            json!({"name": "Grace"}),
+            json!({"role": "clinician"}),
+            "Invite",
+            "Grace is invited"
+        ),
+        act(
+            key.clone(),
+            "key-tested",
+            json!({}),
+            json!({}),
+            "Test it now",
+            "It was tested just now"
+        ),
+        act(
+            format!("{key}/set?provider=pkcs11"),
+            "key-refused",
+            json!({"token": "t", "key": "k", "secret": "0000", "confirm": "no"}),
+            json!({}),
+            "Test it, and take it in use",
+            "is not organization"
+        ),
+        act(
+            format!("{key}/policy"),
+            "key-policy-shown",
+            json!({"key": arn, "principal": role}),
+            json!({}),
+            "Show it",
+            "ChorionWrapsAndUnwraps"
+        ),
+        act(
+            format!("{key}/drill"),
+            "key-drill-begun",
+            json!({}),
+            json!({}),
+            "Begin: use the key once",
+            "The key serves"
+        ),
+    ]);
+    browse(&packages, &plan("admin", pages, acts), "clinic").await;
 }

@@ -41,6 +41,9 @@ pub(crate) const LONGEST: SignedDuration = SignedDuration::from_hours(12);
 pub(crate) const FRESH: SignedDuration = SignedDuration::from_mins(5);
 /// How old the note of the last request may be before it is written again.
 const SEE_EVERY: SignedDuration = SignedDuration::from_secs(60);
+/// Of what the mark of forms is the HMAC, and how long that is.
+const FORM: &[u8] = b"chorion form";
+const FORM_BYTES: usize = 32;
 /// How much of what a browser calls itself is kept.
 const AGENT_CHARS: usize = 200;
 
@@ -78,18 +81,25 @@ impl Token {
         sha256(&*self.0)
     }
 
-    /// What forms of this browser carry. It follows from the cookie, which another site can neither read nor set.
-    pub(crate) fn form_token(&self) -> String {
+    /// What the forms of one page of this browser carry. It follows from the cookie, which another site can neither read nor set,
+    /// and lies under a mask drawn for this page, so that the length of pages that are sent compressed tells nothing of it (BREACH).
+    pub(crate) fn form_token(&self) -> Result<String, HubError> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &*self.0);
-        HEXLOWER.encode(hmac::sign(&key, b"chorion form").as_ref())
+        let mark = hmac::sign(&key, FORM);
+        let mut mask = [0; FORM_BYTES];
+        seal::fill_random(&mut mask)
+            .map_err(|e| HubError::internal("the hub has no randomness for a form", e))?;
+        let masked = mark.as_ref().iter().zip(mask).map(|(byte, under)| byte ^ under);
+        Ok(HEXLOWER.encode(&mask.into_iter().chain(masked).collect::<Vec<u8>>()))
     }
 
     /// Whether a form carries what it should, without telling by time how much of it is right.
     pub(crate) fn is_form_token(&self, text: &str) -> bool {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &*self.0);
-        HEXLOWER
-            .decode(text.as_bytes())
-            .is_ok_and(|mark| hmac::verify(&key, b"chorion form", &mark).is_ok())
+        let Ok(bytes) = HEXLOWER.decode(text.as_bytes()) else { return false };
+        let Some((mask, masked)) = bytes.split_first_chunk::<FORM_BYTES>() else { return false };
+        let mark: Vec<u8> = masked.iter().zip(mask).map(|(byte, under)| byte ^ under).collect();
+        masked.len() == FORM_BYTES && hmac::verify(&key, FORM, &mark).is_ok()
     }
 }
 

@@ -1,14 +1,12 @@
 //! The least that a hub's identity must be granted, to paste: nothing that manages a key, and nothing of other keys.
 
 use api::OrganizationId;
-use clap::ValueEnum;
 use serde_json::json;
-
-use crate::report::{CliError, CliResult};
+use thiserror::Error;
 
 /// In which form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Form {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
     /// A statement of a key policy and of a role, as AWS's JSON.
     AwsJson,
     /// The same for Terraform.
@@ -19,22 +17,36 @@ pub(crate) enum Form {
     AzureTerraform,
 }
 
+/// Why there is no policy.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NoPolicy {
+    /// A text could not stand in a policy.
+    #[error("`{0}` is no name of a key or of an identity")]
+    NoName(String),
+    /// The key is in no vault of Azure's.
+    #[error("`{0}` is no key of a vault: write https://VAULT.vault.azure.net/keys/NAME")]
+    NoVault(String),
+}
+
 /// Text that goes into a policy: nothing that would end a string of it.
-fn plain(text: &str) -> CliResult<&str> {
+fn plain(text: &str) -> Result<&str, NoPolicy> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.:/+=,@*".contains(c);
     if !text.is_empty() && text.chars().all(fits) {
         return Ok(text);
     }
-    Err(CliError::new(format!("`{text}` is no name of a key or of an identity")))
+    Err(NoPolicy::NoName(text.to_owned()))
 }
 
-/// The policy.
-pub(super) fn print(
+/// The policy that grants `principal` (an ARN of AWS, or the object id of an application in Azure) what wrapping with `key` needs.
+///
+/// # Errors
+/// The key or who is granted is no name, or no key of the service that the form is for.
+pub fn print(
     organization: OrganizationId,
     form: Form,
     key: &str,
     principal: &str,
-) -> CliResult<String> {
+) -> Result<String, NoPolicy> {
     let (key, principal) = (plain(key)?, plain(principal)?);
     let aws = || {
         let context = json!({ "kms:EncryptionContext:chorion:org": organization.to_string() });
@@ -67,17 +79,14 @@ pub(super) fn print(
         })
     };
     let vault = || {
-        let (vault, name) = key.split_once("/keys/").ok_or_else(|| {
-            CliError::new(format!("`{key}` is no key of a vault"))
-                .hint("write https://VAULT.vault.azure.net/keys/NAME")
-        })?;
+        let named = key.split_once("/keys/");
+        let (vault, name) = named.ok_or_else(|| NoPolicy::NoVault(key.to_owned()))?;
         let vault = vault.trim_start_matches("https://").split('.').next().unwrap_or_default();
         let name = name.split('/').next().unwrap_or_default();
-        Ok::<_, CliError>((vault.to_owned(), name.to_owned()))
+        Ok::<_, NoPolicy>((vault.to_owned(), name.to_owned()))
     };
     Ok(match form {
-        Form::AwsJson => serde_json::to_string_pretty(&aws())
-            .map_err(|e| CliError::new("the policy cannot be written").caused_by(e))?,
+        Form::AwsJson => format!("{:#}", aws()),
         Form::AwsTerraform => format!(
             r#"data "aws_iam_policy_document" "chorion" {{
   statement {{
