@@ -131,8 +131,9 @@ fn laid_out(tiles: &[(TilePath, Vec<u8>)], size: u64) -> Result<Tiles, Alarm> {
     Ok(here)
 }
 
-/// Verifies that every event is what its leaf commits to, and that the leaves are those of the log whose newest checkpoint was verified
-/// before: gives the tiles that are lacking for it, none where all of it holds.
+/// Verifies that every event is what its leaf commits to, in the log whose newest checkpoint was verified before.
+///
+/// Gives the tiles that are lacking for it; none where all of it holds.
 ///
 /// # Errors
 /// It does not: the alarm says what.

@@ -194,8 +194,10 @@ struct HoldingsSeen {
     contents: BTreeMap<DatasetId, Option<SignedStatement>>,
 }
 
-/// Compares what the owner's projects hold with what the log tells and with what is remembered: `{"tiles": [paths]}` and `{"contents": [ids]}`
-/// ask for more, else it says what is to be remembered, the alarms, and how many datasets hold and are unknown.
+/// Compares what the owner's projects hold with what the log tells and with what is remembered.
+///
+/// `{"tiles": [paths]}` and `{"contents": [ids]}` ask for more; else it says what is to be remembered, the alarms, and how many datasets
+/// hold and are unknown.
 ///
 /// # Errors
 /// An event is not in the log: an alarm.
