@@ -1,4 +1,4 @@
--- Cases are described beside the wrapped keys too (spec/store.md section 6.6), so many rows at a time: a sheet. Which sheet a case is on
+-- Cases are described beside the wrapped keys too (spec/store.md section 6.5), so many rows at a time: a sheet. Which sheet a case is on
 -- follows from its row's number, and a sheet's id from its own: it has no row.
 
 INSERT INTO undescribed
