@@ -284,10 +284,17 @@ async fn find_plain(at: &Place, number: u32) -> Result<Duration, Failure> {
     if found == 1 { Ok(began.elapsed()) } else { Err("not one plain case was found".into()) }
 }
 
-/// Both sides in `dir`, empty, with the keys of the sealed one: the customer's, what it wraps, and those open.
-async fn sides(
-    dir: &Path,
-) -> Result<(Place, Place, Arc<dyn CustomerKey>, KeySet, Arc<Keys>), Failure> {
+/// Both sides, and the keys of the sealed one: the customer's, what it wraps, and those open.
+struct Sides {
+    sealed: Place,
+    plain: Place,
+    customer: Arc<dyn CustomerKey>,
+    set: KeySet,
+    keys: Arc<Keys>,
+}
+
+/// Both sides in `dir`, empty.
+async fn sides(dir: &Path) -> Result<Sides, Failure> {
     let (sealed, plain) =
         (place(&dir.join("sealed.db")).await?, place(&dir.join("plain.db")).await?);
     let (customer, set) = make_keys(dir, sealed.organization).await?;
@@ -305,7 +312,7 @@ async fn sides(
     let mut tx = plain.db.write().await?;
     make_plain(&mut tx).await?;
     tx.commit().await?;
-    Ok((sealed, plain, customer, set, keys))
+    Ok(Sides { sealed, plain, customer, set, keys })
 }
 
 /// Finds `finds` of `rows` cases by record number on either side in turn: the sealed times, and the plain ones.
@@ -334,7 +341,7 @@ pub async fn cases_beside_plain(
     batch: u32,
     find: u32,
 ) -> Result<CaseFigures, Failure> {
-    let (sealed, plain, customer, mut set, keys) = sides(dir).await?;
+    let Sides { sealed, plain, customer, mut set, keys } = sides(dir).await?;
     let mut figures = CaseFigures {
         sealed: Duration::ZERO,
         plain: Duration::ZERO,
@@ -391,7 +398,7 @@ pub async fn cases_found(
     batch: u32,
     find: u32,
 ) -> Result<[Vec<Duration>; 2], Failure> {
-    let (sealed, plain, _, _, keys) = sides(dir).await?;
+    let Sides { sealed, plain, keys, .. } = sides(dir).await?;
     let mut first = 0;
     while first < rows {
         let last = rows.min(first + batch.max(1));
