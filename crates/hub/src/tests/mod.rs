@@ -15,6 +15,7 @@ mod lasting;
 mod log;
 mod material;
 mod notices;
+mod open;
 mod organization_keys;
 mod organizations;
 mod owners;
