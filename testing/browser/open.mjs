@@ -127,16 +127,16 @@ for (const path of plan.views) {
     await page.goto(`${url}/open/${plan.genome}/view?file=${encodeURIComponent(path)}`);
     await page.locator("[data-view][data-state]").waitFor();
     assert.equal(await page.locator("[data-view]").getAttribute("data-state"), "drawn", await page.locator("#view-state").innerText());
-    // Something is drawn below the rulers: pixels that are neither clear nor white.
+    // Something is drawn in a track that is taller than a ruler: pixels that are neither clear nor white.
     const painted = () => page.evaluate(() => {
-      const counts = [...document.querySelector("#viewer").shadowRoot.querySelectorAll(".igv-viewport canvas")].map((canvas) => {
-        if (canvas.width === 0 || canvas.height === 0) return 0;
+      const counts = [...document.querySelector("#viewer").shadowRoot.querySelectorAll("canvas")].map((canvas) => {
+        if (canvas.width === 0 || canvas.clientHeight <= 60) return 0;
         const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
         let count = 0;
         for (let at = 0; at < data.length; at += 4) if (data[at + 3] > 0 && data[at] + data[at + 1] + data[at + 2] < 740) count += 1;
         return count;
       });
-      return counts.at(-1) ?? 0;
+      return Math.max(0, ...counts);
     });
     let count = 0;
     for (let tries = 0; tries < 60 && count < 500; tries += 1) {

@@ -53,8 +53,8 @@ async function begin(): Promise<void> {
   navigator.serviceWorker?.startMessages();
   await joined();
   const sequences = await sequencesOf(view.format, (bytes) => read(view.url, bytes));
-  const sizes = { id: "chorion", name: "no reference", format: "chromsizes", url: table(sequences), wholeGenomeView: false };
-  const reference = view.fasta === undefined ? sizes : { id: "chorion", name: view.fasta.split("/").at(-1), fastaURL: view.fasta, indexURL: view.fai, wholeGenomeView: false };
+  const sizes = { id: "no reference", name: "no reference", format: "chromsizes", url: table(sequences), wholeGenomeView: false };
+  const reference = view.fasta === undefined ? sizes : { id: decodeURIComponent(view.fasta.split("/").at(-1) ?? ""), name: "of this dataset", fastaURL: view.fasta, indexURL: view.fai, wholeGenomeView: false };
   const first = (await firstPlace(await read(view.index), sequences)) ?? { name: sequences[0]?.name ?? "", start: 0 };
   const locus = `${first.name}:${first.start + 1}-${first.start + SHOWN}`;
   await igv.createBrowser(place, {

@@ -115,7 +115,7 @@ async function* checked(opened: Dataset, file: FileEntry, told: (bytes: number) 
       told(bytes);
     }
   }
-  if (hash.finish() !== file.sha256) throw new Error(`${file.path} is not the file that its writer signed\nnothing of it counts: ask the operator of the hub to scrub its store`);
+  if (hash.finish() !== file.sha256) throw new Error(`the file ${file.path} is not the one that its writer signed\nnothing of it counts: ask the operator of the hub to scrub its store`);
   if (held !== null) yield held;
 }
 

@@ -121,7 +121,7 @@ async fn a_worker_gets_what_the_command_line_gets_and_the_log_says_so() {
         hub.get(&ada.key, "/api/v1/audit/events?limit=1000").await.ok();
     let of = |event: &&api::Event| event.purpose.as_deref() == Some("view");
     let event = events.items.iter().find(of).unwrap();
-    assert_eq!(event.act, "dataset.release");
+    assert_eq!(event.act, "key.release");
 
     // A form of somebody else's page, and people who may not.
     assert_eq!(release(&mut browser, id, "x", &secret).await.status, StatusCode::FORBIDDEN);
@@ -306,7 +306,7 @@ async fn in_chromium_what_is_downloaded_is_what_was_sealed_and_reads_are_drawn()
     let plan = json!({
         "port": front.port, "sign_in_name": "ada", "password": PASSWORD, "dataset": files, "good": good,
         "bad": [
-            {"dataset": files, "path": "lying.bin", "says": "is not the file that its writer signed"},
+            {"dataset": files, "path": "lying.bin", "says": "is not the one that its writer signed"},
             {"dataset": changed, "path": "flipped.bin", "says": "does not open: it was changed"},
         ],
         "genome": genome, "views": shown, "web": root().join("target/web"), "source": root().join("web"),
