@@ -12,8 +12,8 @@ type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 type Slice = Extent;
 type Sealed = { object: string; bytes: Bytes };
 
-// Objects that are fetched ahead of the one that is being opened: with 8 MiB each, a bound on memory.
-const FETCHED_AHEAD = 2;
+// Objects in memory at once, the one that is being opened among them: with 8 MiB each, a bound.
+const OBJECTS = 3;
 // A fetch that fails for a moment's reason is tried so often, and waits longer each time.
 const TRIES = 6;
 
@@ -78,7 +78,7 @@ export class Dataset {
   // The bytes from `from` up to, and without, `to`.
   async *range(file: FileEntry, from: number, to: number): AsyncGenerator<Bytes> {
     const slices = slicesOf(file, from, to);
-    const fetched = ahead(slices, (slice) => this.fetched(slice), FETCHED_AHEAD);
+    const fetched = ahead(slices, (slice) => this.fetched(slice), OBJECTS);
     const segments = ahead(cut(fetched), ({ cipher, index, slot }) => openSegment(cipher, index, slot));
     // What a slice has of its first and of its last segment is cut off here.
     for (const slice of slices) {
