@@ -129,7 +129,7 @@ for (const path of plan.views) {
     assert.equal(await page.locator("[data-view]").getAttribute("data-state"), "drawn", await page.locator("#view-state").innerText());
     // Something is drawn in a track that is taller than a ruler: pixels that are neither clear nor white.
     const painted = () => page.evaluate(() => {
-      const counts = [...document.querySelector("#viewer").shadowRoot.querySelectorAll("canvas")].map((canvas) => {
+      const counts = [...document.querySelector("#viewer").shadowRoot.querySelectorAll(".igv-viewport canvas")].map((canvas) => {
         if (canvas.width === 0 || canvas.clientHeight <= 60) return 0;
         const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
         let count = 0;
@@ -138,14 +138,16 @@ for (const path of plan.views) {
       });
       return Math.max(0, ...counts);
     });
+    // A few variants are a few small boxes; reads are thousands of pixels.
+    const least = path.endsWith(".vcf.gz") ? 20 : 500;
     let count = 0;
-    for (let tries = 0; tries < 60 && count < 500; tries += 1) {
+    for (let tries = 0; tries < 60 && count < least; tries += 1) {
       count = await painted();
-      if (count < 500) await page.waitForTimeout(500);
+      if (count < least) await page.waitForTimeout(500);
     }
     const name = path.split("/").at(-1);
     await look(seat, `05-view-${name}`);
-    assert.ok(count >= 500, `${seat.name}: nothing is drawn of ${path}: ${count} pixels`);
+    assert.ok(count >= least, `${seat.name}: nothing is drawn of ${path}: ${count} pixels`);
     drawn += 1;
   }
 }
