@@ -56,10 +56,10 @@ guest: setup-guest ## the image of a confidential guest, built twice the same an
 	@$(CARGO) build --locked --package vault --no-default-features
 	@deploy/guest/check.sh --vault target/debug/vault --chorion target/debug/chorion
 
-authenticator: setup-authenticator ## the authenticator for a browser, into target/web/authenticator
+authenticator: setup-authenticator ## what browsers run: the authenticator and the website's pages that open files, into target/web
 	@web/build.sh
 
-reproducible: setup-authenticator ## the authenticator, built in two folders, is the same bytes
+reproducible: setup-authenticator ## what browsers run, built in two folders, is the same bytes
 	@web/check_reproducible.sh
 
 fuzz: ## every fuzz target for SECONDS_EACH=60 seconds

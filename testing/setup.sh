@@ -4,7 +4,7 @@
 #   testing/setup.sh demo     what the demo runs beside Chorion: the sandbox, and programs that judge its results
 #   testing/setup.sh test     what the tests need: the same, and judges in a Python environment under target/: of signatures, stores and key services
 #   testing/setup.sh browser  what tests in a real browser need: Chromium, and npm packages under target/browser
-#   testing/setup.sh authenticator  what builds the authenticator for a browser: Rust's WASM target, and npm packages under target/web
+#   testing/setup.sh authenticator  what builds what browsers run: Rust's WASM target, and npm packages under target/web
 #   testing/setup.sh bench    the peers Chorion is measured against, some of them in a Python environment under target/
 #   testing/setup.sh guest    what builds the image of a confidential guest and boots it: deploy/guest
 #   testing/setup.sh kms      what judges the clients of key management services, in the same Python environment
@@ -193,8 +193,8 @@ if [ "$web_packages" = yes ]; then
         rustup target add wasm32-unknown-unknown
     fi
     if ! cmp -s web/package.json target/web/installed; then
-        command -v npm >/dev/null || stop 3 "npm is not here, and the authenticator's script needs it" "install Node 20 or newer"
-        say "npm packages in target/web, about 42 MB: $(sed -n 's/^    "\([a-z-]*\)": "\(.*\)".*/\1 \2/p' web/package.json | tr '\n' ' ')"
+        command -v npm >/dev/null || stop 3 "npm is not here, and what browsers run needs it" "install Node 20 or newer"
+        say "npm packages in target/web, about 62 MB: $(sed -n 's/^    "\([a-z-]*\)": "\(.*\)".*/\1 \2/p' web/package.json | tr '\n' ' ')"
         mkdir -p target/web
         cp web/package.json target/web/package.json
         (cd target/web && npm install --silent --no-audit --no-fund --ignore-scripts </dev/null)

@@ -40,6 +40,8 @@ const FILES: &[(&str, &str, u32)] = &[
     ("CHANGELOG.md", "usr/share/doc/chorion/CHANGELOG.md", 0o644),
     ("LICENSE", "usr/share/doc/chorion/copyright", 0o644),
 ];
+/// What browsers run: folders below `target/web`, to folders below `usr/share/chorion`.
+const PAGES: &[&str] = &["authenticator", "site"];
 const USERS: &str = "u chorion - \"Chorion hub\" /nonexistent\nu chorion-broker - \"Chorion broker\" /nonexistent\n";
 const AFTER: &str = "#!/bin/sh\nset -e\nif [ \"$1\" = configure ]; then\n    systemd-sysusers chorion.conf\n    [ ! -d /run/systemd/system ] || systemctl daemon-reload\nfi\n";
 
@@ -69,6 +71,9 @@ pub(crate) fn run(workspace: &Path, arguments: &Arguments) -> Result<String, Fai
         )?;
     }
     put(&tree.join("usr/lib/sysusers.d/chorion.conf"), USERS.as_bytes(), 0o644)?;
+    for pages in PAGES {
+        put_pages(&workspace.join("target/web").join(pages), &tree, pages)?;
+    }
 
     let tarball = output.join(format!("{name}.tar.gz"));
     let packed = Command::new("tar")
@@ -110,6 +115,20 @@ pub(crate) fn run(workspace: &Path, arguments: &Arguments) -> Result<String, Fai
     done("dpkg-deb", packed)?;
     fs::remove_dir_all(&tree).map_err(|e| failed(&tree, &e))?;
     Ok(format!("{}\n{}", package.display(), tarball.display()))
+}
+
+/// Puts a folder of built pages where the program looks for it, if it was built.
+fn put_pages(folder: &Path, tree: &Path, name: &str) -> Result<(), Failure> {
+    if !folder.join("hashes.txt").is_file() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder).map_err(|e| failed(folder, &e))? {
+        let from = entry.map_err(|e| failed(folder, &e))?.path();
+        let bytes = fs::read(&from).map_err(|e| failed(&from, &e))?;
+        let file = from.file_name().unwrap_or_default();
+        put(&tree.join("usr/share/chorion").join(name).join(file), &bytes, 0o644)?;
+    }
+    Ok(())
 }
 
 /// The version of the workspace.

@@ -65,6 +65,10 @@ pub(crate) struct ServeArgs {
     /// Browsers let pages from there call this hub, and no others.
     #[arg(long = "authenticator-origin", value_name = "ORIGIN")]
     authenticators: Vec<String>,
+    /// The folder with the pages that open files in the browser, as `make authenticator` builds them; looked for beside this program if
+    /// absent. Without them the website names the command line.
+    #[arg(long, value_name = "DIR")]
+    pages: Option<PathBuf>,
     /// How many tasks may run at once on this machine; 0 runs none here.
     #[arg(long, value_name = "N", default_value_t = 1)]
     vaults: usize,
@@ -189,6 +193,14 @@ pub(crate) fn run(args: ServeArgs, ui: Ui) -> CliResult {
         .block_on(serve(args, ui))
 }
 
+/// The pages beside this program, as they are built or as they are installed.
+fn built_pages() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let beside = program.parent()?;
+    let places = ["../web/site", "../share/chorion/site"];
+    places.iter().map(|place| beside.join(place)).find(|place| place.join("hashes.txt").is_file())
+}
+
 async fn serve(args: ServeArgs, ui: Ui) -> CliResult {
     let vault_program = if args.vaults == 0 {
         None
@@ -216,6 +228,7 @@ async fn serve(args: ServeArgs, ui: Ui) -> CliResult {
         relay,
         key_services: args.keys.into(),
         authenticator_origins: args.authenticators,
+        pages: args.pages.or_else(built_pages),
     };
     let stopped = |e| CliError::new("the program cannot wait for signals").caused_by(e);
     let mut interrupt = signal(SignalKind::interrupt()).map_err(stopped)?;

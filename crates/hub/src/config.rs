@@ -36,6 +36,8 @@ pub struct HubConfig {
     pub key_services: crate::KeyServices,
     /// The origins from which owners' authenticators call, each `https://HOST[:PORT]`, or `http://localhost:PORT` on this machine.
     pub authenticator_origins: Vec<String>,
+    /// The folder with what is built for pages that open files in the browser (`web/build.sh`); without it they name the command line.
+    pub pages: Option<PathBuf>,
 }
 
 impl HubConfig {
@@ -56,6 +58,7 @@ impl HubConfig {
             relay: None,
             key_services: crate::KeyServices::default(),
             authenticator_origins: Vec::new(),
+            pages: None,
         }
     }
 }
@@ -72,6 +75,12 @@ pub enum StartError {
         path: PathBuf,
         /// What the disk said.
         source: std::io::Error,
+    },
+    /// A built file is another than its list of hashes says.
+    #[error("{path} is not the file of its build")]
+    Pages {
+        /// The file.
+        path: PathBuf,
     },
     /// Another hub runs on the same data.
     #[error("another hub runs on {data}")]
@@ -263,6 +272,9 @@ impl StartError {
             ),
             Self::MetricsElsewhere { .. } => Some(
                 "choose a loopback address, as 127.0.0.1:9470; a collector on this machine hands on what others need".to_owned(),
+            ),
+            Self::Pages { .. } => Some(
+                "build the pages again: `make authenticator`; or name another folder with `--pages`".to_owned(),
             ),
             Self::Listen { .. } => Some("choose another address with `--listen`".to_owned()),
             Self::Store { .. } => Some(

@@ -216,6 +216,7 @@ pub(crate) async fn start(
         indexing: tokio::sync::Mutex::default(),
         authenticators: http::Authenticators::new(&config.authenticator_origins)?,
         changes: Arc::default(),
+        built: site::Built::read(config.pages.as_deref())?,
         engine: Engine::new(config.vault_program.clone(), config.vaults),
     });
     app::restored::settle(&hub).await?;

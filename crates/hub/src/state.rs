@@ -95,6 +95,8 @@ pub(crate) struct Inner {
     pub(crate) authenticators: crate::http::Authenticators,
     /// Word to owners' devices that something changed for them.
     pub(crate) changes: Arc<crate::app::changes::Changes>,
+    /// What is built for pages that open files in the browser.
+    pub(crate) built: crate::site::Built,
     /// How vaults are started.
     pub(crate) engine: crate::engine::Engine,
 }

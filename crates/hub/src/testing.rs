@@ -50,19 +50,26 @@ pub(crate) struct TestHub {
 impl TestHub {
     pub(crate) async fn start() -> Self {
         let clock = Arc::new(AtomicI64::new(1_800_000_000));
-        Self::start_in(tempfile::tempdir().unwrap(), clock, None).await
+        Self::start_in(tempfile::tempdir().unwrap(), clock, None, None).await
+    }
+
+    /// A hub with these built pages.
+    pub(crate) async fn with_pages(folder: &Path) -> Self {
+        let clock = Arc::new(AtomicI64::new(1_800_000_000));
+        Self::start_in(tempfile::tempdir().unwrap(), clock, None, Some(folder)).await
     }
 
     /// A hub that hands mail to this relay.
     pub(crate) async fn with_relay(relay: crate::Relay) -> Self {
         let clock = Arc::new(AtomicI64::new(1_800_000_000));
-        Self::start_in(tempfile::tempdir().unwrap(), clock, Some(relay)).await
+        Self::start_in(tempfile::tempdir().unwrap(), clock, Some(relay), None).await
     }
 
     async fn start_in(
         directory: tempfile::TempDir,
         clock: Arc<AtomicI64>,
         relay: Option<crate::Relay>,
+        pages: Option<&Path>,
     ) -> Self {
         let key_services = crate::KeyServices {
             files: Some(directory.path().join("customers")),
@@ -72,6 +79,7 @@ impl TestHub {
         let config = HubConfig {
             relay,
             key_services,
+            pages: pages.map(Path::to_owned),
             authenticator_origins: vec!["https://keys.example".to_owned()],
             ..HubConfig::new(data)
         };
@@ -92,7 +100,7 @@ impl TestHub {
         hub.store.settle().await;
         hub.db.close().await;
         drop(hub);
-        Self::start_in(directory, clock, None).await
+        Self::start_in(directory, clock, None, None).await
     }
 
     /// Lets so many seconds pass, or go back.

@@ -3,9 +3,9 @@
 // Words and keys are in the WASM module, and in there alone: what is kept of them is an identity file under a passphrase. Calls are
 // signed by a key of the browser's own that cannot be exported, so that what waits can be listed while everything else is locked.
 import * as wasm from "authenticator";
+import type { Bytes } from "../../opening/segments.ts";
 
-// Bytes that the browser's own functions take: none that are shared between threads.
-export type Bytes = Uint8Array<ArrayBuffer>;
+export type { Bytes };
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type Signed = { statement: string; signature: string; signer: string };
 export type Hub = { url: string; id: string; account: { id: string; name: string }; cardKey: string };

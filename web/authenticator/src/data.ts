@@ -5,6 +5,7 @@ import { cardOf, own, signing } from "./cards.ts";
 import { button, check, facts, field, form, h, mark, moment, progress, refusal, show, size } from "./draw.ts";
 import { locked } from "./requests.ts";
 import { open, prefixOf } from "./sealing.ts";
+import { ahead } from "../../opening/segments.ts";
 
 export type Dataset = { id: string; kind: string; project: string; custodian: string; label: string; execution: string; created: string; sealed_bytes: number; manifest_number: number };
 type Extent = { object: string; commitment: string; offset: number; bytes: number };
@@ -78,6 +79,8 @@ export async function dataset(id: string): Promise<void> {
 // 1. Saving: an object after the other is fetched, opened and written; one is fetched ahead, and that is all that lies in memory.
 
 const MOST_WITHOUT_PICKER = 512 * 1024 * 1024;
+// The module hashes in memory of its own, which stays small.
+const HASHED_AT_ONCE = 1024 * 1024;
 type Sink = { write(bytes: Bytes): Promise<void>; end(): Promise<void>; drop(): Promise<void> };
 type Picker = { showSaveFilePicker?: (options: { suggestedName: string }) => Promise<FileSystemFileHandle> };
 
@@ -112,7 +115,7 @@ async function save(id: string, content: wasm.Opened, file: FileEntry, objects: 
     await openTo(id, content, file, objects, sink, bar);
     await sink.end();
     performance.measure("chorion: saved", { start: begun });
-    place.replaceChildren(h("p", { role: "status" }, mark("saved", "ok"), " every segment was the one that was signed for."));
+    place.replaceChildren(h("p", { role: "status" }, mark("saved", "ok"), " every segment opened, and the SHA-256 is the one that was signed."));
   } catch (error) {
     await sink?.drop().catch(() => undefined);
     if (error instanceof DOMException && error.name === "AbortError") return place.replaceChildren();
@@ -120,27 +123,29 @@ async function save(id: string, content: wasm.Opened, file: FileEntry, objects: 
   }
 }
 
+// An object after the other: fetched ahead, opened, then written and hashed at the same time. What is hashed is what the writer signed of
+// the file as a whole: whoever else has the dataset's key could otherwise put another object under it.
 async function openTo(id: string, content: wasm.Opened, file: FileEntry, objects: Map<string, SealedObject>, sink: Sink, bar: ReturnType<typeof progress>): Promise<void> {
-  const fetched = (extent: Extent | undefined) => {
-    const bytes = extent === undefined ? null : patiently(() => bytesOf(`/datasets/${id}/objects/${extent.object}`), bar.waits);
-    // It is looked at when its turn comes.
-    bytes?.catch(() => undefined);
-    return bytes;
-  };
-  let ahead = fetched(file.extents[0]);
-  for (const [at, extent] of file.extents.entries()) {
-    const sealed = await ahead;
-    ahead = fetched(file.extents[at + 1]);
-    if (sealed === null) throw new Error("a part of this file is missing");
+  const hash = new wasm.Hash();
+  const fetched = ahead(file.extents, (extent) => patiently(() => bytesOf(`/datasets/${id}/objects/${extent.object}`), bar.waits), 2);
+  let at = 0;
+  let room: Bytes | undefined;
+  for await (const sealed of fetched) {
+    const extent = file.extents[at++];
+    if (extent === undefined) break;
     const begun = performance.now();
     const secret = content.segments(JSON.stringify(objects.get(extent.object) ?? null), prefixOf(sealed), extent.commitment);
-    const plaintext = await open(secret, sealed);
+    const plaintext = await open(secret, sealed, room);
     performance.measure("chorion: object opened", { start: begun, detail: plaintext.length });
     const part = plaintext.subarray(extent.offset, extent.offset + extent.bytes);
     if (part.length !== extent.bytes) throw new Error("the list of files asks for bytes past the end of an object");
-    await sink.write(part);
+    const written = sink.write(part);
+    for (let from = 0; from < part.length; from += HASHED_AT_ONCE) hash.update(part.subarray(from, from + HASHED_AT_ONCE));
+    await written;
+    if (plaintext.length >= (room?.length ?? 0)) room = plaintext;
     bar.more(extent.bytes);
   }
+  if (hash.finish() !== file.sha256) throw new Error(`${file.path} is not the file that its writer signed\nnothing of it was kept: ask the operator of the hub to scrub its store`);
 }
 
 // 2. Sharing: another person's words open it too. The key is compared by six words before anything is signed.

@@ -51,6 +51,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &["cases", "credential", "custody", "store", "seal", "dataset", "attest", "proof", "api"],
     ),
     ("identity", &["seal", "proof", "api"]),
+    ("opener", &["dataset", "seal", "proof", "api"]),
     ("proof", &["api"]),
     ("runfolder", &[]),
     ("seal", &[]),
@@ -149,6 +150,7 @@ const ABSENT: &[Absent] = &[
         never: PURE,
         because: IS_PURE,
     },
+    Absent { build: "`opener`", package: "opener", features: &[], never: PURE, because: IS_PURE },
 ];
 
 const IS_PURE: &str = "it opens no file, socket or clock, and builds for the browser";

@@ -22,7 +22,7 @@ mod instruments;
 mod keys;
 mod manifests;
 mod notices;
-mod objects;
+pub(crate) mod objects;
 pub(crate) mod open;
 mod organization_keys;
 mod organizations;

@@ -20,6 +20,7 @@ use super::page::{PageParams, Paging};
 use crate::HubError;
 use crate::app::objects::Envelope;
 use crate::app::{self, Caller};
+use crate::data::objects::Kept;
 use crate::state::Hub;
 
 /// The routes of this noun.
@@ -115,7 +116,16 @@ async fn get(
     headers: HeaderMap,
 ) -> Result<Response, HubError> {
     let kept = app::objects::find(&hub, &caller, id, object).await?;
-    let total = kept.bytes;
+    sent(&hub, &kept, &headers).await
+}
+
+/// The sealed bytes of an object that the caller may get, or the part that `Range` names.
+pub(crate) async fn sent(
+    hub: &Hub,
+    kept: &Kept,
+    headers: &HeaderMap,
+) -> Result<Response, HubError> {
+    let (object, total) = (kept.object, kept.bytes);
     let range = match headers.get(RANGE) {
         None => None,
         Some(value) => Some(parse_range(value, total).ok_or_else(|| {
@@ -125,7 +135,7 @@ async fn get(
             .hint("ask for one range, as `bytes=0-65535`")
         })?),
     };
-    let bytes = app::objects::bytes(&hub, &kept, range.clone().unwrap_or(0..total)).await?;
+    let bytes = app::objects::bytes(hub, kept, range.clone().unwrap_or(0..total)).await?;
     let mut response = bytes.into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));

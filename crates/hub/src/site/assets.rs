@@ -3,11 +3,13 @@
 
 use std::sync::LazyLock;
 
-use axum::extract::Path;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 
 use crate::HubError;
+use crate::state::Hub;
 
 /// A file that pages name.
 #[derive(Debug)]
@@ -46,7 +48,14 @@ pub(super) static ICON: LazyLock<Asset> = LazyLock::new(|| {
 });
 
 /// Serves one of them under its own name.
-pub(super) async fn file(Path(name): Path<String>) -> Result<Response, HubError> {
+pub(super) async fn file(
+    State(hub): State<Hub>,
+    Path(name): Path<String>,
+    asked: HeaderMap,
+) -> Result<Response, HubError> {
+    if let Some(built) = hub.built.answer(&name, &asked) {
+        return Ok(built);
+    }
     let path = format!("/assets/{name}");
     let all = [&*STYLE, &*SCRIPT, &*LIVE, &*ICON];
     let asset = all

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::guard::{Form, FreshSession, SignedIn};
+use super::open;
 use super::runs::{self, Live, Metrics};
 use super::view::{Frame, Refusal, again, moment, page as draw};
 use super::words::{self, Mark};
@@ -37,7 +38,7 @@ pub(super) struct Row {
 }
 
 /// What people call it: its name, where the hub may open it.
-fn called(dataset: &Dataset) -> String {
+pub(super) fn called(dataset: &Dataset) -> String {
     dataset.name.clone().unwrap_or_else(|| format!("sealed name, {}", dataset.id))
 }
 
@@ -147,6 +148,9 @@ struct FileRow {
     path: String,
     size: String,
     sha256: String,
+    /// The pages that open it in the browser.
+    download: Option<String>,
+    view: Option<String>,
 }
 
 struct TaskRow {
@@ -199,7 +203,7 @@ struct OnePage {
     metrics: Option<Metrics>,
 }
 
-fn section(kind: DatasetKind) -> &'static str {
+pub(super) fn section(kind: DatasetKind) -> &'static str {
     match kind {
         DatasetKind::Run => "/runs",
         DatasetKind::Sample => "/samples",
@@ -220,7 +224,7 @@ pub(super) async fn page(
     let parts = app::datasets::list(&hub, caller, made, "", rows).await?;
     let tasks = app::tasks::list(&hub, caller, Some(id), "", rows).await?;
     let project = app::projects::show(&hub, caller, dataset.project).await?;
-    let (mut files, unread) = match app::manifests::files(&hub, caller, id).await {
+    let (files, unread) = match app::manifests::files(&hub, caller, id).await {
         Ok(files) => (files, None),
         // Who only browses sees no files, and who asks what the custodian keeps from the hub is told so: the rest stands.
         Err(error) if error.code() != ErrorCode::Internal => {
@@ -237,7 +241,17 @@ pub(super) async fn page(
     let metrics = if is_run { Some(runs::metrics(&hub, &person, id).await?) } else { None };
     let frame = Frame::of(words::kind(dataset.kind), section(dataset.kind), &person.visit);
     let more_files = files.len().saturating_sub(PARTS);
-    files.truncate(PARTS);
+    let opens = open::offered(&hub, &dataset, project.right);
+    let file_rows = files.iter().take(PARTS).map(|file| FileRow {
+        path: file.path.clone(),
+        size: words::size(file.bytes),
+        sha256: file.sha256.to_string(),
+        download: opens.then(|| open::download_path(id, &file.path)),
+        view: open::viewed(&files, &file.path)
+            .filter(|_| opens)
+            .map(|_| open::view_path(id, &file.path)),
+    });
+    let file_rows = file_rows.collect();
     let page = OnePage {
         frame: if live.is_some() { frame.following() } else { frame },
         name: called(&dataset),
@@ -252,14 +266,7 @@ pub(super) async fn page(
         changed: moment(dataset.changed),
         parts: parts.into_iter().map(Row::from).collect(),
         tasks: tasks.into_iter().map(TaskRow::from).collect(),
-        files: files
-            .into_iter()
-            .map(|file| FileRow {
-                path: file.path,
-                size: words::size(file.bytes),
-                sha256: file.sha256.to_string(),
-            })
-            .collect(),
+        files: file_rows,
         more_files,
         unread,
         may_delete: project.right >= Right::Write,

@@ -8,6 +8,7 @@
 mod account;
 mod apps;
 mod assets;
+mod built;
 mod cases;
 mod compressed;
 mod datasets;
@@ -20,6 +21,7 @@ mod key_set_up;
 mod launch;
 mod members;
 mod notices;
+mod open;
 mod operator;
 mod organization_key;
 mod organizations;
@@ -33,6 +35,8 @@ mod vaults;
 mod view;
 mod visit;
 mod words;
+
+pub(crate) use self::built::Built;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -97,6 +101,13 @@ pages! {
     get "GET" "/results" datasets::results, "session";
     get "GET" "/datasets/{id}" datasets::page, "session";
     get "GET" "/datasets/{id}/live" runs::now, "session";
+    get "GET" "/open/worker.js" open::worker, "a script, the same for everybody";
+    get "GET" "/open/{id}" open::page, "session";
+    get "GET" "/open/{id}/view" open::view, "session; under a policy of its own";
+    get "GET" "/open/{id}/files/{*path}" open::file, "session; answered inside the browser, or sent to the page that brings what answers";
+    get "GET" "/open/{id}/begin" open::begin, "session; the signed manifest and the form token";
+    get "GET" "/open/{id}/objects/{object}" open::object, "session; sealed bytes";
+    post "POST" "/open/{id}/release" open::release, "session, form token; the key wrapped to a named recipient";
     get "GET" "/datasets/{id}/delete" datasets::delete_page, "session, fresh sign-in";
     post "POST" "/datasets/{id}/delete" datasets::delete, "session, form token, fresh sign-in";
     get "GET" "/projects" projects::list, "session";

@@ -1,5 +1,7 @@
 //! How a page is put together and sent: its frame, its cookies, and what it says when something was refused.
 
+use std::borrow::Cow;
+
 use api::ErrorCode;
 use askama::Template;
 use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
@@ -34,7 +36,7 @@ pub(super) struct Frame {
     /// The icon.
     pub(super) icon: &'static str,
     /// The script, on pages that need it.
-    pub(super) script: Option<&'static str>,
+    pub(super) script: Option<Cow<'static, str>>,
     /// Which entry of the menu this page belongs to: its path.
     pub(super) section: &'static str,
     /// Whether it is loaded anew by itself where there are no scripts.
@@ -114,14 +116,26 @@ impl Frame {
 
     /// Of something that goes on: with the script that follows it, and loaded anew by itself where there are no scripts.
     pub(super) fn following(mut self) -> Self {
-        self.script = Some(&assets::LIVE.path);
+        self.script = Some(Cow::Borrowed(&assets::LIVE.path));
         self.follows = true;
         self
     }
 
     /// With the script.
     pub(super) fn with_script(mut self) -> Self {
-        self.script = Some(&assets::SCRIPT.path);
+        self.script = Some(Cow::Borrowed(&assets::SCRIPT.path));
+        self
+    }
+
+    /// With a script that was built, if it was.
+    pub(super) fn with_built(mut self, path: Option<String>) -> Self {
+        self.script = path.map(Cow::Owned);
+        self
+    }
+
+    /// With no form and no form token in it.
+    pub(super) fn without_forms(mut self) -> Self {
+        self.form_token.clear();
         self
     }
 }

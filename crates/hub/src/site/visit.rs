@@ -5,8 +5,8 @@ use std::sync::Arc;
 use api::ErrorCode;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{
-    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
-    USER_AGENT,
+    ACCEPT, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, RETRY_AFTER,
+    STRICT_TRANSPORT_SECURITY, USER_AGENT,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -34,6 +34,10 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'",
 );
+/// A page's own rules, in place of [`POLICY`].
+#[derive(Debug, Clone)]
+pub(super) struct OwnPolicy(pub(super) HeaderValue);
+
 /// Features of browsers that a page may use: passkeys.
 const FEATURES: HeaderValue = HeaderValue::from_static(
     "publickey-credentials-get=(self), publickey-credentials-create=(self), camera=(), geolocation=(), \
@@ -135,6 +139,8 @@ pub(super) async fn layer(State(hub): State<Hub>, request: Request, next: Next) 
     }
     let (mut parts, body) = request.into_parts();
     let (path, method) = (parts.uri.path().to_owned(), parts.method.clone());
+    let for_program =
+        parts.headers.get(ACCEPT).is_some_and(|value| value == "application/problem+json");
     let mut visit = None;
     // Held until the page is there: what a form brings is in memory as long as its handler works.
     let mut _room = None;
@@ -154,7 +160,8 @@ pub(super) async fn layer(State(hub): State<Hub>, request: Request, next: Next) 
     };
     let status = response.status();
     let failed = !status.is_success() && !status.is_redirection();
-    if failed && response.extensions().get::<Drawn>().is_none() {
+    // Who asks as a program does gets a problem document, as under the API.
+    if failed && !for_program && response.extensions().get::<Drawn>().is_none() {
         let error =
             response.extensions_mut().remove::<HubError>().unwrap_or_else(|| match status {
                 StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
@@ -189,8 +196,9 @@ fn guard_headers(response: &mut Response, visit: Option<&Visit>) {
         .extensions()
         .get::<HubError>()
         .is_some_and(|error| error.code() == ErrorCode::TooManyRequests);
+    let policy = response.extensions_mut().remove::<OwnPolicy>().map_or(POLICY, |own| own.0);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
     for (name, value) in [
         ("cross-origin-opener-policy", "same-origin"),
         ("cross-origin-embedder-policy", "require-corp"),

@@ -17,6 +17,7 @@ mod leaving;
 mod log;
 mod material;
 mod notices;
+mod open;
 mod organization_keys;
 mod organizations;
 mod owners;

@@ -134,8 +134,13 @@ async fn every_page_of_the_list_answers_under_a_strict_policy_and_no_other_path_
     let hub = TestHub::start().await;
     let mut browser = TestBrowser::new(&hub);
     for page in PAGES {
-        let path =
-            page.path.replace("{id}", "0").replace("{account}", "0").replace("{file}", "none.css");
+        let path = page
+            .path
+            .replace("{id}", "0")
+            .replace("{account}", "0")
+            .replace("{file}", "none.css")
+            .replace("{object}", "0")
+            .replace("{*path}", "x");
         let form = (page.method == "POST").then_some("");
         let answer = browser.send(page.method, &path, form).await;
         let is_there = answer.status != StatusCode::NOT_FOUND || page.path == "/assets/{file}";

@@ -31,13 +31,17 @@ use crate::testing::{Person, TestHub};
 const MANY: u32 = 100_000;
 
 /// Answers for the hub over TLS, on a port of its own, as long as it is kept.
-struct Front {
-    port: u16,
+pub(super) struct Front {
+    pub(super) port: u16,
     ended: tokio::task::JoinHandle<()>,
 }
 
 impl Front {
     async fn of(hub: &TestHub) -> Self {
+        Self::over(hub.router()).await
+    }
+
+    pub(super) async fn over(router: axum::Router) -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let certificate = CertificateDer::from(made.cert.der().to_vec());
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -50,7 +54,6 @@ impl Front {
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let router = hub.router();
         let ended = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
