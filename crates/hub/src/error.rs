@@ -12,7 +12,7 @@ use api::{ErrorCode, KeyAway, ProjectId};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-/// SQLite: the disk is full.
+/// What `SQLite` says when the disk is full.
 const SQLITE_FULL: &str = "13";
 
 /// Why a call was not done.

@@ -28,6 +28,9 @@ pub(crate) const FORMAT: &str = "chorion.description/1";
 /// How many are read at once.
 const SOME: i64 = 256;
 
+/// The id of a case, and its key as it is wrapped.
+type CaseKey = ([u8; 16], Vec<u8>);
+
 /// A table, and which of its rows belong to the thing whose id is `$1`. The order is one in which they can be put back.
 type Tables = &'static [(&'static str, &'static str)];
 
@@ -153,7 +156,7 @@ impl Description {
     }
 
     /// Takes the wrapped keys of cases out of their rows: a case and its key.
-    fn take_keys(&mut self) -> Result<Vec<([u8; 16], Vec<u8>)>, HubError> {
+    fn take_keys(&mut self) -> Result<Vec<CaseKey>, HubError> {
         let rows = self.rows.get_mut("cases").map(Vec::as_mut_slice).unwrap_or_default();
         let key = |row: &mut Row| {
             let id: CaseId = data::parsed(row.get("id")?.as_str()?).ok()?;

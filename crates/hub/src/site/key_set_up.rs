@@ -32,6 +32,7 @@ const fn word(provider: KeyProvider) -> &'static str {
         KeyProvider::AzureKeyVault => "azure_key_vault",
         KeyProvider::Pkcs11 => "pkcs11",
         KeyProvider::LocalFile => "local_file",
+        KeyProvider::Platform => "platform",
     }
 }
 
@@ -117,6 +118,10 @@ impl SetUp {
         }
     }
 
+    const fn word(&self) -> &'static str {
+        word(self.provider)
+    }
+
     fn service(&self) -> Result<KeyService, HubError> {
         let wanted = |text: &str, what: &str| {
             given(text).ok_or_else(|| HubError::bad_request(format!("{what} is missing")))
@@ -138,6 +143,10 @@ impl SetUp {
             },
             KeyProvider::LocalFile => {
                 KeyService::LocalFile { name: wanted(&self.key, "the file's name")? }
+            }
+            KeyProvider::Platform => {
+                return Err(HubError::bad_request("the platform's key is none of the organization")
+                    .hint("`chorion org kms leave` gives the keys to the platform, and says what that means"));
             }
         })
     }
@@ -175,7 +184,7 @@ impl SetUp {
                 }
             },
             KeyProvider::Pkcs11 => KeyCredentials::Pin { pin: wanted(secret, "the token's PIN")? },
-            KeyProvider::LocalFile => KeyCredentials::None,
+            KeyProvider::LocalFile | KeyProvider::Platform => KeyCredentials::None,
         })
     }
 
@@ -258,7 +267,8 @@ pub(super) async fn page(
     Id(id): Id<OrganizationId>,
     Params(Chosen { provider }): Params<Chosen>,
 ) -> Result<Response, HubError> {
-    draw(&person.visit, &page_of(&hub, &person, id, provider.map(SetUp::none)).await?)
+    let chosen = provider.filter(|provider| PROVIDERS.contains(provider));
+    draw(&person.visit, &page_of(&hub, &person, id, chosen.map(SetUp::none)).await?)
 }
 
 pub(super) async fn set(

@@ -321,7 +321,7 @@ pub(super) async fn begin(
     Id(id): Id<DatasetId>,
 ) -> Result<Json<Beginning>, HubError> {
     let manifest = app::manifests::show(&hub, &person.caller, id, None).await?;
-    let form_token = person.visit.visitor.token.form_token();
+    let form_token = person.visit.visitor.token.form_token()?;
     Ok(Json(Beginning { hub: hub.id.clone(), form_token, manifest }))
 }
 

@@ -266,6 +266,9 @@ impl VaultKeys {
 /// what the hub waits before it gives a silent vault up.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 
+/// How soon the hub hears how far a task is.
+const SOON: Duration = Duration::from_millis(300);
+
 /// Everything that the kinds of task share.
 pub(crate) struct Work<'a> {
     hub: hub::SharedHub,
@@ -297,7 +300,7 @@ impl DatasetKeys<'_> {
 }
 
 impl Work<'_> {
-    /// Has the hub told how far the task is, by another thread and only when it is news: no work waits for it.
+    /// Has the hub told how far the task is, soon, by another thread and only when it is news: no work waits for it.
     pub(crate) fn progress(&self, percent: u8) {
         if self.percent.swap(percent, Ordering::Relaxed) != percent {
             let _who_tells_may_have_ended = self.news.send(Word::News);
@@ -338,7 +341,7 @@ impl Drop for AtWork {
     }
 }
 
-/// Does `work`, and meanwhile calls `tell` from a thread of its own: whenever there is news, and whenever `every` has passed.
+/// Does `work`, and meanwhile calls `tell` from a thread of its own: soon after there is news, and whenever `every` has passed.
 fn heard_of<T>(
     every: Duration,
     (say, words): (mpsc::Sender<Word>, mpsc::Receiver<Word>),
@@ -347,12 +350,13 @@ fn heard_of<T>(
 ) -> T {
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            while matches!(
-                words.recv_timeout(every),
-                Ok(Word::News) | Err(mpsc::RecvTimeoutError::Timeout)
-            ) {
-                // Older news is told with the newest; whoever is done is not kept waiting for any.
-                if words.try_iter().any(|word| word == Word::Over) {
+            loop {
+                let is_over = match words.recv_timeout(every) {
+                    Ok(Word::News) => is_over_within(&words, SOON),
+                    Ok(Word::Over) | Err(mpsc::RecvTimeoutError::Disconnected) => true,
+                    Err(mpsc::RecvTimeoutError::Timeout) => false,
+                };
+                if is_over {
                     return;
                 }
                 tell();
@@ -361,6 +365,19 @@ fn heard_of<T>(
         let _at_work = AtWork(say);
         work()
     })
+}
+
+/// Whether the work is over before so long has passed. Older news is told with the newest, and of a task that is over at once none: the
+/// hub would write it down while it is waited for.
+fn is_over_within(words: &mpsc::Receiver<Word>, soon: Duration) -> bool {
+    let until = Instant::now() + soon;
+    loop {
+        match words.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(Word::News) => {}
+            Ok(Word::Over) | Err(mpsc::RecvTimeoutError::Disconnected) => return true,
+            Err(mpsc::RecvTimeoutError::Timeout) => return false,
+        }
+    }
 }
 
 /// What came of it, for the receipt.

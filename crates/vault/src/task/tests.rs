@@ -656,7 +656,7 @@ fn a_vault_is_heard_of_as_long_as_it_works() {
 }
 
 #[test]
-fn news_of_a_task_is_told_at_once_and_by_nobody_who_works() {
+fn news_of_a_task_is_told_soon_by_nobody_who_works_and_of_one_that_is_over_not_at_all() {
     let (heard, told) = mpsc::channel();
     let worker = std::thread::current().id();
     let tell = move || heard.send(std::thread::current().id()).unwrap();
@@ -669,6 +669,14 @@ fn news_of_a_task_is_told_at_once_and_by_nobody_who_works() {
         told.recv().unwrap()
     });
     assert_ne!(who, worker);
+
+    let (say, words) = mpsc::channel();
+    for word in [Word::News, Word::News, Word::Over] {
+        say.send(word).unwrap();
+    }
+    assert!(is_over_within(&words, every));
+    say.send(Word::News).unwrap();
+    assert!(!is_over_within(&words, Duration::ZERO));
 }
 
 #[test]
