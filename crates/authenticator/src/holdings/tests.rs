@@ -1,3 +1,5 @@
+//! What a hub may leave out, bring back or mix, and which alarm names it.
+
 use api::{
     AccountId, Bytes, DeliveryState, EventId, EventLeaf, Outcome, QualityState, TaskId, Time,
 };
