@@ -111,7 +111,7 @@ fn content_that_a_hub_rolls_back_or_mixes_is_named_and_not_opened() {
     // A second content of each: written anew under other words.
     let rotate = ["words", "rotate", "--print-words", "--re-seal"];
     assert!(stage.start_and_type_back("ada", &rotate).finish_quietly());
-    // While a vault writes it anew, it is by nobody whom the card or a receipt names yet.
+    // While it is written anew, two calls may be answered of two contents: then it is asked again.
     let is_anew = |id: &str| {
         let shown = stage.run("ada", &["sample", "show", id]);
         let shown: Value = serde_json::from_slice(&shown.stdout).unwrap_or_default();

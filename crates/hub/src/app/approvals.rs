@@ -195,9 +195,9 @@ async fn written_under(
     if let Some((approval, card)) = taken {
         return Ok(Some(WrittenUnder { approval, card }));
     }
-    let Some(task) = dataset.task else { return Ok(None) };
+    // Of one that was written before that was remembered.
     let Ok((_, signer)) = open_statement::<Manifest>(manifest) else { return Ok(None) };
-    let found = data::approvals::of_writer(at, task, dataset.project, signer.id()).await?;
+    let found = data::approvals::of_writer(at, dataset.project, signer.id()).await?;
     Ok(found.map(|(approval, card)| WrittenUnder { approval, card }))
 }
 

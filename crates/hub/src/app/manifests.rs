@@ -83,6 +83,15 @@ pub(crate) async fn put(
         Err(error) if data::is_taken(&error) => return Err(number(&kept, manifest.number)),
         Err(error) => return Err(error.into()),
     }
+    if caller.task().is_some() {
+        // Requests end with their tasks; by whose yes a vault wrote is known for as long as what it wrote is there.
+        let key = signing_key(caller)?;
+        let yes = data::approvals::of_writer(&mut tx, kept.dataset.project, key).await?;
+        if let Some((approval, card)) = yes {
+            let under = (&approval, &card);
+            data::approvals::set_writer(&mut tx, id, keep.digest, under).await?;
+        }
+    }
     if let Some(reseal) = swap {
         data::datasets::swap_epoch(&mut tx, id, reseal, caller.at).await?;
     }

@@ -142,15 +142,22 @@ pub(crate) async fn of_vault(
     rows.into_iter().map(Row::kept).collect()
 }
 
-/// The approval under which a task's vault wrote into a project.
+/// The approval under which a vault wrote into a project: its key is one task's alone.
 pub(crate) async fn of_writer(
     at: &mut Connection,
-    task: TaskId,
     project: ProjectId,
     vault_key: KeyId,
 ) -> Result<Option<(SignedApproval, SignedStatement)>, HubError> {
-    let kept = of_vault(at, task, vault_key).await?;
-    Ok(kept.into_iter().find(|kept| kept.request.project == project).and_then(|kept| kept.approved))
+    let query = format!(
+        "SELECT {COLUMNS} FROM approvals a JOIN tasks t ON t.id = a.task
+         WHERE a.project = $1 AND a.vault_key = $2 AND a.approval IS NOT NULL"
+    );
+    let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(project.to_string())
+        .bind(vault_key.to_string())
+        .fetch_optional(at)
+        .await?;
+    Ok(row.map(Row::kept).transpose()?.and_then(|kept| kept.approved))
 }
 
 /// Remembers by which approval a dataset's writer counts.
