@@ -148,12 +148,14 @@ def key_service(program, cases):
                     name = f"{purpose(record)}/{context['chorion:version']}"
                     unwraps[name] = unwraps.get(name, 0) + 1
             rotate = ("boss", "org", "kms", "rotate", clinic.id)
+            leave = ("boss", "org", "kms", "leave", clinic.id, "--confirm", clinic.id, "--wait")
             return {
                 "cases": cases,
                 "unwraps_in_a_lease": unwraps,
                 "new_customer_key": clinic.costs(lambda: clinic.set("second")),
                 "new_version_of_it": clinic.costs(lambda: clinic.call(*rotate, "customer-key")),
                 "new_data_key": clinic.costs(lambda: clinic.call(*rotate, "data-key")),
+                "leaving": clinic.costs(lambda: clinic.call(*leave)),
             }
         finally:
             clinic.end()

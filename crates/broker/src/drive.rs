@@ -12,15 +12,13 @@ use std::time::{Duration, Instant};
 
 use api::{Digest, ObjectRef, PutManifest, SignedStatement};
 use client::ObjectBytes;
-use dataset::{DatasetError, OpenDataset, SealedFact, SealedPart};
-use proof::{
-    FileEntry, Manifest, ObjectSet, SigningKey, digest_of, open_statement, sign_statement,
-};
+use dataset::{DatasetError, IndexSealer, OpenDataset, SealedFact, SealedPart};
+use proof::{Manifest, SigningKey, digest_of, open_statement, sign_statement};
 use seal::ObjectId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::fill::{self, Filled, Plain, Work};
-use crate::folder::{ScanError, Seen, scan};
+use crate::folder::{FilePath, ScanError, Seen, Stamp, scan};
 use crate::journal::{Journal, JournalError};
 use crate::keep::{KeepError, keep_verified};
 use crate::machine::{Decision, Machine, Message, Piece, Reading, Record, Rules, Standing};
@@ -236,7 +234,7 @@ enum Note {
     Scanned(Result<Vec<Seen>, ScanError>),
     Sealed(Result<(SealedFact, ObjectBytes), DatasetError>, Vec<Piece>),
     Put(ObjectRef, u64, Result<(), UplinkError>),
-    Rehashed(Vec<(String, crate::Stamp, Reading)>),
+    Rehashed(Vec<(FilePath, Stamp, Reading)>),
 }
 
 impl From<Filled> for Note {
@@ -529,14 +527,14 @@ impl Drive {
     }
 
     /// Hashes files once more, on as many threads as there are workers.
-    fn rehash(&self, files: Vec<(String, crate::Stamp)>) {
+    fn rehash(&self, files: Vec<(FilePath, Stamp)>) {
         let share = files.len().div_ceil(self.job.resources.workers.max(1)).max(1);
         for files in files.chunks(share) {
             let (folder, to, files) = (self.folder.clone(), self.to.clone(), files.to_vec());
             tokio::task::spawn_blocking(move || {
                 let mut buffer = fill::rehash_buffer();
                 for files in files.chunks(64) {
-                    let mut hashed = |(path, stamp): &(String, crate::Stamp)| {
+                    let mut hashed = |(path, stamp): &(FilePath, Stamp)| {
                         (path.clone(), *stamp, fill::rehash(&folder, path, *stamp, &mut buffer))
                     };
                     if to.send(Note::Rehashed(files.iter().map(&mut hashed).collect())).is_err() {
@@ -616,8 +614,7 @@ impl Drive {
         if let Some(to) = self.job.keep.clone() {
             keep(&self.folder, to).await?;
         }
-        let (files, objects) = self.machine.contents();
-        let signed = self.signed(files, objects).await?;
+        let signed = self.signed(false).await?;
         self.job.state.set_manifest(Some(signed.clone()))?;
         let put = PutManifest { manifest: signed, reads: None };
         match self.hand_in(&put).await? {
@@ -636,8 +633,7 @@ impl Drive {
     /// Tells the hub what is whole so far, so that demultiplexing can begin. That is of use and never needed: where the hub
     /// does not take it, the run goes on and is closed as any other.
     async fn tell_so_far(&mut self) -> Result<(), BrokerError> {
-        let (files, objects) = self.machine.contents_so_far();
-        let signed = self.signed(files, objects).await?;
+        let signed = self.signed(true).await?;
         let put = PutManifest { manifest: signed, reads: None };
         let demultiplex = self.job.state.demultiplex();
         let told = match persist(&self.job, || self.job.uplink.so_far(&put, demultiplex)).await {
@@ -661,29 +657,28 @@ impl Drive {
         Ok(())
     }
 
-    /// The next manifest, of these files and objects; its index lies at the hub then.
-    async fn signed(
-        &mut self,
-        files: Vec<FileEntry>,
-        objects: ObjectSet,
-    ) -> Result<SignedStatement, BrokerError> {
+    /// The next manifest, of all that there is or of what is whole so far. Its index is sealed and sent while it is written, and lies at
+    /// the hub then.
+    async fn signed(&mut self, so_far: bool) -> Result<SignedStatement, BrokerError> {
         let at = jiff::Timestamp::now();
         let number = self.before.map_or(0, |before| before.number) + 1;
         let previous = self.before.map(|before| before.digest);
-        let hub = self.job.state.hub();
-        let (manifest, parts) =
-            dataset::manifest(&self.open, hub, files, objects, number, previous, at)?;
-        for part in parts {
-            let fact = SealedFact::from(&part);
-            let SealedFact { object, hash, commitment, sealed_bytes } = fact;
-            let record = Record::Sealed { object, hash, commitment, sealed_bytes };
-            self.journal.append(self.open.key(), &[record])?;
-            let bytes = octets(part, self.open.epoch());
-            persist(&self.job, || self.job.uplink.put(&bytes)).await?;
-            self.sent_bytes += sealed_bytes;
-            self.journal.append(self.open.key(), &[Record::Acknowledged { object }])?;
-            self.machine.take(self.now_ms(), Message::Adopted(vec![fact]));
+        let (open, objects) = (Arc::clone(&self.open), self.machine.objects());
+        let mut index = IndexSealer::new(&open, self.machine.listed(so_far));
+        let mut facts = Vec::new();
+        for file in self.machine.listed(so_far) {
+            for part in index.add(&file)? {
+                facts.push(put_index(&self.job, &mut self.journal, &open, part).await?);
+            }
         }
+        let (rest, listed) = index.end()?;
+        for part in rest {
+            facts.push(put_index(&self.job, &mut self.journal, &open, part).await?);
+        }
+        self.sent_bytes += facts.iter().map(|fact| fact.sealed_bytes).sum::<u64>();
+        self.machine.take(self.now_ms(), Message::Adopted(facts));
+        let hub = self.job.state.hub();
+        let manifest = listed.manifest(&open, hub, objects, number, previous, at);
         Ok(sign_statement(&manifest, &self.job.signer))
     }
 
@@ -748,6 +743,23 @@ impl Drive {
         self.machine.take(now_ms, Message::NotClosed);
         Ok(())
     }
+}
+
+/// Sends a part of an index; written down before and after, like every object.
+async fn put_index(
+    job: &Job,
+    journal: &mut Journal<Record>,
+    open: &OpenDataset,
+    part: SealedPart,
+) -> Result<SealedFact, BrokerError> {
+    let fact = SealedFact::from(&part);
+    let SealedFact { object, hash, commitment, sealed_bytes } = fact;
+    let record = Record::Sealed { object, hash, commitment, sealed_bytes };
+    journal.append(open.key(), &[record])?;
+    let bytes = octets(part, open.epoch());
+    persist(job, || job.uplink.put(&bytes)).await?;
+    journal.append(open.key(), &[Record::Acknowledged { object }])?;
+    Ok(fact)
 }
 
 async fn keep(folder: &Path, to: PathBuf) -> Result<(), BrokerError> {

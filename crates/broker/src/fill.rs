@@ -17,7 +17,7 @@ use seal::ObjectId;
 use tokio::sync::mpsc::UnboundedSender;
 use zeroize::Zeroizing;
 
-use crate::folder::Stamp;
+use crate::folder::{FilePath, Stamp};
 use crate::machine::{Kept, Piece, Reading};
 
 /// How much is read and hashed at a time: it stays in the cache between the two.
@@ -63,7 +63,7 @@ pub(crate) enum Work {
     /// Read a file.
     Read {
         /// Which file.
-        path: String,
+        path: FilePath,
         /// At which version.
         stamp: Stamp,
         /// Which reading this is.
@@ -83,7 +83,7 @@ pub(crate) enum Filled {
     /// A file came to its end.
     Read {
         /// Which file.
-        path: String,
+        path: FilePath,
         /// Which reading.
         attempt: u32,
         /// How.
@@ -178,7 +178,7 @@ impl Filler {
 
     fn read(
         &mut self,
-        path: String,
+        path: FilePath,
         stamp: Stamp,
         attempt: u32,
         kept: &[Kept],
@@ -234,7 +234,7 @@ impl Filler {
 
     fn read_file(
         &mut self,
-        path: &str,
+        path: &FilePath,
         stamp: Stamp,
         attempt: u32,
         kept: &[Kept],
@@ -264,7 +264,7 @@ impl Filler {
             read_into(&mut file, &mut filling.plain, bytes, &mut whole)?;
             let object = ObjectRef(*filling.object.as_bytes());
             let (offset, bytes) = (offset as u64, bytes as u64);
-            let path = path.to_owned();
+            let path = path.clone();
             filling.pieces.push(Piece {
                 path,
                 stamp,
@@ -377,7 +377,7 @@ mod tests {
     ) -> (Vec<(usize, Vec<Piece>)>, Reading) {
         let (to, mut from) = tokio::sync::mpsc::unbounded_channel::<Filled>();
         let work = start(folder.to_owned(), PACK, 8, to).unwrap();
-        work.send(Work::Read { path: path.to_owned(), stamp, attempt: 1, kept }).unwrap();
+        work.send(Work::Read { path: path.into(), stamp, attempt: 1, kept }).unwrap();
         work.send(Work::Flush).unwrap();
         drop(work);
         let (mut packs, mut end) = (Vec::new(), None);
@@ -452,7 +452,7 @@ mod tests {
         let stamp = Stamp::of(&fs::metadata(&path).unwrap());
         let (to, mut from) = tokio::sync::mpsc::unbounded_channel::<Filled>();
         let work = start(folder.path().to_owned(), PACK, 1, to).unwrap();
-        work.send(Work::Read { path: "x".to_owned(), stamp, attempt: 7, kept: vec![] }).unwrap();
+        work.send(Work::Read { path: "x".into(), stamp, attempt: 7, kept: vec![] }).unwrap();
         let Some(Filled::Pack(_, plain, _)) = from.blocking_recv() else {
             panic!("a pack comes first")
         };

@@ -3,11 +3,14 @@
 //! Run folders lie on shares where a change made elsewhere is not reported, so the folder is looked at again and again.
 //! What a name tells is decided here too: which files mark the end of a run, and which change while it lasts.
 
+use std::borrow::Borrow;
 use std::fs::{self, Metadata};
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// What changes when a file changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,11 +23,48 @@ pub struct Stamp {
     pub inode: u64,
 }
 
+/// A file's path inside the folder, `/` between names. A run has half a million of them: copies share one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(from = "String")]
+pub struct FilePath(Arc<str>);
+
+impl From<String> for FilePath {
+    fn from(path: String) -> Self {
+        Self(path.into())
+    }
+}
+
+impl From<&str> for FilePath {
+    fn from(path: &str) -> Self {
+        Self(path.into())
+    }
+}
+
+impl Deref for FilePath {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for FilePath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for FilePath {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self)
+    }
+}
+
 /// A file that a scan saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// Its path inside the folder, `/` between names.
-    pub path: String,
+    /// Its path.
+    pub path: FilePath,
     /// Its stamp.
     pub stamp: Stamp,
 }
@@ -90,7 +130,7 @@ pub fn scan(folder: &Path) -> Result<Vec<Seen>, ScanError> {
             }
             match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_file() => {
-                    seen.push(Seen { path: name, stamp: Stamp::of(&metadata) });
+                    seen.push(Seen { path: name.into(), stamp: Stamp::of(&metadata) });
                 }
                 Ok(_) => {}
                 // Gone since the folder was listed.
@@ -168,7 +208,7 @@ pub(crate) fn marks<'a>(paths: impl Iterator<Item = &'a str>) -> Marks {
 
 /// Whether a folder that does not change any more holds a run that is over: for whoever only keeps a copy.
 pub fn is_over(seen: &[Seen]) -> bool {
-    matches!(marks(seen.iter().map(|file| file.path.as_str())), Marks::Copied | Marks::BaseCalled)
+    matches!(marks(seen.iter().map(|file| &*file.path)), Marks::Copied | Marks::BaseCalled)
 }
 
 #[cfg(test)]
@@ -230,7 +270,7 @@ mod tests {
         fs::write(folder.path().join("a/b/x"), b"1").unwrap();
         fs::write(folder.path().join("y"), b"").unwrap();
         let first = scan(folder.path()).unwrap();
-        let paths: Vec<_> = first.iter().map(|s| s.path.as_str()).collect();
+        let paths: Vec<_> = first.iter().map(|s| &*s.path).collect();
         assert_eq!(paths, ["a/b/x", "y"]);
         fs::write(folder.path().join("a/b/x"), b"12").unwrap();
         let second = scan(folder.path()).unwrap();

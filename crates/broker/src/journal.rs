@@ -159,7 +159,11 @@ mod tests {
 
     fn record(n: u64) -> Record {
         let stamp = Stamp { bytes: n, modified_ns: 1, inode: 2 };
-        Record::Whole { path: format!("Data/secret-name-{n}"), stamp, sha256: Digest([1; 32]) }
+        Record::Whole {
+            path: format!("Data/secret-name-{n}").into(),
+            stamp,
+            sha256: Digest([1; 32]),
+        }
     }
 
     #[test]

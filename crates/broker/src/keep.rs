@@ -46,12 +46,12 @@ pub fn keep_verified(folder: &Path, to: &Path) -> Result<(u64, u64), KeepError> 
     for seen in scan(folder)? {
         let (from, target) = (inside(folder, &seen.path), inside(to, &seen.path));
         let failed =
-            |source| KeepError::Copy { path: seen.path.clone(), to: to.to_owned(), source };
+            |source| KeepError::Copy { path: seen.path.to_string(), to: to.to_owned(), source };
         let there = fs::metadata(&target).is_ok_and(|found| found.len() == seen.stamp.bytes);
         if !(there && digest(&target).map_err(failed)? == digest(&from).map_err(failed)?) {
             let read = copy(&from, &target).map_err(failed)?;
             if digest(&target).map_err(failed)? != read {
-                return Err(KeepError::Differs { path: seen.path, to: to.to_owned() });
+                return Err(KeepError::Differs { path: seen.path.to_string(), to: to.to_owned() });
             }
         }
         files += 1;

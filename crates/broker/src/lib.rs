@@ -24,7 +24,7 @@ mod version;
 
 pub use card::{PinError, Pins, Standing as CardStanding};
 pub use drive::{BrokerError, Event, Job, Outcome, Resources, Throttle, send_run};
-pub use folder::{ScanError, Seen, Stamp, is_over, scan};
+pub use folder::{FilePath, ScanError, Seen, Stamp, is_over, scan};
 pub use journal::{Journal, JournalError};
 pub use keep::{KeepError, keep_verified};
 pub use machine::{

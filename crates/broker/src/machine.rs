@@ -12,7 +12,9 @@ use dataset::SealedFact;
 use proof::{Extent, FileEntry, ObjectSet};
 use serde::{Deserialize, Serialize};
 
-use crate::folder::{Marks, Seen, Stamp, is_mutable, is_needed_by, lane_and_cycle, marks};
+use crate::folder::{
+    FilePath, Marks, Seen, Stamp, is_mutable, is_needed_by, lane_and_cycle, marks,
+};
 use crate::version::{Held, Version};
 
 /// How patient a broker is with a folder. Times in milliseconds.
@@ -49,7 +51,7 @@ impl Default for Rules {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
     /// Which file.
-    pub path: String,
+    pub path: FilePath,
     /// Which version of it.
     pub stamp: Stamp,
     /// Which reading it came from: of a reading that was given up, nothing counts.
@@ -99,7 +101,7 @@ pub enum Message {
     /// Reading a file for sending ended.
     Read {
         /// Which file.
-        path: String,
+        path: FilePath,
         /// Which reading.
         attempt: u32,
         /// How.
@@ -119,7 +121,7 @@ pub enum Message {
     /// Hashing a file once more, after the end of the run, ended.
     Rehashed {
         /// Which file.
-        path: String,
+        path: FilePath,
         /// How.
         reading: Reading,
         /// At which version.
@@ -147,7 +149,7 @@ pub enum Decision {
     /// Read a file and pack what is not kept.
     Read {
         /// Which file.
-        path: String,
+        path: FilePath,
         /// At which version.
         stamp: Stamp,
         /// Which reading this is.
@@ -164,13 +166,13 @@ pub enum Decision {
     /// Hash a file once more.
     Rehash {
         /// Which file.
-        path: String,
+        path: FilePath,
         /// The version that was sent.
         stamp: Stamp,
     },
-    /// Tell the hub what is whole so far, with a manifest of [`Machine::contents_so_far`]; nothing is on its way meanwhile.
+    /// Tell the hub what is whole so far, with a manifest of what [`Machine::listed`] has so far; nothing is on its way meanwhile.
     TellSoFar,
-    /// Close the run with a manifest of [`Machine::contents`].
+    /// Close the run with a manifest of all that [`Machine::listed`] has.
     Close,
     /// Tell the hub that a person is needed.
     Attention(&'static str),
@@ -201,12 +203,12 @@ pub enum Record {
     /// What was sent of a file counts no more.
     Dropped {
         /// Which file.
-        path: String,
+        path: FilePath,
     },
     /// A file was read from beginning to end without changing.
     Whole {
         /// Which file.
-        path: String,
+        path: FilePath,
         /// At which version.
         stamp: Stamp,
         /// The SHA-256 of its content.
@@ -214,6 +216,8 @@ pub enum Record {
     },
 }
 
+/// So many files are asked for at once: more wait here than are read, and not half a million in a queue.
+const MOST_READING: usize = 512;
 /// So many records are written down although nothing is to be sent.
 const MANY_RECORDS: usize = 256;
 
@@ -254,7 +258,6 @@ struct File {
     version_at_ms: u64,
     /// Whether the run was over when reading began: then that reading is the one that is compared at the end.
     read_after_end: bool,
-    verified: Option<Stamp>,
     rehashing: bool,
 }
 
@@ -269,7 +272,6 @@ impl File {
             attempt: 0,
             version_at_ms: 0,
             read_after_end: false,
-            verified: None,
             rehashing: false,
         }
     }
@@ -309,7 +311,7 @@ enum Phase {
 #[derive(Debug)]
 pub struct Machine {
     rules: Rules,
-    files: BTreeMap<String, File>,
+    files: BTreeMap<FilePath, File>,
     objects: BTreeMap<ObjectRef, Object>,
     unrecorded: Vec<Record>,
     phase: Phase,
@@ -326,7 +328,7 @@ pub struct Machine {
     reading: usize,
     unacknowledged: usize,
     rehashing: usize,
-    to_read: BTreeSet<String>,
+    to_read: BTreeSet<FilePath>,
     to_send: BTreeSet<ObjectRef>,
     /// Objects on their way to the hub.
     in_flight: BTreeSet<ObjectRef>,
@@ -398,13 +400,13 @@ impl Machine {
                     self.files.remove(&path);
                 }
                 Record::Whole { path, stamp, sha256 } => {
-                    self.restored(&path, stamp).sha256 = Some(sha256);
+                    self.restored(path, stamp).sha256 = Some(sha256);
                 }
             }
         }
         for piece in &pieces {
             if self.objects.contains_key(&piece.object) {
-                self.restored(&piece.path, piece.stamp).add(piece);
+                self.restored(piece.path.clone(), piece.stamp).add(piece);
             }
         }
         for version in self.files.values_mut().filter_map(|file| file.version.as_mut()) {
@@ -415,8 +417,8 @@ impl Machine {
     }
 
     /// The version of a file that the journal speaks of; an older one gives way.
-    fn restored(&mut self, path: &str, stamp: Stamp) -> &mut Version {
-        let file = self.files.entry(path.to_owned()).or_insert_with(|| File::new(stamp));
+    fn restored(&mut self, path: FilePath, stamp: Stamp) -> &mut Version {
+        let file = self.files.entry(path).or_insert_with(|| File::new(stamp));
         if file.version.as_ref().is_none_or(|version| version.stamp != stamp) {
             file.seen = stamp;
             file.version = None;
@@ -432,7 +434,7 @@ impl Machine {
                 self.scanning = false;
                 self.scan_at_ms = now_ms.saturating_add(self.rules.scan_every_ms);
             }
-            Message::Read { path, attempt, reading } => self.read(now_ms, &path, attempt, reading),
+            Message::Read { path, attempt, reading } => self.read(now_ms, path, attempt, reading),
             Message::Sealed { fact, pieces } => self.sealed(fact, pieces),
             Message::Acknowledged(object) => self.acknowledged(object),
             Message::NotSent(object) => {
@@ -442,7 +444,7 @@ impl Machine {
                     self.to_send.insert(object);
                 }
             }
-            Message::Rehashed { path, reading, stamp } => self.rehashed(&path, stamp, reading),
+            Message::Rehashed { path, reading, stamp } => self.rehashed(path, stamp, reading),
             Message::Lost(objects) => self.lost(&objects),
             Message::Adopted(facts) => {
                 for fact in facts {
@@ -488,7 +490,7 @@ impl Machine {
         }
         changed |= self.files.len() != known;
         let present = self.files.iter().filter(|(_, file)| file.present);
-        self.marks = marks(present.map(|(path, _)| path.as_str()));
+        self.marks = marks(present.map(|(path, _)| &**path));
         self.look_for_stage();
         if changed {
             self.changed_at_ms = now_ms;
@@ -540,21 +542,20 @@ impl Machine {
         file.is_whole() && pieces.all(|held| acknowledged(&held.object))
     }
 
-    fn read(&mut self, now_ms: u64, path: &str, attempt: u32, reading: Reading) {
+    fn read(&mut self, now_ms: u64, path: FilePath, attempt: u32, reading: Reading) {
         self.unflushed = true;
-        let Some(file) = self.files.get_mut(path) else { return };
+        let Some(file) = self.files.get_mut(&path) else { return };
         if !file.reading || file.attempt != attempt {
             return;
         }
         file.reading = false;
         self.reading -= 1;
-        let path = path.to_owned();
         match (reading, &mut file.version) {
             (Reading::Whole(sha256), Some(version)) => {
                 file.version_at_ms = now_ms;
                 version.sha256 = Some(sha256);
+                version.verified = file.read_after_end;
                 let stamp = version.stamp;
-                file.verified = file.read_after_end.then_some(stamp);
                 self.unrecorded.push(Record::Whole { path, stamp, sha256 });
             }
             // Looked at again when it has come to rest.
@@ -599,23 +600,22 @@ impl Machine {
         }
     }
 
-    fn rehashed(&mut self, path: &str, stamp: Stamp, reading: Reading) {
-        let Some(file) = self.files.get_mut(path) else { return };
+    fn rehashed(&mut self, path: FilePath, stamp: Stamp, reading: Reading) {
+        let Some(file) = self.files.get_mut(&path) else { return };
         if !std::mem::take(&mut file.rehashing) {
             return;
         }
         self.rehashing -= 1;
-        let Some(version) = file.version.as_ref().filter(|version| version.stamp == stamp) else {
+        let Some(version) = file.version.as_mut().filter(|version| version.stamp == stamp) else {
             return;
         };
         match reading {
-            Reading::Whole(sha256) if version.sha256 == Some(sha256) => file.verified = Some(stamp),
+            Reading::Whole(sha256) if version.sha256 == Some(sha256) => version.verified = true,
             // The content is not what was sent, whatever the stamp says: the version is sent anew.
             _ => {
                 file.version = None;
-                file.verified = None;
                 file.scans = 0;
-                self.unrecorded.push(Record::Dropped { path: path.to_owned() });
+                self.unrecorded.push(Record::Dropped { path });
             }
         }
     }
@@ -635,7 +635,7 @@ impl Machine {
                 continue;
             }
             version.sha256 = None;
-            file.verified = None;
+            version.verified = false;
             if file.reading {
                 // What is being read was told to leave out what is gone: the reading counts no more.
                 file.reading = false;
@@ -709,8 +709,10 @@ impl Machine {
     }
 
     fn decide_reads(&mut self, now_ms: u64, over: bool, decisions: &mut Vec<Decision>) {
-        let mut later = BTreeSet::new();
-        for path in std::mem::take(&mut self.to_read) {
+        let mut later = Vec::new();
+        while self.reading < MOST_READING
+            && let Some(path) = self.to_read.pop_first()
+        {
             let Some(file) = self.files.get_mut(&path) else { continue };
             // When the run is over reading need not wait for the second scan: a stamp that changed meanwhile makes it void.
             if !file.present || file.reading || file.scans < if over { 1 } else { 2 } {
@@ -724,7 +726,7 @@ impl Machine {
             let sent_before = file.version_at_ms > 0;
             let rested = now_ms >= file.version_at_ms.saturating_add(self.rules.version_every_ms);
             if sent_before && current.is_none() && is_mutable(&path) && !over && !rested {
-                later.insert(path);
+                later.push(path);
                 continue;
             }
             if current.is_none() {
@@ -745,7 +747,7 @@ impl Machine {
             });
             decisions.push(Decision::Read { path, stamp, attempt, kept });
         }
-        self.to_read = later;
+        self.to_read.extend(later);
     }
 
     /// After the end: hash everything once more, then close.
@@ -757,7 +759,7 @@ impl Machine {
         }
         let mut verified = true;
         for (path, file) in self.files.iter_mut().filter(|(_, file)| file.present) {
-            if file.verified == Some(file.seen) {
+            if file.version.as_ref().is_some_and(|version| version.verified) {
                 continue;
             }
             verified = false;
@@ -788,38 +790,34 @@ impl Machine {
         }
     }
 
-    /// What a manifest lists while the run goes on: every file that is whole at the hub, and every object that it holds.
-    pub fn contents_so_far(&self) -> (Vec<FileEntry>, ObjectSet) {
-        let (mut files, objects) = self.contents();
-        files.retain(|file| self.files.get(&file.path).is_some_and(|known| self.is_held(known)));
-        (files, objects)
-    }
-
-    /// What the manifest lists: every present file, and every object that the hub holds.
-    pub fn contents(&self) -> (Vec<FileEntry>, ObjectSet) {
+    /// Every object that the hub holds.
+    pub fn objects(&self) -> ObjectSet {
         let mut objects = ObjectSet::default();
         for object in self.objects.values().filter(|object| object.acknowledged) {
             objects.insert(object.fact.object, object.fact.hash, object.fact.sealed_bytes);
         }
-        let mut files = Vec::new();
-        for (path, file) in self.files.iter().filter(|(_, file)| file.present) {
-            let Some(version) = &file.version else { continue };
-            let Some(sha256) = version.sha256 else { continue };
+        objects
+    }
+
+    /// What the manifest lists, in the order of paths: every present file, or, while the run goes on, every one that is whole at the hub.
+    pub fn listed(&self, so_far: bool) -> impl Iterator<Item = FileEntry> {
+        let present = self.files.iter().filter(|(_, file)| file.present);
+        let listed = present.filter(move |(_, file)| !so_far || self.is_held(file));
+        listed.filter_map(|(path, file)| {
+            let version = file.version.as_ref()?;
             let extent = |&Held { object, offset, bytes, .. }: &_| Extent {
                 object,
                 commitment: self.objects[&object].fact.commitment,
                 offset,
                 bytes,
             };
-            let extents = version.pieces.iter().map(extent).collect();
-            files.push(FileEntry {
-                path: path.clone(),
+            Some(FileEntry {
+                path: path.to_string(),
                 bytes: version.stamp.bytes,
-                sha256,
-                extents,
-            });
-        }
-        (files, objects)
+                sha256: version.sha256?,
+                extents: version.pieces.iter().map(extent).collect(),
+            })
+        })
     }
 
     /// Every object that was sealed and its acknowledgement, as the broker believes.
@@ -838,7 +836,8 @@ impl Machine {
         for file in self.files.values().filter(|file| file.present) {
             standing.files += 1;
             standing.bytes += file.seen.bytes;
-            standing.verifying |= file.rehashing || file.verified.is_some();
+            standing.verifying |=
+                file.rehashing || file.version.as_ref().is_some_and(|version| version.verified);
             let Some(version) = file.version.as_ref().filter(|v| v.stamp == file.seen) else {
                 continue;
             };

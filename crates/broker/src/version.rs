@@ -11,6 +11,8 @@ pub(crate) struct Version {
     pub(crate) stamp: Stamp,
     /// Known once it was read whole.
     pub(crate) sha256: Option<Digest>,
+    /// Whether it was read, or hashed once more, after the run was over, and is still what was sent.
+    pub(crate) verified: bool,
     /// By file offset. Nearly always it is one: a run may have half a million files.
     pub(crate) pieces: Vec<Held>,
 }
@@ -27,7 +29,7 @@ pub(crate) struct Held {
 
 impl Version {
     pub(crate) const fn new(stamp: Stamp) -> Self {
-        Self { stamp, sha256: None, pieces: Vec::new() }
+        Self { stamp, sha256: None, verified: false, pieces: Vec::new() }
     }
 
     /// Takes a piece, unless it would overlap one that is there.

@@ -1,12 +1,15 @@
 //! What a dataset holds: its index sealed, its manifest to sign, and the way from a range of a file to objects.
 
+use std::borrow::Borrow;
 use std::io;
 
 use api::{Digest, ObjectRef, SealedObject, Time};
-use proof::{Extent, FileEntry, Index, Manifest, ObjectSet};
+use proof::{Extent, FileEntry, Index, IndexText, Manifest, ObjectSet};
 use seal::Plaintext;
 
-use crate::{DatasetError, OpenDataset, OpenFile, PACK_BYTES, Packer, SealedPart};
+use crate::{
+    DatasetError, OpenDataset, OpenFile, PACK_BYTES, Pack, Packer, SealedFact, SealedPart,
+};
 
 /// How much of an index waits to be packed.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -18,56 +21,119 @@ pub fn manifest(
     open: &OpenDataset,
     hub: &str,
     files: Vec<FileEntry>,
-    mut objects: ObjectSet,
+    objects: ObjectSet,
     number: u32,
     previous: Option<Digest>,
     at: Time,
 ) -> Result<(Manifest, Vec<SealedPart>), DatasetError> {
-    let index = Index::new(open.dataset(), files)?;
-    let (parts, index_digest, extents) = sealed_index(open, &index)?;
-    for part in &parts {
-        objects.insert(part.object, part.hash, part.sealed.len() as u64);
+    let files = Index::new(open.dataset(), files)?.files;
+    let mut index = IndexSealer::new(open, files.iter());
+    let mut parts = Vec::new();
+    for file in &files {
+        parts.extend(index.add(file)?);
     }
-    let manifest = Manifest {
-        hub: hub.to_owned(),
-        dataset: open.dataset(),
-        project: open.project(),
-        card: open.card_digest(),
-        epoch: open.epoch(),
-        number,
-        previous,
-        files: index.files.len() as u64,
-        index_digest,
-        index: extents,
-        objects: objects.len(),
-        sealed_bytes: objects.sealed_bytes(),
-        objects_digest: objects.digest(),
-        at,
-    };
-    Ok((manifest, parts))
+    let (rest, listed) = index.end()?;
+    parts.extend(rest);
+    Ok((listed.manifest(open, hub, objects, number, previous, at), parts))
 }
 
-/// The sealed parts of an index, the SHA-256 of its bytes, and where in the parts they lie.
-fn sealed_index(
-    open: &OpenDataset,
-    index: &Index,
-) -> Result<(Vec<SealedPart>, Digest, Vec<Extent>), DatasetError> {
-    let mut length = Length(0);
-    index.write(&mut length).expect("its length is counted because counting never fails");
-    let mut packer = Packer::new(length.0.clamp(1, PACK_BYTES));
-    let file = packer.begin("index");
-    let waiting = Plaintext::with_capacity(2 * CHUNK_BYTES);
-    let mut sealing = Sealing { open, packer, file, waiting, parts: Vec::new() };
-    index.write(&mut sealing).map_err(|error| {
-        error.downcast::<DatasetError>().expect("nothing else fails because all is in memory")
-    })?;
-    sealing.pack()?;
-    let Sealing { mut packer, mut parts, .. } = sealing;
-    parts.extend(packer.flush().map(|pack| pack.seal(open)).transpose()?);
-    let (digest, _) = packer.end(file);
-    parts.iter().for_each(|part| packer.sealed(part));
-    let (listed, _) = packer.finish()?;
-    Ok((parts, digest, listed.into_iter().flat_map(|file| file.extents).collect()))
+/// Seals an index while it is written, file by file in the order of their paths: it is as long as a run has files, and lies whole nowhere.
+#[derive(Debug)]
+pub struct IndexSealer<'a> {
+    text: IndexText,
+    to: Sealing<'a>,
+}
+
+impl<'a> IndexSealer<'a> {
+    /// For these files, which are only measured; then they are added.
+    pub fn new<F: Borrow<FileEntry>>(
+        open: &'a OpenDataset,
+        files: impl Iterator<Item = F>,
+    ) -> Self {
+        let mut text = IndexText::new(open.dataset());
+        let mut length = Length(0);
+        for file in files {
+            text.write(file.borrow(), &mut length).expect(NEVER_FAILS);
+        }
+        text.end(&mut length).expect(NEVER_FAILS);
+        let mut packer = Packer::new(length.0.clamp(1, PACK_BYTES));
+        let file = packer.begin("index");
+        let waiting = Plaintext::with_capacity(2 * CHUNK_BYTES);
+        let to = Sealing { open, packer, file, waiting, parts: Vec::new(), sealed: Vec::new() };
+        Self { text: IndexText::new(open.dataset()), to }
+    }
+
+    /// Takes the next file, and gives the parts that became full.
+    pub fn add(&mut self, file: &FileEntry) -> Result<Vec<SealedPart>, DatasetError> {
+        self.text.check(file)?;
+        self.text.write(file, &mut self.to).map_err(while_packing)?;
+        Ok(std::mem::take(&mut self.to.parts))
+    }
+
+    /// The last part, and what the manifest says of all of them.
+    pub fn end(self) -> Result<(Vec<SealedPart>, Listed), DatasetError> {
+        let Self { text, mut to } = self;
+        let files = text.end(&mut to).map_err(while_packing)?;
+        to.pack()?;
+        if let Some(last) = to.packer.flush() {
+            to.seal(last)?;
+        }
+        let Sealing { mut packer, file, parts, sealed, .. } = to;
+        let (digest, _) = packer.end(file);
+        sealed.iter().for_each(|fact| packer.sealed(*fact));
+        let (listed, _) = packer.finish()?;
+        let extents = listed.into_iter().flat_map(|file| file.extents).collect();
+        Ok((parts, Listed { files, digest, extents, sealed }))
+    }
+}
+
+/// An index that was sealed.
+#[derive(Debug)]
+pub struct Listed {
+    files: u64,
+    digest: Digest,
+    extents: Vec<Extent>,
+    sealed: Vec<SealedFact>,
+}
+
+impl Listed {
+    /// The manifest that names it, of a dataset whose files lie in `objects`.
+    pub fn manifest(
+        self,
+        open: &OpenDataset,
+        hub: &str,
+        mut objects: ObjectSet,
+        number: u32,
+        previous: Option<Digest>,
+        at: Time,
+    ) -> Manifest {
+        for SealedFact { object, hash, sealed_bytes, .. } in self.sealed {
+            objects.insert(object, hash, sealed_bytes);
+        }
+        Manifest {
+            hub: hub.to_owned(),
+            dataset: open.dataset(),
+            project: open.project(),
+            card: open.card_digest(),
+            epoch: open.epoch(),
+            number,
+            previous,
+            files: self.files,
+            index_digest: self.digest,
+            index: self.extents,
+            objects: objects.len(),
+            sealed_bytes: objects.sealed_bytes(),
+            objects_digest: objects.digest(),
+            at,
+        }
+    }
+}
+
+const NEVER_FAILS: &str = "its length is counted because counting never fails";
+
+/// Why an index could not be written on.
+fn while_packing(error: io::Error) -> DatasetError {
+    error.downcast().expect("nothing else fails because all is in memory")
 }
 
 /// How long what is written would be.
@@ -84,21 +150,31 @@ impl io::Write for Length {
     }
 }
 
-/// Packs and seals an index while it is written: it is as long as a run has files, and never lies whole in the clear.
+/// Packs and seals what is written to it.
+#[derive(Debug)]
 struct Sealing<'a> {
     open: &'a OpenDataset,
     packer: Packer,
     file: OpenFile,
     waiting: Plaintext,
+    /// Those that nobody took yet, and what is known of all of them.
     parts: Vec<SealedPart>,
+    sealed: Vec<SealedFact>,
 }
 
 impl Sealing<'_> {
     fn pack(&mut self) -> Result<(), DatasetError> {
         for pack in self.packer.write(self.file, &self.waiting)? {
-            self.parts.push(pack.seal(self.open)?);
+            self.seal(pack)?;
         }
         self.waiting.clear();
+        Ok(())
+    }
+
+    fn seal(&mut self, pack: Pack) -> Result<(), DatasetError> {
+        let part = pack.seal(self.open)?;
+        self.sealed.push(SealedFact::from(&part));
+        self.parts.push(part);
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ mod open;
 mod pack;
 mod ranged;
 
-pub use contents::{Slice, manifest, open_index, slices};
+pub use contents::{IndexSealer, Listed, Slice, manifest, open_index, slices};
 pub use open::{DatasetError, OpenDataset};
 pub use pack::{NewObject, OpenFile, Pack, Packer, SealedFact, SealedPart, seal_into};
 pub use ranged::Ranged;

@@ -42,7 +42,7 @@ pub use ethereum::{
 };
 pub use evidence::{AnyEvidence, EvidenceKind, SnpEvidence, UnattestedEvidence, boot_nonce};
 pub use key::{BadKey, PublicKey, Signature, SigningKey, key_id};
-pub use manifest::{Extent, FileEntry, Index, IndexError, Manifest, ObjectSet};
+pub use manifest::{Extent, FileEntry, Index, IndexError, IndexText, Manifest, ObjectSet};
 pub use phrase::phrase;
 pub use receipt::{
     AnyReceipt, OwnerReceipt, Receipt, ReceiptFacts, ReceiptOutput, Released, receipt_log,

@@ -162,27 +162,72 @@ impl Index {
     }
 
     fn check_paths(&self) -> Result<(), IndexError> {
-        let refuse = |path: &str| IndexError::Path { dataset: self.dataset, path: path.to_owned() };
-        for file in &self.files {
-            let path = file.path.as_str();
-            let bad_part = |part: &str| {
-                part.is_empty()
-                    || part == "."
-                    || part == ".."
-                    || part.contains(['\\', '\0', '\n', '\r'])
-            };
-            if path.len() > 4096 || path.split('/').any(bad_part) {
-                return Err(refuse(path));
-            }
+        let mut text = IndexText::new(self.dataset);
+        self.files.iter().try_for_each(|file| text.check(file))
+    }
+}
+
+/// The text of an index, written file by file: the bytes of [`Index::to_bytes`], by whoever never holds all of it.
+#[derive(Debug)]
+pub struct IndexText {
+    dataset: DatasetId,
+    last: Option<String>,
+    files: u64,
+}
+
+impl IndexText {
+    /// Of a dataset, with no file yet.
+    pub const fn new(dataset: DatasetId) -> Self {
+        Self { dataset, last: None, files: 0 }
+    }
+
+    /// Whether a file may come next: its path leads nowhere else, and comes after the one before.
+    pub fn check(&mut self, file: &FileEntry) -> Result<(), IndexError> {
+        let path = file.path.as_str();
+        let bad_part = |part: &str| {
+            part.is_empty()
+                || part == "."
+                || part == ".."
+                || part.contains(['\\', '\0', '\n', '\r'])
+        };
+        let follows = |last: &String| {
+            let is_inside =
+                path.strip_prefix(last.as_str()).is_some_and(|rest| rest.starts_with('/'));
+            last.as_str() < path && !is_inside
+        };
+        if path.len() > 4096
+            || path.split('/').any(bad_part)
+            || !self.last.as_ref().is_none_or(follows)
+        {
+            return Err(IndexError::Path { dataset: self.dataset, path: path.to_owned() });
         }
-        for pair in self.files.windows(2) {
-            let (a, b) = (pair[0].path.as_str(), pair[1].path.as_str());
-            let b_is_inside_a = b.strip_prefix(a).is_some_and(|rest| rest.starts_with('/'));
-            if a >= b || b_is_inside_a {
-                return Err(refuse(b));
-            }
-        }
+        let last = self.last.get_or_insert_default();
+        path.clone_into(last);
         Ok(())
+    }
+
+    /// Writes a file that was checked.
+    pub fn write(&mut self, file: &FileEntry, mut to: impl io::Write) -> io::Result<()> {
+        self.lead(&mut to)?;
+        self.files += 1;
+        Ok(serde_json::to_writer(to, file)?)
+    }
+
+    /// Writes the end, and says how many files there are.
+    pub fn end(self, mut to: impl io::Write) -> io::Result<u64> {
+        if self.files == 0 {
+            self.lead(&mut to)?;
+        }
+        to.write_all(b"]}")?;
+        Ok(self.files)
+    }
+
+    /// What stands before the next file.
+    fn lead(&self, to: &mut impl io::Write) -> io::Result<()> {
+        if self.files > 0 {
+            return to.write_all(b",");
+        }
+        write!(to, "{{\"dataset\":\"{}\",\"files\":[", self.dataset)
     }
 }
 
@@ -246,6 +291,25 @@ mod tests {
         assert!(Index::new(id, vec![file("a"), file("a/b")]).is_err());
         let index = Index::new(id, vec![file("b"), file("a/x"), file("a.txt")]).unwrap();
         assert!(index.file("a/x").is_some() && index.file("a").is_none());
+    }
+
+    #[test]
+    fn an_index_that_is_written_file_by_file_has_the_bytes_of_the_whole() {
+        let id = DatasetId::generate();
+        let extent =
+            Extent { object: ObjectRef([1; 16]), commitment: sha256(b"c"), offset: 0, bytes: 3 };
+        let large = FileEntry { bytes: 6, extents: vec![extent; 2], ..file("b \" \u{e4}/c") };
+        for files in [vec![], vec![file("a")], vec![file("a"), large, file("c")]] {
+            let index = Index::new(id, files).unwrap();
+            let (mut text, mut bytes) = (IndexText::new(id), Vec::new());
+            for file in &index.files {
+                text.check(file).unwrap();
+                text.write(file, &mut bytes).unwrap();
+            }
+            assert!(index.files.last().is_none_or(|last| text.check(last).is_err()));
+            assert_eq!(text.end(&mut bytes).unwrap(), index.files.len() as u64);
+            assert_eq!(bytes, index.to_bytes());
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use dataset::SealedFact;
 use proof::sha256;
 use proptest::prelude::*;
 
-use crate::folder::{Seen, Stamp};
+use crate::folder::{FilePath, Seen, Stamp};
 use crate::machine::{Decision, Kept, Machine, Message, Piece, Reading, Record, Rules};
 
 const PACK: u64 = 10;
@@ -140,8 +140,8 @@ impl World {
         self.tell(Message::Sealed { fact, pieces });
     }
 
-    fn read(&mut self, path: String, stamp: Stamp, attempt: u32, kept: &[Kept]) {
-        let Some((now, bytes)) = self.disk.get(&path).cloned() else {
+    fn read(&mut self, path: FilePath, stamp: Stamp, attempt: u32, kept: &[Kept]) {
+        let Some((now, bytes)) = self.disk.get(&*path).cloned() else {
             return self.tell(Message::Read { path, attempt, reading: Reading::Failed });
         };
         if now != stamp {
@@ -193,7 +193,7 @@ impl World {
                 let seen = self
                     .disk
                     .iter()
-                    .map(|(path, (stamp, _))| Seen { path: path.clone(), stamp: *stamp });
+                    .map(|(path, (stamp, _))| Seen { path: path.as_str().into(), stamp: *stamp });
                 let seen = seen.collect();
                 self.tell(Message::Scanned(seen));
             }
@@ -212,7 +212,7 @@ impl World {
                 self.tell(Message::Acknowledged(object));
             }
             Decision::Rehash { path, stamp } => {
-                let reading = match self.disk.get(&path) {
+                let reading = match self.disk.get(&*path) {
                     Some((now, bytes)) if *now == stamp => Reading::Whole(sha256(bytes)),
                     Some(_) => Reading::Changed,
                     None => Reading::Failed,
@@ -227,7 +227,7 @@ impl World {
 
     /// As the driver does: the hub compares, and says no if its objects are others.
     fn close(&mut self) {
-        let (_, objects) = self.machine.contents();
+        let objects = self.machine.objects();
         let mut held = proof::ObjectSet::default();
         for (object, bytes) in &self.hub {
             held.insert(*object, sha256(bytes), bytes.len() as u64);
@@ -343,7 +343,8 @@ fn path(file: u8) -> String {
 
 /// Everything that the contents list is what the disk holds, byte for byte, out of objects that the hub has.
 fn check(world: &World) {
-    let (files, objects) = world.machine.contents();
+    let (files, objects) =
+        (world.machine.listed(false).collect::<Vec<_>>(), world.machine.objects());
     let listed: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
     let there: Vec<_> = world.disk.keys().cloned().collect();
     assert_eq!(listed, there);

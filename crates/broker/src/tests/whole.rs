@@ -113,10 +113,10 @@ impl Bench {
         assert_eq!(sent.len(), seen.len());
         for file in seen {
             assert_eq!(
-                sent[&file.path],
-                fs::read(self.run().join(&file.path)).unwrap(),
+                sent[&*file.path],
+                fs::read(self.run().join(&*file.path)).unwrap(),
                 "{}",
-                file.path
+                &*file.path
             );
         }
     }
@@ -373,7 +373,7 @@ async fn two_brokers_do_not_send_one_run() {
 
 fn holds(folder: &Path, needle: &[u8]) -> bool {
     crate::scan(folder).unwrap().iter().any(|file| {
-        let bytes = fs::read(folder.join(&file.path)).unwrap();
+        let bytes = fs::read(folder.join(&*file.path)).unwrap();
         bytes.windows(needle.len()).any(|window| window == needle)
     })
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use api::{Digest, ObjectRef};
-use broker::{Decision, Kept, Machine, Message, Piece, Reading, Record, Rules, Seen, Stamp};
+use broker::{
+    Decision, FilePath, Kept, Machine, Message, Piece, Reading, Record, Rules, Seen, Stamp,
+};
 use dataset::SealedFact;
 use proof::{ObjectSet, sha256};
 
@@ -37,7 +39,7 @@ struct Late {
 pub(super) struct Side {
     now_ms: u64,
     wall_clock: i64,
-    folder: BTreeMap<String, (Stamp, Vec<u8>)>,
+    folder: BTreeMap<FilePath, (Stamp, Vec<u8>)>,
     machine: Machine,
     journal: Vec<Record>,
     waiting: Vec<Decision>,
@@ -50,7 +52,7 @@ pub(super) struct Side {
     late: Vec<Late>,
     unheard: Vec<(u64, ObjectRef)>,
     /// Piece bytes that were sealed of each version of a file.
-    of_version: HashMap<(String, i64, u64), u64>,
+    of_version: HashMap<(FilePath, i64, u64), u64>,
     pub(super) sealed_bytes: u64,
     /// Bytes that faults on this side may cost again.
     pub(super) again_allowed: u64,
@@ -86,7 +88,7 @@ impl Side {
             1 => "RunParameters.xml".to_owned(),
             _ => format!("Data/L001/C{}.1/s_1_1101.bcl", dice.below(40)),
         };
-        let mut bytes = self.folder.get(&path).map_or_else(Vec::new, |(_, bytes)| bytes.clone());
+        let mut bytes = self.folder.get(path.as_str()).map_or_else(Vec::new, |(_, bytes)| bytes.clone());
         if path.ends_with("bcl") {
             // Small enough that one reading fills no more packs than a broker has buffers for.
             let most = if bytes.len() < MOST_OF_A_FILE { 100 } else { 1 };
@@ -101,7 +103,7 @@ impl Side {
     fn write(&mut self, path: &str, bytes: Vec<u8>) {
         self.wall_clock += 1;
         let stamp = Stamp { bytes: bytes.len() as u64, modified_ns: self.wall_clock, inode: 1 };
-        self.folder.insert(path.to_owned(), (stamp, bytes));
+        self.folder.insert(path.into(), (stamp, bytes));
     }
 
     fn object(&self) -> ObjectRef {
@@ -215,7 +217,7 @@ impl Side {
         self.tell(Message::Sealed { fact, pieces });
     }
 
-    fn read(&mut self, path: String, stamp: Stamp, attempt: u32, kept: &[Kept]) {
+    fn read(&mut self, path: FilePath, stamp: Stamp, attempt: u32, kept: &[Kept]) {
         let Some((now, bytes)) = self.folder.get(&path).cloned() else {
             return self.tell(Message::Read { path, attempt, reading: Reading::Failed });
         };
@@ -305,7 +307,7 @@ impl Side {
 
     /// As the driver does: the hub compares, and says no if its objects are others.
     fn close(&mut self, hub: &mut Hub) {
-        let (_, objects) = self.machine.contents();
+        let objects = self.machine.objects();
         let held = hub.objects();
         let mut set = ObjectSet::default();
         for (object, (hash, bytes)) in &held {
@@ -365,7 +367,7 @@ impl Side {
 
     /// A fault on this side; not every one is possible at every moment.
     pub(super) async fn befall(&mut self, fault: Fault, dice: &mut Dice, hub: &mut Hub) -> bool {
-        let paths: Vec<String> = self.folder.keys().cloned().collect();
+        let paths: Vec<FilePath> = self.folder.keys().cloned().collect();
         let index = usize::try_from(dice.below(paths.len() as u64)).unwrap();
         let Some(path) = paths.get(index).cloned() else { return false };
         match fault {
@@ -446,7 +448,7 @@ impl Side {
     /// Bytes of versions of files that were sealed more than once.
     pub(super) fn again_bytes(&self) -> u64 {
         let again =
-            |((_, _, bytes), sealed): (&(String, i64, u64), &u64)| sealed.saturating_sub(*bytes);
+            |((_, _, bytes), sealed): (&(FilePath, i64, u64), &u64)| sealed.saturating_sub(*bytes);
         self.of_version.iter().map(again).sum()
     }
 
@@ -469,8 +471,9 @@ impl Side {
 
     /// What is closed is what the folder holds, byte for byte, out of objects that the hub gives back.
     pub(super) async fn compare(&self, hub: &Hub) {
-        let (files, objects) = self.machine.contents();
-        let listed: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
+        let (files, objects) =
+            (self.machine.listed(false).collect::<Vec<_>>(), self.machine.objects());
+        let listed: Vec<_> = files.iter().map(|file| FilePath::from(file.path.as_str())).collect();
         let there: Vec<_> = self.folder.keys().cloned().collect();
         assert_eq!(listed, there);
         for file in &files {
@@ -482,7 +485,7 @@ impl Side {
                 let to = usize::try_from(extent.offset + extent.bytes).unwrap();
                 content.extend_from_slice(&plain[from..to]);
             }
-            assert_eq!(content, self.folder[&file.path].1, "{}", file.path);
+            assert_eq!(content, self.folder[file.path.as_str()].1, "{}", file.path);
             assert_eq!(file.sha256, sha256(&content));
         }
         assert_eq!(objects.len(), hub.objects().len() as u64);
