@@ -45,10 +45,7 @@ peers: setup-test setup-bench setup-peers ## other programs as judges: picard, s
 	@CHORION_TEST_PYTHON=$(CURDIR)/target/venv/bin/python testing/run_tests.sh multiqc illumina_s_library the_library
 
 bench: setup-bench ## Chorion beside its peers, as ratios, in the release profile
-	@$(CARGO) build --locked --release --package chorion
-	@$(CARGO) build --locked --release --package runfolder --example member_ceiling
-	@$(CARGO) build --locked --release --package broker --example scan
-	@$(CARGO) build --locked --release --package seal --example rate
+	@$(CARGO) build --locked --release --workspace --bins --examples
 	@testing/run_benches.sh
 
 guest: setup-guest ## the image of a confidential guest, built twice the same and booted without SEV

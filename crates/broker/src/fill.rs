@@ -26,6 +26,8 @@ const CHUNK_BYTES: usize = 128 * 1024;
 const SMALL_BYTES: u64 = 1024 * 1024;
 /// A pack with so much in it is full enough to be closed before a small file that does not fit.
 const ENOUGH_BYTES: usize = 4 * 1024 * 1024;
+/// A pack with pieces of so many files is closed too: what is known of them waits in memory until it is sealed.
+const MOST_PIECES: usize = 4096;
 /// A pack that nothing is added to for so long is sent as it is.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -275,8 +277,9 @@ impl Filler {
                 bytes,
                 sha256_so_far: whole.clone().finish(),
             });
+            let is_full = filling.pieces.len() >= MOST_PIECES;
             at += bytes;
-            if self.room() == 0 {
+            if is_full || self.room() == 0 {
                 self.close()?;
             }
         }
@@ -413,6 +416,28 @@ mod tests {
             }
         }
         assert_eq!(at, content.len() as u64);
+    }
+
+    #[test]
+    fn a_pack_of_very_many_small_files_is_closed_before_it_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths: Vec<_> = (0..=MOST_PIECES).map(|n| FilePath::from(n.to_string())).collect();
+        let (to, mut from) = tokio::sync::mpsc::unbounded_channel::<Filled>();
+        let work = start(folder.path().to_owned(), PACK, 2, to).unwrap();
+        for path in &paths {
+            fs::write(folder.path().join(&**path), b"x").unwrap();
+            let stamp = Stamp::of(&fs::metadata(folder.path().join(&**path)).unwrap());
+            work.send(Work::Read { path: path.clone(), stamp, attempt: 1, kept: vec![] }).unwrap();
+        }
+        work.send(Work::Flush).unwrap();
+        drop(work);
+        let mut packs = Vec::new();
+        while let Some(filled) = from.blocking_recv() {
+            if let Filled::Pack(_, _, pieces) = filled {
+                packs.push(pieces.len());
+            }
+        }
+        assert_eq!(packs, [MOST_PIECES, 1]);
     }
 
     #[test]

@@ -11,15 +11,17 @@ use api::{DatasetId, Digest, ObjectRef, SealedObject};
 use authenticator::Writers;
 use dataset::{OpenDataset, Slice};
 use proof::{FileEntry, Hasher, Index, Manifest, digest_of, open_statement};
+use seal::Plaintext;
 use serde::Serialize;
 use tokio::task::JoinHandle;
-use zeroize::Zeroizing;
 
 use crate::config::{ClientContext, Seen};
 use crate::report::{CliError, CliResult, Ui};
 
 /// Objects that are fetched and opened ahead of the one that is being written: with 8 MiB each, a bound on memory.
 const AHEAD: usize = 3;
+/// The most room that is made before a file is read whole: what it says of itself is not its length yet.
+const MOST_ROOM: usize = 64 << 20;
 
 /// A dataset whose key was released here and whose manifest was checked.
 pub(crate) struct Contents {
@@ -104,15 +106,12 @@ impl Contents {
     }
 
     /// A small file whole.
-    pub(crate) async fn read(
-        &self,
-        ctx: &ClientContext,
-        path: &str,
-    ) -> CliResult<Zeroizing<Vec<u8>>> {
+    pub(crate) async fn read(&self, ctx: &ClientContext, path: &str) -> CliResult<Plaintext> {
         let file = self.index.file(path).ok_or_else(|| {
             CliError::new(format!("dataset {} has no file {path}", self.open.dataset()))
         })?;
-        let mut bytes = Zeroizing::new(Vec::new());
+        let room = usize::try_from(file.bytes).unwrap_or(0).min(MOST_ROOM);
+        let mut bytes = Plaintext::with_capacity(room);
         let slices = dataset::slices(file, 0, u64::MAX);
         let mut ahead = self.ahead(ctx, slices.iter());
         for slice in &slices {
@@ -253,7 +252,7 @@ impl Contents {
 }
 
 /// The plaintext of an object.
-type Opened = Arc<Zeroizing<Vec<u8>>>;
+type Opened = Arc<Plaintext>;
 
 /// Objects opened in the order in which they are needed, a few of them ahead.
 struct Ahead {
@@ -324,7 +323,7 @@ async fn fetch(
     let open = Arc::clone(open);
     tokio::task::spawn_blocking(move || {
         let opened = open.open_object(&listed, &sealed, Some(commitment))?;
-        Ok(Arc::new(Zeroizing::new(opened)))
+        Ok(Arc::new(Plaintext::from(opened)))
     })
     .await
     .map_err(|e| CliError::new("an object could not be opened").caused_by(e))?

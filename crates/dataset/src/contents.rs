@@ -7,12 +7,12 @@ use api::{Digest, ObjectRef, SealedObject, Time};
 use proof::{Extent, FileEntry, Index, IndexText, Manifest, ObjectSet};
 use seal::Plaintext;
 
-use crate::{
-    DatasetError, OpenDataset, OpenFile, PACK_BYTES, Pack, Packer, SealedFact, SealedPart,
-};
+use crate::{DatasetError, OpenDataset, OpenFile, Pack, Packer, SealedFact, SealedPart};
 
 /// How much of an index waits to be packed.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// The plaintext of a part of an index: small, because it is sealed when all other buffers are still there. Sealed it is 1 MiB at most.
+const INDEX_PACK_BYTES: usize = 1024 * 1024 - 128 - 16 * 16;
 
 /// The manifest of these files and the sealed parts of its index, which must be acknowledged before it is signed and sent.
 ///
@@ -56,7 +56,7 @@ impl<'a> IndexSealer<'a> {
             text.write(file.borrow(), &mut length).expect(NEVER_FAILS);
         }
         text.end(&mut length).expect(NEVER_FAILS);
-        let mut packer = Packer::new(length.0.clamp(1, PACK_BYTES));
+        let mut packer = Packer::new(length.0.clamp(1, INDEX_PACK_BYTES));
         let file = packer.begin("index");
         let waiting = Plaintext::with_capacity(2 * CHUNK_BYTES);
         let to = Sealing { open, packer, file, waiting, parts: Vec::new(), sealed: Vec::new() };

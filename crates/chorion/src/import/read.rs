@@ -14,6 +14,7 @@ use api::Digest;
 use dataset::{OpenFile, PACK_BYTES, Pack, Packer};
 use genome::{Fault, Found, Mates, Side};
 use indicatif::ProgressBar;
+use seal::Plaintext;
 use tokio::sync::mpsc::Sender;
 use zeroize::Zeroizing;
 
@@ -97,7 +98,7 @@ fn read_set(
     Ok(looked)
 }
 
-type Chunk = Arc<Zeroizing<Vec<u8>>>;
+type Chunk = Arc<Plaintext>;
 
 /// A file that is being read.
 struct Reading {
@@ -156,7 +157,7 @@ impl Reading {
             && let Some(to) = &check.to
         {
             let gone =
-                read > 0 && to.send(Arc::new(Zeroizing::new(buffer[..read].to_vec()))).is_err();
+                read > 0 && to.send(Arc::new(Plaintext::from(buffer[..read].to_vec()))).is_err();
             if gone || self.ended {
                 check.to = None;
             }

@@ -88,7 +88,8 @@ impl Side {
             1 => "RunParameters.xml".to_owned(),
             _ => format!("Data/L001/C{}.1/s_1_1101.bcl", dice.below(40)),
         };
-        let mut bytes = self.folder.get(path.as_str()).map_or_else(Vec::new, |(_, bytes)| bytes.clone());
+        let mut bytes =
+            self.folder.get(path.as_str()).map_or_else(Vec::new, |(_, bytes)| bytes.clone());
         if path.ends_with("bcl") {
             // Small enough that one reading fills no more packs than a broker has buffers for.
             let most = if bytes.len() < MOST_OF_A_FILE { 100 } else { 1 };
