@@ -1,10 +1,14 @@
 //! Indexes of searchable fields: their versions, how far each is, and the hashes.
 
 use api::{FieldIndex, IndexMode, IndexState, OrganizationId, SearchField, Time};
+use cases::Token;
 use sqlx::FromRow;
 
 use super::{Connection, from_word, micros, parsed, small, time, unsigned, word};
 use crate::HubError;
+
+/// So many hashes go into one statement.
+const MOST_IN_ONE: usize = 500;
 
 /// A version of an index.
 #[derive(Debug, Clone)]
@@ -145,19 +149,19 @@ pub(crate) async fn end(
     Ok(done.rows_affected())
 }
 
-/// Keeps the hash of a value of a case.
-pub(crate) async fn put_hash(
-    at: &mut Connection,
-    index: i64,
-    hash: &[u8],
-    number: i64,
-) -> Result<(), HubError> {
-    sqlx::query("INSERT OR IGNORE INTO case_hashes (idx, hash, number) VALUES ($1, $2, $3)")
-        .bind(index)
-        .bind(hash)
-        .bind(number)
-        .execute(at)
-        .await?;
+/// A hash of a value of a case: of which version of which index, and in which row.
+pub(crate) type Hash = (i64, Token, i64);
+
+/// Keeps hashes of values of cases, many in one statement: each of these costs more than what it writes.
+pub(crate) async fn put_hashes(at: &mut Connection, hashes: &[Hash]) -> Result<(), HubError> {
+    for some in hashes.chunks(MOST_IN_ONE) {
+        let mut query =
+            sqlx::QueryBuilder::new("INSERT OR IGNORE INTO case_hashes (idx, hash, number) ");
+        query.push_values(some, |mut row, (index, token, number)| {
+            row.push_bind(*index).push_bind(token.as_bytes()).push_bind(*number);
+        });
+        query.build().execute(&mut *at).await?;
+    }
     Ok(())
 }
 

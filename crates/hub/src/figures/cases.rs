@@ -174,6 +174,7 @@ async fn add_sealed(
     }
     let mut tx = at.db.write().await?;
     let indexes = fields::writing(&mut tx, keys).await?;
+    let mut added = Vec::with_capacity(rows.len());
     for ((id, sealed), document) in rows.iter().zip(documents) {
         let row = data::cases::NewRow {
             id: *id,
@@ -185,11 +186,12 @@ async fn add_sealed(
             created: Time::now(),
         };
         let number = data::cases::insert(&mut tx, &row).await?.ok_or("an id was drawn twice")?;
-        indexes.put(&mut tx, number, document).await?;
+        added.push((number, document));
         if is_logged {
             data::events::record(&mut tx, &event(at, *id)).await?;
         }
     }
+    indexes.put(&mut tx, added).await?;
     tx.commit().await?;
     if is_logged {
         descriptions::bring_up(&at.db, &at.keys, HUB).await?;

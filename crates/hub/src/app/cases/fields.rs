@@ -44,20 +44,22 @@ pub(super) fn refusal(field: SearchField, no: Refused) -> HubError {
 pub(crate) struct Writing(Vec<(KeptIndex, IndexKey)>);
 
 impl Writing {
-    /// Hashes what is said in a case.
-    pub(crate) async fn put(
+    /// Hashes what is said in cases, given with their rows.
+    pub(crate) async fn put<'a>(
         &self,
         at: &mut Connection,
-        number: i64,
-        document: &CaseDocument,
+        documents: impl IntoIterator<Item = (i64, &'a CaseDocument)>,
     ) -> Result<(), HubError> {
-        for (index, key) in &self.0 {
-            if let Some(value) = cases::values(document, index.shown.field) {
-                let token = Token::of(index.shown.mode, key.blind(value.as_bytes()));
-                data::case_indexes::put_hash(at, index.id, token.as_bytes(), number).await?;
+        let mut hashes = Vec::new();
+        for (number, document) in documents {
+            for (index, key) in &self.0 {
+                if let Some(value) = cases::values(document, index.shown.field) {
+                    let token = Token::of(index.shown.mode, key.blind(value.as_bytes()));
+                    hashes.push((index.id, token, number));
+                }
             }
         }
-        Ok(())
+        data::case_indexes::put_hashes(at, &hashes).await
     }
 }
 
@@ -250,6 +252,7 @@ async fn build(hub: &Hub, index: &KeptIndex) -> Result<bool, HubError> {
         behind(hub);
         return Ok(false);
     };
+    let mut hashes = Vec::new();
     for kept in rows.iter().filter(|kept| kept.key.is_some()) {
         let document = match sealing::open(&keys, kept) {
             Ok(document) => document,
@@ -262,9 +265,10 @@ async fn build(hub: &Hub, index: &KeptIndex) -> Result<bool, HubError> {
         };
         if let Some(value) = cases::values(&document, index.shown.field) {
             let token = Token::of(index.shown.mode, key.blind(value.as_bytes()));
-            data::case_indexes::put_hash(&mut tx, index.id, token.as_bytes(), kept.number).await?;
+            hashes.push((index.id, token, kept.number));
         }
     }
+    data::case_indexes::put_hashes(&mut tx, &hashes).await?;
     data::case_indexes::advance(&mut tx, index.id, last.number, rows.len()).await?;
     tx.commit().await?;
     Ok(true)

@@ -130,7 +130,7 @@ pub(crate) async fn add(
     // Once more, now that nobody can be put out of the project meanwhile.
     may(&mut tx, caller, Action::CaseAdd, project).await?;
     let indexes = fields::writing(&mut tx, &keys).await?;
-    let mut added = 0;
+    let mut added = Vec::with_capacity(sealed.len());
     for (id, case, document) in &sealed {
         let row = NewRow {
             id: *id,
@@ -149,14 +149,15 @@ pub(crate) async fn add(
             return Err(HubError::conflict(format!("the id {id} is taken"))
                 .hint("choose a new one: ids are never used twice"));
         };
-        indexes.put(&mut tx, number, document).await?;
         let event = caller.event(Action::CaseAdd.act(), object("case", id), Some(project));
         data::events::record(&mut tx, &event).await?;
-        added += 1;
+        added.push((number, document));
     }
+    let count = u32::try_from(added.len()).unwrap_or(u32::MAX);
+    indexes.put(&mut tx, added).await?;
     tx.commit().await?;
     descriptions::keep_after(hub).await;
-    Ok(AddedCases { added })
+    Ok(AddedCases { added: count })
 }
 
 /// Cases of a project as they stand in clear: no key is asked for.
@@ -285,7 +286,7 @@ async fn write(
     let sealed = sealing::again(&keys, &kept, &document)?;
     data::cases::update(&mut tx, kept.number, &kept.case, &sealed).await?;
     data::case_indexes::remove_hashes_of(&mut tx, kept.number).await?;
-    indexes.put(&mut tx, kept.number, &document).await?;
+    indexes.put(&mut tx, [(kept.number, &document)]).await?;
     let event = caller.event(action.act(), object("case", id), Some(kept.case.project));
     data::events::record(&mut tx, &event).await?;
     tx.commit().await?;
