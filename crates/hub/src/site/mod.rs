@@ -165,6 +165,7 @@ pages! {
     get "GET" "/notices" notices::list, "session";
     post "POST" "/notices/{id}/read" notices::read, "session, form token";
     get "GET" "/hub" operator::page, "session of an operator";
+    post "POST" "/hub/blocks" operator::block, "session of an operator, form token, fresh sign-in";
     post "POST" "/hub/blocks/{id}/lift" operator::lift, "session of an operator, form token, fresh sign-in";
 }
 

@@ -1,9 +1,85 @@
 //! What people make by forms: projects, cases, links of cases, blocks; and what a page shows of a key's policy, by a call.
 
-use api::{ErrorCode, KeyPolicy, KeyPolicyForm};
+use api::{Block, ErrorCode, Event, KeyPolicy, KeyPolicyForm, Page};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
 
+use super::abuse::{HOSTILE, from};
 use super::forms::signed_in;
 use super::pages::Page as _;
+use crate::testing::{Person, Signed, TestHub};
+
+async fn acts(hub: &TestHub, who: &Person, act: &str) -> Vec<String> {
+    let events: Page<Event> = hub.get(&who.key, "/api/v1/audit/events?limit=1000").await.ok();
+    events.items.into_iter().filter(|e| e.act == act).map(|e| e.actor).collect()
+}
+
+#[tokio::test]
+async fn an_operator_blocks_on_a_page_for_a_time_and_nobody_blocks_where_they_call_from() {
+    let hub = TestHub::start().await;
+    let operator = hub.operator().await;
+    let bob = hub.person(&operator, "Bob").await;
+    let mut browser = signed_in(&hub, &operator, "operator").await;
+    let (page, form) = ("/hub", "/hub/blocks");
+    let fields = |what: &'static str, subject: &'static str, hours: &'static str, reason| {
+        [("what", what), ("subject", subject), ("hours", hours), ("reason", reason)]
+    };
+    for (wrong, status, says) in [
+        (fields("address", "192.0.2", "1", "scans"), 422, "is neither"),
+        (fields("address", "203.0.113.7", "1", " "), 422, "reason is not one line"),
+        (fields("address", "203.0.113.7", "soon", "scans"), 422, "no number of hours"),
+        (fields("address", "127.0.0.1", "1", "scans"), 409, "stands for many callers"),
+        (fields("key", "203.0.113.7", "", "scans"), 422, "is neither"),
+    ] {
+        let refused = browser.post(page, form, &wrong).await;
+        assert_eq!(refused.status.as_u16(), status, "{says}");
+        let text = refused.text();
+        assert!(text.contains(says) && text.contains(wrong[1].1), "{says}: {text}");
+    }
+    let blocks = async || hub.get(&operator.key, "/api/v1/blocks").await.ok::<Page<Block>>().items;
+    assert!(blocks().await.is_empty());
+    let right = fields("address", "203.0.113.7", "24", "knocked all night");
+    assert_eq!(browser.post(page, form, &right).await.to(), page);
+    let id = bob.key.public().id().to_string();
+    let key =
+        [("what", "key"), ("subject", id.as_str()), ("hours", ""), ("reason", "a script ran wild")];
+    assert_eq!(browser.post(page, form, &key).await.to(), page);
+    let all = blocks().await;
+    let of = |subject: &str| all.iter().find(|block| block.subject == subject).unwrap();
+    let address = of("address:203.0.113.7");
+    assert_eq!(
+        (address.reason.as_str(), address.by),
+        ("knocked all night", Some(operator.account))
+    );
+    assert_eq!(address.until.map(|until| until.as_second()), Some(hub.now() + 86_400));
+    let key = of(&format!("key:{id}"));
+    assert_eq!((all.len(), key.until), (2, None));
+    assert_eq!(hub.get(&bob.key, "/api/v1/whoami").await.code(), ErrorCode::TooManyRequests);
+    let by = format!("account:{}", operator.account);
+    assert_eq!(acts(&hub, &operator, "block.add").await, [by.clone(), by]);
+    assert!(browser.get(page).await.text().contains("knocked all night"));
+    let lift = format!("{form}/{}/lift", key.id);
+    assert_eq!(browser.post(page, &lift, &[]).await.to(), page);
+    hub.get(&bob.key, "/api/v1/whoami").await.ok::<Value>();
+
+    // From an address that an operator blocks nobody is heard: not even the one who would lift it.
+    browser.address = Some(HOSTILE.parse().unwrap());
+    let own = fields("address", HOSTILE, "1", "scans");
+    let refused = browser.post(page, form, &own).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert!(refused.text().contains("you call from there"));
+    let body = json!({"subject": format!("address:{HOSTILE}"), "reason": "scans"});
+    let body = serde_json::to_vec(&body).unwrap();
+    let call = Signed::new("POST", "/api/v1/blocks", body).by(&operator.key, hub.now());
+    assert_eq!(hub.send(from(HOSTILE, call)).await.code(), ErrorCode::Conflict);
+    assert_eq!(blocks().await.len(), 1);
+
+    let eve = hub.person(&operator, "Eve").await;
+    let mut other = signed_in(&hub, &eve, "eve").await;
+    let refused = other.post("/account", form, &right).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert_eq!(blocks().await.len(), 1);
+}
 
 #[tokio::test]
 async fn a_keys_policy_is_given_by_a_call_as_the_page_shows_it() {
