@@ -20,6 +20,7 @@ mod institution;
 mod key_set_up;
 mod launch;
 mod members;
+mod new_project;
 mod notices;
 mod open;
 mod operator;
@@ -111,6 +112,8 @@ pages! {
     get "GET" "/datasets/{id}/delete" datasets::delete_page, "session, fresh sign-in";
     post "POST" "/datasets/{id}/delete" datasets::delete, "session, form token, fresh sign-in";
     get "GET" "/projects" projects::list, "session";
+    get "GET" "/projects/new" new_project::page, "session";
+    post "POST" "/projects/new" new_project::make, "session, form token";
     get "GET" "/projects/{id}" projects::page, "session";
     get "GET" "/projects/{id}/delete" projects::delete_page, "session, fresh sign-in";
     post "POST" "/projects/{id}/delete" projects::delete, "session, form token, fresh sign-in";

@@ -1,17 +1,136 @@
 //! What people make by forms: projects, cases, links of cases, blocks; and what a page shows of a key's policy, by a call.
 
-use api::{Block, ErrorCode, Event, KeyPolicy, KeyPolicyForm, Page};
+use api::{Block, Custodian, ErrorCode, Event, KeyPolicy, KeyPolicyForm, Page, Project};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::abuse::{HOSTILE, from};
 use super::forms::signed_in;
-use super::pages::Page as _;
-use crate::testing::{Person, Signed, TestHub};
+use super::pages::{Page as _, TestBrowser};
+use crate::testing::{Answer, Person, Signed, TestHub};
+
+const NEW: &str = "/projects/new";
+
+/// The id that a page drew for what its form makes.
+async fn drawn(browser: &mut TestBrowser<'_>, page: &str) -> String {
+    let text = browser.get(page).await.text();
+    let mark = "name=\"id\" value=\"";
+    text.split(mark).nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
+async fn project(hub: &TestHub, who: &Person, path: &str) -> Project {
+    hub.get(&who.key, &format!("/api/v1{path}")).await.ok()
+}
+
+async fn projects(hub: &TestHub, who: &Person) -> usize {
+    hub.get(&who.key, "/api/v1/projects").await.ok::<Page<Project>>().items.len()
+}
 
 async fn acts(hub: &TestHub, who: &Person, act: &str) -> Vec<String> {
     let events: Page<Event> = hub.get(&who.key, "/api/v1/audit/events?limit=1000").await.ok();
     events.items.into_iter().filter(|e| e.act == act).map(|e| e.actor).collect()
+}
+
+#[tokio::test]
+async fn a_project_is_made_on_a_page_once_and_none_there_whose_owner_alone_holds_the_key() {
+    let hub = TestHub::start().await;
+    let operator = hub.operator().await;
+    let ada = hub.person(&operator, "Ada").await;
+    let mut browser = signed_in(&hub, &ada, "ada").await;
+    let empty = browser.get("/projects").await.text();
+    assert!(empty.contains("No project yet") && empty.contains(r#"href="/projects/new""#));
+    let shown = browser.get(NEW).await.text();
+    assert!(shown.contains("https://keys.example") && shown.contains("--custodian owner"));
+    assert!(!shown.contains(r#"value="organization""#), "she belongs to none");
+
+    let id = drawn(&mut browser, NEW).await;
+    let fields = |name: &'static str, custodian: &'static str| {
+        [("id", id.clone()), ("name", name.to_owned()), ("custodian", custodian.to_owned())]
+    };
+    let mut make = async |name: &'static str, custodian: &'static str| -> Answer {
+        let fields = fields(name, custodian);
+        let fields: Vec<_> = fields.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        browser.post(NEW, NEW, &fields).await
+    };
+    for (name, custodian, status, says) in [
+        (" ", "platform", 422, "is not one line of 1 to 100 characters"),
+        ("Panel", "organization", 422, "is for projects that belong to one"),
+        ("Panel", "owner", 403, "signed on the owner&#39;s device"),
+    ] {
+        let refused = make(name, custodian).await;
+        assert_eq!(refused.status.as_u16(), status, "{custodian}");
+        let text = refused.text();
+        assert!(text.contains("role=\"alert\"") && text.contains(says), "{text}");
+        assert!(text.contains(&id) && text.contains(&format!("value=\"{name}\"")), "it is kept");
+    }
+    assert_eq!(projects(&hub, &ada).await, 0);
+
+    let there = format!("/projects/{id}");
+    assert_eq!(make("Panel <1>", "platform").await.to(), there);
+    assert_eq!(make("Panel <1>", "platform").await.to(), there, "the same form once more");
+    assert_eq!(make("Another", "platform").await.status, StatusCode::CONFLICT);
+    let made = project(&hub, &ada, &there).await;
+    assert_eq!((made.name.as_deref(), made.owner), (Some("Panel <1>"), ada.account));
+    assert_eq!((made.custodian, made.organization), (Custodian::Platform, None));
+    assert_eq!(projects(&hub, &ada).await, 1);
+    let by = format!("account:{}", ada.account);
+    assert_eq!(acts(&hub, &ada, "project.create").await, [by]);
+    let page = browser.get(&there).await.text();
+    assert!(page.contains("Panel &#60;1&#62;") && page.contains("Who holds the key"));
+    // Somebody else's form with her id finds nothing out and makes nothing.
+    let mut other = signed_in(&hub, &operator, "operator").await;
+    let fields = [("id", id.as_str()), ("name", "Panel <1>"), ("custodian", "platform")];
+    assert_eq!(other.post(NEW, NEW, &fields).await.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn in_an_organization_a_project_is_made_under_its_own_key_or_the_reason_why_not_is_said() {
+    let clinic = super::organization_keys::Clinic::new().await;
+    let hub = &clinic.hub;
+    let mut browser = signed_in(hub, &clinic.lab, "lab").await;
+    let shown = browser.get(NEW).await.text();
+    assert!(shown.contains("The key of clinic cannot hold it"), "{shown}");
+    assert!(
+        shown.contains("has no key of its own yet") && !shown.contains(r#"value="organization""#)
+    );
+    let id = drawn(&mut browser, NEW).await;
+    let fields = [("id", id.as_str()), ("name", "ward"), ("custodian", "organization")];
+    assert_eq!(browser.post(NEW, NEW, &fields).await.status, StatusCode::CONFLICT);
+
+    clinic.set("first", None).await;
+    let shown = browser.get(NEW).await.text();
+    assert!(shown.contains(r#"value="organization" checked"#), "the stricter one is proposed");
+    let made = browser.post(NEW, NEW, &fields).await;
+    let ward = project(hub, &clinic.lab, made.to()).await;
+    assert_eq!((ward.custodian, ward.organization), (Custodian::Organization, Some(clinic.id)));
+    assert_eq!(ward.name.as_deref(), Some("ward"));
+    for (belongs, organization) in [(true, Some(clinic.id)), (false, None)] {
+        let id = drawn(&mut browser, NEW).await;
+        let mut fields = vec![("id", id.as_str()), ("name", "shelf"), ("custodian", "platform")];
+        if belongs {
+            fields.push(("belongs", "yes"));
+        }
+        let made = browser.post(NEW, NEW, &fields).await;
+        let shelf = project(hub, &clinic.lab, made.to()).await;
+        assert_eq!((shelf.custodian, shelf.organization), (Custodian::Platform, organization));
+    }
+
+    // Without the customer's key none is made, and what was typed is still there.
+    clinic.take_away();
+    hub.pass(301);
+    let id = drawn(&mut browser, NEW).await;
+    let fields = [("id", id.as_str()), ("name", "second ward"), ("custodian", "organization")];
+    let refused = browser.post(NEW, NEW, &fields).await;
+    assert_eq!(refused.status, StatusCode::LOCKED);
+    assert!(refused.text().contains("second ward"));
+    assert_eq!(projects(hub, &clinic.lab).await, 3);
+
+    let mut auditor = signed_in(hub, &clinic.auditor, "auditor").await;
+    assert_eq!(auditor.get(NEW).await.status, StatusCode::FORBIDDEN);
+    let seen = auditor.get("/projects").await.text();
+    assert!(!seen.contains(NEW) && seen.contains("An auditor has no project"));
+    let refused = auditor.post("/account", NEW, &fields).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
