@@ -1,11 +1,16 @@
 //! What people make by forms: projects, cases, links of cases, blocks; and what a page shows of a key's policy, by a call.
 
-use api::{Block, Custodian, ErrorCode, Event, KeyPolicy, KeyPolicyForm, Page, Project};
+use api::{
+    Block, Case, CaseId, Custodian, DatasetKind, ErrorCode, Event, KeyPolicy, KeyPolicyForm,
+    Member, OpenedCase, Page, Project, ProjectId, Sex,
+};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::abuse::{HOSTILE, from};
+use super::cases::Clinic;
 use super::forms::signed_in;
+use super::material::sent;
 use super::pages::{Page as _, TestBrowser};
 use crate::testing::{Answer, Person, Signed, TestHub};
 
@@ -131,6 +136,211 @@ async fn in_an_organization_a_project_is_made_under_its_own_key_or_the_reason_wh
     assert!(!seen.contains(NEW) && seen.contains("An auditor has no project"));
     let refused = auditor.post("/account", NEW, &fields).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
+}
+
+const NAME: &str = "Canarini-Finch";
+
+#[tokio::test]
+async fn a_case_is_typed_on_a_page_and_what_is_not_taken_is_said_beside_its_field() {
+    let clinic = Clinic::new().await;
+    let hub = &clinic.hub;
+    let list = format!("/projects/{}/cases", clinic.project);
+    let new = format!("{list}/new");
+    let mut browser = signed_in(hub, &clinic.doctor, "doctor").await;
+    assert!(browser.get(&list).await.text().contains(&new));
+    let id = drawn(&mut browser, &new).await;
+    let wrong = [
+        ("id", id.as_str()),
+        ("family_name", NAME),
+        ("birth_date", "31.12.1987"),
+        ("phenotypes", "HP:0001250\r\nit sings"),
+        ("notes", "yellow feathers"),
+    ];
+    let refused = browser.post(&new, &new, &wrong).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let text = refused.text();
+    for said in [
+        "nothing was kept",
+        "This is no date",
+        "aria-describedby=\"phenotypes-hint phenotypes-wrong\" aria-invalid=\"true\"",
+        "Line 2 does not begin with an HPO term",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    for kept in [NAME, "it sings", "yellow feathers", id.as_str()] {
+        assert!(text.contains(kept), "{kept}");
+    }
+    let cases = async || {
+        let path = format!("/api/v1{list}");
+        hub.get(&clinic.doctor.key, &path).await.ok::<Page<Case>>().items
+    };
+    assert!(cases().await.is_empty());
+
+    let right = [
+        ("id", id.as_str()),
+        ("record_number", "770041993"),
+        ("family_name", NAME),
+        ("birth_date", "1987-03-09"),
+        ("sex", "female"),
+        ("phenotypes", "HP:0001250 Seizure\r\nnot HP:0000252\r\n"),
+        ("notes", "yellow feathers"),
+    ];
+    let there = format!("/cases/{id}");
+    for _once_and_once_more in 0..2 {
+        assert_eq!(browser.post(&new, &new, &right).await.to(), there);
+    }
+    assert_eq!(cases().await.len(), 1);
+    let shown = browser.get(&there).await.text();
+    assert!(!shown.contains(NAME), "reading names a purpose");
+    let id: CaseId = id.parse().unwrap();
+    let opened: OpenedCase = clinic.read(&clinic.second, id, &[]).await.ok();
+    let document = opened.document;
+    assert_eq!(document.patient.family_name.as_deref(), Some(NAME));
+    assert_eq!(document.patient.sex, Some(Sex::Female));
+    assert_eq!(document.patient.birth_date, Some(jiff::civil::date(1987, 3, 9)));
+    let terms: Vec<_> = document.phenotypes.iter().map(|p| (p.term.as_str(), p.excluded)).collect();
+    assert_eq!(terms, [("HP:0001250", false), ("HP:0000252", true)]);
+    assert_eq!(document.notes[0].author, Some(clinic.doctor.account));
+
+    // Without the customer's key nothing is kept, and what was typed is still there.
+    clinic.take_away();
+    hub.pass(301);
+    let another = drawn(&mut browser, &new).await;
+    let fields = [("id", another.as_str()), ("family_name", "Serinus")];
+    let refused = browser.post(&new, &new, &fields).await;
+    assert_eq!(refused.status, StatusCode::LOCKED);
+    assert!(refused.text().contains("Serinus"));
+    assert_eq!(cases().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_phenopacket_is_read_into_the_fields_and_kept_only_when_it_is_added() {
+    let clinic = Clinic::new().await;
+    let new = format!("/projects/{}/cases/new", clinic.project);
+    let mut browser = signed_in(&clinic.hub, &clinic.doctor, "doctor").await;
+    let packet = json!({
+        "id": "case-7", "subject": {"id": "770041993", "sex": "FEMALE", "dateOfBirth": "1987-03-09T00:00:00Z"},
+        "phenotypicFeatures": [{"type": {"id": "HP:0001250", "label": "Seizure"}, "onset": {"age": {"iso8601duration": "P3Y"}}}],
+        "diseases": [{"term": {"id": "OMIM:1", "label": "none"}}],
+    });
+    // A file is read into the field by a script of the hub's own; without one it is pasted.
+    let shown = browser.get(&new).await.text();
+    let script = shown.split('"').find(|part| part.starts_with("/assets/files-")).unwrap();
+    assert!(browser.get(script).await.text().contains("data-into"));
+    assert!(shown.contains(r#"type="file" accept=".json,application/json" data-into="document""#));
+    let read = browser.post(&new, &new, &[("document", &packet.to_string())]).await;
+    assert!(read.status.is_success());
+    let text = read.text();
+    for said in [
+        "nothing is kept yet",
+        "diseases, phenotypes.onset",
+        "value=\"770041993\"",
+        "value=\"1987-03-09\"",
+        "value=\"female\" selected",
+        "HP:0001250 Seizure</textarea>",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    let two = json!([{"patient": {"record_number": "1"}}, {"patient": {"record_number": "2"}}]);
+    for (pasted, says) in [
+        ("{\"patient\": {\"nickname\": \"Serinus\"}}".to_owned(), "line 1, column"),
+        (two.to_string(), "holds 2 cases"),
+    ] {
+        let refused = browser.post(&new, &new, &[("document", &pasted)]).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(refused.text().contains(says) && refused.text().contains("&#34;patient&#34;"));
+    }
+    let path = format!("/api/v1/projects/{}/cases", clinic.project);
+    let kept: Page<Case> = clinic.hub.get(&clinic.doctor.key, &path).await.ok();
+    assert!(kept.items.is_empty());
+}
+
+#[tokio::test]
+async fn who_does_not_treat_adds_no_case_and_is_not_asked_for_one() {
+    let clinic = Clinic::new().await;
+    let hub = &clinic.hub;
+    let list = format!("/projects/{}/cases", clinic.project);
+    let new = format!("{list}/new");
+    let fields = [("family_name", NAME)];
+    let mut lab = signed_in(hub, &clinic.lab, "lab").await;
+    let seen = lab.get(&list).await;
+    assert!(seen.status.is_success() && !seen.text().contains(&new));
+    assert_eq!(lab.get(&new).await.status, StatusCode::FORBIDDEN);
+    let refused = lab.post(&list, &new, &fields).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert!(!refused.text().contains(NAME));
+    let mut auditor = signed_in(hub, &clinic.auditor, "auditor").await;
+    assert_eq!(auditor.get(&new).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(auditor.post("/account", &new, &fields).await.status, StatusCode::NOT_FOUND);
+    // Where no organization holds the key no case is kept.
+    let shelf = ProjectId::generate();
+    let mut body = hub.new_project(shelf, "shelf");
+    body.organization = Some(clinic.id);
+    hub.call(&clinic.doctor.key, "POST", "/api/v1/projects", body).await.ok::<Project>();
+    let mut doctor = signed_in(hub, &clinic.doctor, "doctor").await;
+    let new = format!("/projects/{shelf}/cases/new");
+    assert_eq!(doctor.get(&new).await.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn samples_are_linked_to_a_case_on_its_page_and_taken_away() {
+    let clinic = Clinic::new().await;
+    let hub = &clinic.hub;
+    let [id] = clinic.add(&[super::cases::patient(0)]).await[..] else { panic!("one case") };
+    let (page, path) = (format!("/cases/{id}"), format!("/api/v1/cases/{id}"));
+    let links = format!("{page}/datasets");
+    let linked = async || hub.get(&clinic.doctor.key, &path).await.ok::<Case>().datasets;
+    let shelf = ProjectId::generate();
+    let mut body = hub.new_project(shelf, "shelf");
+    body.organization = Some(clinic.id);
+    hub.call(&clinic.doctor.key, "POST", "/api/v1/projects", body).await.ok::<Project>();
+    let files: [(&str, &[u8]); 1] = [("a.vcf", b"x")];
+    let sample = sent(hub, &clinic.doctor.key, shelf, DatasetKind::Sample, &files).await.dataset();
+    let run = sent(hub, &clinic.doctor.key, shelf, DatasetKind::Run, &files).await.dataset();
+    let (sample_id, run_id) = (sample.to_string(), run.to_string());
+    let mut browser = signed_in(hub, &clinic.doctor, "doctor").await;
+    for (typed, status, says) in [
+        ("the left one", StatusCode::UNPROCESSABLE_ENTITY, "the id of no sample or result"),
+        (run_id.as_str(), StatusCode::CONFLICT, "is no sample or result"),
+    ] {
+        let refused = browser.post(&page, &links, &[("dataset", typed)]).await;
+        assert_eq!(refused.status, status);
+        let text = refused.text();
+        assert!(text.contains(says) && text.contains(&format!("value=\"{typed}\"")), "{text}");
+    }
+    assert!(linked().await.is_empty());
+    assert_eq!(browser.post(&page, &links, &[("dataset", &sample_id)]).await.to(), page);
+    assert_eq!(linked().await, [sample]);
+    // Somebody who may not change cases sees it and changes nothing.
+    let away = format!("{links}/{sample}/remove");
+    let reader = format!("/api/v1/projects/{}/members/{}", clinic.project, clinic.second.account);
+    let right = json!({"right": "read"});
+    hub.call(&clinic.lab.key, "PUT", &reader, right).await.ok::<Member>();
+    let mut second = signed_in(hub, &clinic.second, "second").await;
+    assert_eq!(second.post(&page, &away, &[]).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(linked().await, [sample]);
+    assert_eq!(browser.post(&page, &away, &[]).await.to(), page);
+    assert!(linked().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_case_is_deleted_on_its_page_by_who_types_its_id_also_while_the_key_is_away() {
+    let clinic = Clinic::new().await;
+    let hub = &clinic.hub;
+    let [id] = clinic.add(&[super::cases::patient(0)]).await[..] else { panic!("one case") };
+    let (page, typed) = (format!("/cases/{id}/delete"), id.to_string());
+    let mut lab = signed_in(hub, &clinic.lab, "lab").await;
+    let refused = lab.post(&page, &page, &[("confirm", &typed)]).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    clinic.take_away();
+    hub.pass(301);
+    let mut browser = signed_in(hub, &clinic.doctor, "doctor").await;
+    let refused = browser.post(&page, &page, &[("confirm", "it")]).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let list = format!("/projects/{}/cases", clinic.project);
+    assert_eq!(browser.post(&page, &page, &[("confirm", &typed)]).await.to(), list);
+    assert_eq!(browser.get(&format!("/cases/{id}")).await.status, StatusCode::NOT_FOUND);
+    assert!(browser.get(&list).await.text().contains("No cases yet"));
 }
 
 #[tokio::test]
