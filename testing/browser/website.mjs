@@ -5,7 +5,7 @@
 //   node website.mjs PLAN SCREENSHOTS      (packages from target/browser; see testing/setup.sh browser)
 //
 // PLAN is JSON: {"port", "sign_in_name", "password", "pages": [{"path", "title", "says"}], "lists": [PATH],
-// "acts": [{"path", "title", "fill": {FIELD: TEXT}, "choose": {FIELD: VALUE}, "press", "says"}],
+// "acts": [{"path", "title", "fill": {FIELD: TEXT}, "choose": {FIELD: VALUE}, "file"?: {"field", "into", "text"}, "press", "says"}],
 // "live": PATH | null, "launch": {"path", "input", "project", "params", "prints"} | null}
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
@@ -174,11 +174,17 @@ for (const { path, title } of plan.pages) {
 
 await menuOfPhone(phone);
 
-for (const { path, title, fill, choose, press, says } of plan.acts) {
+for (const { path, title, fill, choose, file, press, says } of plan.acts) {
   const { page } = phone;
   await page.goto(url + path);
   for (const [field, text] of Object.entries(fill)) await page.fill(`#${field}`, text);
   for (const [field, value] of Object.entries(choose)) await page.selectOption(`#${field}`, value);
+  if (file) {
+    // The browser reads it into its field, and the form brings the field alone.
+    const buffer = Buffer.from(file.text);
+    await page.setInputFiles(`#${file.field}`, { name: "document.json", mimeType: "application/json", buffer });
+    await page.waitForFunction(([into, text]) => document.getElementById(into).value === text, [file.into, file.text]);
+  }
   await page.getByRole("button", { name: press, exact: true }).first().click();
   await page.locator("main").getByText(says).first().waitFor();
   await look(phone, title);

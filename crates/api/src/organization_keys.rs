@@ -435,6 +435,47 @@ pub struct OrganizationKeyStatus {
     pub rotations: Vec<Rotation>,
 }
 
+/// In which form the least that a hub must be granted is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyPolicyForm {
+    /// A statement of a key policy and of a role, as AWS's JSON.
+    #[default]
+    AwsJson,
+    /// The same for Terraform.
+    AwsTerraform,
+    /// Role assignments by the command line of Azure.
+    AzCli,
+    /// The same for Terraform.
+    AzureTerraform,
+}
+
+impl KeyPolicyForm {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::AwsJson, Self::AwsTerraform, Self::AzCli, Self::AzureTerraform];
+
+    /// Its word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AwsJson => "aws-json",
+            Self::AwsTerraform => "aws-terraform",
+            Self::AzCli => "az-cli",
+            Self::AzureTerraform => "azure-terraform",
+        }
+    }
+}
+
+/// `GET /organizations/{id}/key/policy`: the least that the hub's identity must be granted, to paste at the key service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyPolicy {
+    /// In which form.
+    pub form: KeyPolicyForm,
+    /// The text.
+    pub policy: String,
+}
+
 /// The keys of an organization, each sealed to the customer's offline key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use api::{
-    ErrorCode, KeyCredentials, KeyService, KeyStanding, KeyTest, LeaveOrganizationKey,
-    OrganizationId, OrganizationKeyStatus, RecoveryStored, RotateOrganizationKey, Rotation,
-    RotationKind, Secret, SetOrganizationKey, TestOrganizationKey, Time,
+    ErrorCode, KeyCredentials, KeyPolicyForm, KeyService, KeyStanding, KeyTest,
+    LeaveOrganizationKey, OrganizationId, OrganizationKeyStatus, RecoveryStored,
+    RotateOrganizationKey, Rotation, RotationKind, Secret, SetOrganizationKey, TestOrganizationKey,
+    Time,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use client::Client;
@@ -247,12 +248,12 @@ pub(crate) enum FormArg {
 }
 
 impl FormArg {
-    const fn form(self) -> policy::Form {
+    const fn form(self) -> KeyPolicyForm {
         match self {
-            Self::AwsJson => policy::Form::AwsJson,
-            Self::AwsTerraform => policy::Form::AwsTerraform,
-            Self::AzCli => policy::Form::AzCli,
-            Self::AzureTerraform => policy::Form::AzureTerraform,
+            Self::AwsJson => KeyPolicyForm::AwsJson,
+            Self::AwsTerraform => KeyPolicyForm::AwsTerraform,
+            Self::AzCli => KeyPolicyForm::AzCli,
+            Self::AzureTerraform => KeyPolicyForm::AzureTerraform,
         }
     }
 }

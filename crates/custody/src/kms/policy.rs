@@ -1,21 +1,8 @@
 //! The least that a hub's identity must be granted, to paste: nothing that manages a key, and nothing of other keys.
 
-use api::OrganizationId;
+use api::{KeyPolicyForm, OrganizationId};
 use serde_json::json;
 use thiserror::Error;
-
-/// In which form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// A statement of a key policy and of a role, as AWS's JSON.
-    AwsJson,
-    /// The same for Terraform.
-    AwsTerraform,
-    /// Role assignments by the command line of Azure.
-    AzCli,
-    /// The same for Terraform.
-    AzureTerraform,
-}
 
 /// Why there is no policy.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -43,7 +30,7 @@ fn plain(text: &str) -> Result<&str, NoPolicy> {
 /// The key or who is granted is no name, or no key of the service that the form is for.
 pub fn print(
     organization: OrganizationId,
-    form: Form,
+    form: KeyPolicyForm,
     key: &str,
     principal: &str,
 ) -> Result<String, NoPolicy> {
@@ -86,8 +73,8 @@ pub fn print(
         Ok::<_, NoPolicy>((vault.to_owned(), name.to_owned()))
     };
     Ok(match form {
-        Form::AwsJson => format!("{:#}", aws()),
-        Form::AwsTerraform => format!(
+        KeyPolicyForm::AwsJson => format!("{:#}", aws()),
+        KeyPolicyForm::AwsTerraform => format!(
             r#"data "aws_iam_policy_document" "chorion" {{
   statement {{
     sid       = "ChorionWrapsAndUnwraps"
@@ -123,7 +110,7 @@ pub fn print(
   }}
 }}"#
         ),
-        Form::AzCli => {
+        KeyPolicyForm::AzCli => {
             let (vault, name) = vault()?;
             format!(
                 "VAULT=$(az keyvault show --name {vault} --query id --output tsv)\n\
@@ -135,7 +122,7 @@ pub fn print(
                  az keyvault update --name {vault} --enable-purge-protection true"
             )
         }
-        Form::AzureTerraform => {
+        KeyPolicyForm::AzureTerraform => {
             let (vault, name) = vault()?;
             format!(
                 r#"data "azurerm_key_vault" "chorion" {{
@@ -170,16 +157,16 @@ mod tests {
         let id = OrganizationId::generate();
         let arn = "arn:aws:kms:eu-central-1:111122223333:key/1234";
         let who = "arn:aws:iam::444455556666:role/hub";
-        let text = print(id, Form::AwsJson, arn, who).unwrap();
+        let text = print(id, KeyPolicyForm::AwsJson, arn, who).unwrap();
         let policy: serde_json::Value = serde_json::from_str(&text).unwrap();
         let condition = &policy["Statement"][0]["Condition"]["StringEquals"];
         assert_eq!(condition["kms:EncryptionContext:chorion:org"], id.to_string());
         let vault = "https://clinic.vault.azure.net/keys/customer/1";
         for (form, key) in [
-            (Form::AwsJson, arn),
-            (Form::AwsTerraform, arn),
-            (Form::AzCli, vault),
-            (Form::AzureTerraform, vault),
+            (KeyPolicyForm::AwsJson, arn),
+            (KeyPolicyForm::AwsTerraform, arn),
+            (KeyPolicyForm::AzCli, vault),
+            (KeyPolicyForm::AzureTerraform, vault),
         ] {
             let text = print(id, form, key, who).unwrap();
             for more in
@@ -189,7 +176,7 @@ mod tests {
             }
             assert!(text.contains(who) && text.contains(if key == arn { arn } else { "clinic" }));
         }
-        assert!(print(id, Form::AzCli, arn, who).is_err());
-        assert!(print(id, Form::AzCli, vault, "x; rm -rf /").is_err());
+        assert!(print(id, KeyPolicyForm::AzCli, arn, who).is_err());
+        assert!(print(id, KeyPolicyForm::AzCli, vault, "x; rm -rf /").is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! Blocks, as an operator looks at them and sets them.
 
+use std::net::IpAddr;
+
 use api::{AddBlock, Block, BlockId};
 use jiff::SignedDuration;
 
@@ -7,7 +9,7 @@ use super::Caller;
 use super::caller::Who;
 use crate::HubError;
 use crate::data;
-use crate::gate::{self, Subject};
+use crate::gate::{self, Place, Subject};
 use crate::policy::Action;
 use crate::state::Hub;
 
@@ -28,8 +30,14 @@ pub(crate) fn list(
     Ok(blocks)
 }
 
-/// Blocks somebody. In force at once, and on the disk when this returns.
-pub(crate) async fn add(hub: &Hub, caller: &Caller, body: &AddBlock) -> Result<Block, HubError> {
+/// Blocks somebody. In force at once, and on the disk when this returns. Not the place from which it is asked for (`from`, where
+/// the server knows it): whoever is there could not lift it again.
+pub(crate) async fn add(
+    hub: &Hub,
+    caller: &Caller,
+    from: Option<IpAddr>,
+    body: &AddBlock,
+) -> Result<Block, HubError> {
     caller.may_here(Action::BlockAdd)?;
     let subject: Subject = body.subject.parse().map_err(|e: gate::NotASubject| {
         HubError::bad_request(e.to_string())
@@ -44,10 +52,21 @@ pub(crate) async fn add(hub: &Hub, caller: &Caller, body: &AddBlock) -> Result<B
     }
     let own_key = matches!((&caller.who, subject), (Who::Account { key, .. }, Subject::Key(id)) if key.id == id);
     let shared = matches!(subject, Subject::Address(place) if hub.gate.is_shared(place));
-    if own_key || shared {
-        let why = if own_key { "it signs this call" } else { "it stands for many callers" };
-        return Err(HubError::conflict(format!("{subject} is not blocked: {why}"))
-            .hint("another operator can block a key; block the keys behind a shared address"));
+    let own_place = from.map(|from| Subject::Address(Place::from(from))) == Some(subject);
+    let refuse = |why: &str, hint: &str| {
+        Err(HubError::conflict(format!("{subject} is not blocked: {why}")).hint(hint))
+    };
+    if own_key {
+        return refuse("it signs this call", "another operator can block it");
+    }
+    if shared {
+        return refuse("it stands for many callers", "block the keys behind it");
+    }
+    if own_place {
+        return refuse(
+            "you call from there, and could not lift it",
+            "block the keys that misbehave there, or block it from elsewhere",
+        );
     }
     let until = body
         .seconds

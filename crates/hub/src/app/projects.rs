@@ -1,11 +1,14 @@
 //! Projects: who holds the key is their choice, said in a card that the hub signs for platform projects.
 
+mod in_browser;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::{
     AccountId, Belongs, ConfirmDeletion, CreateProject, Custodian, Deletion, Digest, ErrorCode,
-    Member, NoticeKind, Project, ProjectId, Release, ReleaseRequest, Right, Role, SignedStatement,
+    Member, NoticeKind, OrganizationId, Project, ProjectId, Release, ReleaseRequest, Right, Role,
+    SignedStatement,
 };
 use custody::Grounds;
 use proof::{Act, Card, ProjectCard, digest_of, sign_statement};
@@ -21,6 +24,7 @@ use crate::data::projects::NewProject;
 use crate::data::{self, Connection};
 use crate::policy::{Action, Actor, Standing};
 use crate::state::Hub;
+pub(crate) use in_browser::{Holders, Wanted, create_for, holders, may_create};
 
 /// The purpose under which a project's name is sealed.
 const NAME: &str = "project name";
@@ -91,23 +95,7 @@ pub(crate) async fn create(
     body: CreateProject,
     made_by: Digest,
 ) -> Result<Project, HubError> {
-    caller.may_here(Action::ProjectCreate)?;
-    if let Some(organization) = body.organization {
-        let mut reader = hub.db.read().await?;
-        super::organizations::may_make_project(&mut reader, caller, organization, body.custodian)
-            .await?;
-    } else if body.custodian == Custodian::Organization {
-        return Err(HubError::bad_request(
-            "custody by an organization is for projects that belong to one",
-        )
-        .hint("name the organization: `chorion project create --organization`"));
-    }
-    let custodian = match body.organization {
-        Some(organization) if body.custodian == Custodian::Organization => {
-            super::organization_keys::custodian(hub, organization).await?
-        }
-        _ => Arc::clone(hub.custodian(body.custodian)?),
-    };
+    let custodian = custodian_for(hub, caller, body.custodian, body.organization).await?;
     if body.label.0.len() > LABEL_BYTES {
         return Err(HubError::bad_request(format!(
             "the project's sealed name is longer than {LABEL_BYTES} bytes"
@@ -161,6 +149,32 @@ pub(crate) async fn create(
     tx.commit().await?;
     super::descriptions::keep_after(hub).await;
     find(hub, caller, id).await
+}
+
+/// Who shall hold the keys of a project that the caller wants to make, if the caller may make such a one.
+async fn custodian_for(
+    hub: &Hub,
+    caller: &Caller,
+    custodian: Custodian,
+    organization: Option<OrganizationId>,
+) -> Result<Arc<dyn custody::Custodian>, HubError> {
+    caller.may_here(Action::ProjectCreate)?;
+    if let Some(organization) = organization {
+        let mut reader = hub.db.read().await?;
+        super::organizations::may_make_project(&mut reader, caller, organization, custodian)
+            .await?;
+    } else if custodian == Custodian::Organization {
+        return Err(HubError::bad_request(
+            "custody by an organization is for projects that belong to one",
+        )
+        .hint("name the organization: `chorion project create --organization`"));
+    }
+    match organization {
+        Some(organization) if custodian == Custodian::Organization => {
+            super::organization_keys::custodian(hub, organization).await
+        }
+        _ => Ok(Arc::clone(hub.custodian(custodian)?)),
+    }
 }
 
 /// The first card of a project: the hub's own, or the one that its owner made, which the hub can only take or leave.

@@ -1,11 +1,12 @@
 //! Blocks of keys and addresses, for operators.
 
 use api::{AddBlock, Block, BlockId, Page};
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::auth::Peer;
 use super::extract::{Body, Id};
 use super::page::{PageParams, Paging};
 use crate::HubError;
@@ -35,9 +36,11 @@ async fn list(
 async fn add(
     State(hub): State<Hub>,
     caller: Caller,
+    peer: Option<Extension<Peer>>,
     Body(body): Body<AddBlock>,
 ) -> Result<Json<Block>, HubError> {
-    app::blocks::add(&hub, &caller, &body).await.map(Json)
+    let from = peer.map(|Extension(Peer(address))| address);
+    app::blocks::add(&hub, &caller, from, &body).await.map(Json)
 }
 
 /// Lifts a block: the caller begins anew.

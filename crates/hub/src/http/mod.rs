@@ -24,7 +24,7 @@ mod manifests;
 mod notices;
 pub(crate) mod objects;
 pub(crate) mod open;
-mod organization_keys;
+pub(crate) mod organization_keys;
 mod organizations;
 pub(crate) mod page;
 mod projects;

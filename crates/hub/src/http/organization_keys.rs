@@ -1,16 +1,18 @@
 //! Keys that organizations hold themselves.
 
 use api::{
-    KeyTest, LeaveOrganizationKey, OrganizationId, OrganizationKeyStatus, RecoveryCopy,
-    RecoveryStored, RotateOrganizationKey, Rotation, SetOrganizationKey, TestOrganizationKey,
+    KeyPolicy, KeyPolicyForm, KeyTest, LeaveOrganizationKey, OrganizationId, OrganizationKeyStatus,
+    RecoveryCopy, RecoveryStored, RotateOrganizationKey, Rotation, SetOrganizationKey,
+    TestOrganizationKey,
 };
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{Body, Id};
+use super::extract::{Body, Id, Params};
 use crate::HubError;
 use crate::app::{self, Caller};
 use crate::state::Hub;
@@ -19,6 +21,7 @@ use crate::state::Hub;
 pub(crate) fn routes() -> OpenApiRouter<Hub> {
     OpenApiRouter::default()
         .routes(routes!(status, set))
+        .routes(routes!(policy))
         .routes(routes!(test))
         .routes(routes!(rotate))
         .routes(routes!(leave))
@@ -36,6 +39,32 @@ async fn status(
     Id(id): Id<OrganizationId>,
 ) -> Result<Json<OrganizationKeyStatus>, HubError> {
     app::organization_keys::status(&hub, &caller, id).await.map(Json)
+}
+
+/// What is granted, to whom, and in which form that is wanted.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Granted {
+    /// In which form; `aws-json` if absent.
+    pub(crate) form: Option<KeyPolicyForm>,
+    /// The key: its ARN, or its URL in a vault of Azure's.
+    pub(crate) key: Option<String>,
+    /// Who is granted it: the ARN of a user or role, or the object id of an application in Azure.
+    pub(crate) principal: Option<String>,
+}
+
+/// The least that the hub's identity must be granted at the key service, to paste there.
+#[utoipa::path(get, path = "/organizations/{id}/key/policy", tag = "organization",
+    params(("id" = OrganizationId, Path), Granted), responses((status = 200, body = KeyPolicy)))]
+async fn policy(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Id(id): Id<OrganizationId>,
+    Params(Granted { form, key, principal }): Params<Granted>,
+) -> Result<Json<KeyPolicy>, HubError> {
+    let (form, key, principal) =
+        (form.unwrap_or_default(), key.unwrap_or_default(), principal.unwrap_or_default());
+    app::organization_keys::policy(&hub, &caller, id, form, &key, &principal).await.map(Json)
 }
 
 /// Tests a key and takes it in use: the first one, or another instead of the one before, by wrapping anew what that one opens. For

@@ -42,6 +42,11 @@ pub(super) static LIVE: LazyLock<Asset> = LazyLock::new(|| {
     let bytes = include_bytes!("../../assets/live.js");
     Asset::new("live", "js", "text/javascript; charset=utf-8", bytes)
 });
+/// The script of pages that take a file's text.
+pub(super) static FILES: LazyLock<Asset> = LazyLock::new(|| {
+    let bytes = include_bytes!("../../assets/files.js");
+    Asset::new("files", "js", "text/javascript; charset=utf-8", bytes)
+});
 /// The icon.
 pub(super) static ICON: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("icon", "svg", "image/svg+xml", include_bytes!("../../assets/icon.svg"))
@@ -57,7 +62,7 @@ pub(super) async fn file(
         return Ok(built);
     }
     let path = format!("/assets/{name}");
-    let all = [&*STYLE, &*SCRIPT, &*LIVE, &*ICON];
+    let all = [&*STYLE, &*SCRIPT, &*LIVE, &*FILES, &*ICON];
     let asset = all
         .into_iter()
         .find(|asset| asset.path == path)

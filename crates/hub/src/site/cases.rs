@@ -4,15 +4,16 @@
 //! nothing anew, and no address holds a word of a patient.
 
 use api::{
-    Case, CaseDocument, CaseField, CaseId, CasePurpose, CaseStatus, ConcludeCase, FieldIndex,
-    IndexMode, IndexState, OrganizationId, ProjectId, ReadCase, SearchCases, SearchField, SetField,
+    Case, CaseDocument, CaseField, CaseId, CasePurpose, CaseStatus, ConcludeCase, ConfirmDeletion,
+    DatasetId, FieldIndex, IndexMode, IndexState, OrganizationId, ProjectId, ReadCase, SearchCases,
+    SearchField, SetField,
 };
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::datasets::ROWS;
+use super::datasets::{Confirmed, DeletePage, ROWS, not_confirmed};
 use super::guard::{Form, FreshSession, SignedIn};
 use super::sign_in::Nothing;
 use super::view::{Frame, Refusal, again, moment, page as draw};
@@ -78,12 +79,18 @@ struct ListPage {
     more: bool,
     fields: Vec<Choice>,
     purposes: Vec<Choice>,
+    may_add: bool,
 }
 
 impl ListPage {
-    fn new(person: &SignedIn, project: ProjectId) -> Self {
+    async fn new(hub: &Hub, person: &SignedIn, project: ProjectId) -> Result<Self, HubError> {
         let searchable = |field: &&SearchField| cases::judge(**field, None).is_ok();
-        Self {
+        let may_add = match app::cases::may_add(hub, &person.caller, project).await {
+            Err(error) if error.code() == api::ErrorCode::Internal => return Err(error),
+            asked => asked.is_ok(),
+        };
+        Ok(Self {
+            may_add,
             frame: Frame::of("Cases", SECTION, &person.visit),
             refusal: None,
             project,
@@ -97,7 +104,7 @@ impl ListPage {
                 .map(|field| Choice::of(field.as_str()))
                 .collect(),
             purposes: purposes(),
-        }
+        })
     }
 }
 
@@ -114,7 +121,7 @@ pub(super) async fn list(
     let page = ListPage {
         rows: page.items.into_iter().map(Row::from).collect(),
         next: page.next,
-        ..ListPage::new(&person, project)
+        ..ListPage::new(&hub, &person, project).await?
     };
     draw(&person.visit, &page)
 }
@@ -140,13 +147,14 @@ pub(super) async fn search(
                 rows: found.cases.into_iter().map(Row::from).collect(),
                 searched: Some(field.as_str().replace('_', " ")),
                 more: found.more,
-                ..ListPage::new(&person, project)
+                ..ListPage::new(&hub, &person, project).await?
             };
             draw(&person.visit, &page)
         }
         Err(error) => {
             let refusal = Some(Refusal::of(&error));
-            again(&person.visit, error, &ListPage { refusal, ..ListPage::new(&person, project) })
+            let page = ListPage::new(&hub, &person, project).await?;
+            again(&person.visit, error, &ListPage { refusal, ..page })
         }
     }
 }
@@ -216,6 +224,8 @@ struct OnePage {
     read: Option<(Vec<Fact>, String)>,
     fields: Vec<Choice>,
     purposes: Vec<Choice>,
+    /// The id of a dataset that was typed and not linked.
+    typed: String,
     case: Case,
 }
 
@@ -233,6 +243,7 @@ impl OnePage {
             read: None,
             fields: CaseField::ALL.iter().map(|field| Choice::of(field.as_str())).collect(),
             purposes: purposes(),
+            typed: String::new(),
             case,
         }
     }
@@ -278,6 +289,36 @@ pub(super) async fn read(
     }
 }
 
+/// A sample or result that belongs to the case, by its id as it was typed.
+#[derive(Deserialize)]
+pub(super) struct Linked {
+    dataset: String,
+}
+
+pub(super) async fn link(
+    State(hub): State<Hub>,
+    person: SignedIn,
+    Id(id): Id<CaseId>,
+    Form(Linked { dataset: typed }): Form<Linked>,
+) -> Result<Response, HubError> {
+    let linked = match typed.trim().parse() {
+        Ok(dataset) => app::cases::link(&hub, &person.caller, id, dataset).await,
+        Err(_) => Err(HubError::bad_request("what was typed is the id of no sample or result")
+            .hint("the id stands on the page of the sample or result")),
+    };
+    changed(&hub, &person, id, linked, typed).await
+}
+
+pub(super) async fn unlink(
+    State(hub): State<Hub>,
+    person: SignedIn,
+    Ids(id, dataset): Ids<CaseId, DatasetId>,
+    Form(Nothing {}): Form<Nothing>,
+) -> Result<Response, HubError> {
+    let unlinked = app::cases::unlink(&hub, &person.caller, id, dataset).await;
+    changed(&hub, &person, id, unlinked, String::new()).await
+}
+
 /// What somebody concludes.
 #[derive(Deserialize)]
 pub(super) struct Concluded {
@@ -294,7 +335,7 @@ pub(super) async fn conclude(
     let conclusion = conclusion.replace("\r\n", "\n").trim_end().to_owned();
     let body = ConcludeCase { conclusion };
     let concluded = app::cases::conclude(&hub, &person.caller, id, &body).await;
-    changed(&hub, &person, id, concluded).await
+    changed(&hub, &person, id, concluded, String::new()).await
 }
 
 pub(super) async fn close(
@@ -304,7 +345,53 @@ pub(super) async fn close(
     Form(Nothing {}): Form<Nothing>,
 ) -> Result<Response, HubError> {
     let closed = app::cases::close(&hub, &person.caller, id).await;
-    changed(&hub, &person, id, closed).await
+    changed(&hub, &person, id, closed, String::new()).await
+}
+
+fn delete_page_of(person: &SignedIn, refusal: Option<Refusal>, case: &Case) -> DeletePage {
+    DeletePage {
+        frame: Frame::of("Delete for ever", SECTION, &person.visit),
+        refusal,
+        name: format!("case {}", case.id),
+        id: case.id.to_string(),
+        back: format!("/cases/{}", case.id),
+        what: vec![
+            "what is said of the patient: its key first, in every place".to_owned(),
+            "the hashes by which it is found".to_owned(),
+            "the case alone: its samples and results stay".to_owned(),
+        ],
+    }
+}
+
+pub(super) async fn delete_page(
+    State(hub): State<Hub>,
+    person: FreshSession,
+    Id(id): Id<CaseId>,
+) -> Result<Response, HubError> {
+    let case = app::cases::show(&hub, &person.caller, id).await?;
+    draw(&person.visit, &delete_page_of(&person, None, &case))
+}
+
+pub(super) async fn delete(
+    State(hub): State<Hub>,
+    person: FreshSession,
+    Id(id): Id<CaseId>,
+    Form(given): Form<Confirmed>,
+) -> Result<Response, HubError> {
+    let case = app::cases::show(&hub, &person.caller, id).await?;
+    let done = if given.names(&id.to_string(), None) {
+        let body = ConfirmDeletion { confirm: id.to_string(), approval: None };
+        app::cases::delete(&hub, &person.caller, id, &body).await
+    } else {
+        Err(not_confirmed())
+    };
+    match done {
+        Ok(_) => Ok(Redirect::to(&format!("/projects/{}/cases", case.project)).into_response()),
+        Err(error) => {
+            let page = delete_page_of(&person, Some(Refusal::of(&error)), &case);
+            again(&person.visit, error, &page)
+        }
+    }
 }
 
 /// Goes back to the case, or says there why it was not changed.
@@ -313,13 +400,14 @@ async fn changed(
     person: &SignedIn,
     id: CaseId,
     done: Result<Case, HubError>,
+    typed: String,
 ) -> Result<Response, HubError> {
     match done {
         Ok(_) => Ok(Redirect::to(&format!("/cases/{id}")).into_response()),
         Err(error) => {
             let case = app::cases::show(hub, &person.caller, id).await?;
             let refusal = Some(Refusal::of(&error));
-            again(&person.visit, error, &OnePage { refusal, ..OnePage::new(person, case) })
+            again(&person.visit, error, &OnePage { refusal, typed, ..OnePage::new(person, case) })
         }
     }
 }

@@ -70,7 +70,9 @@ struct ListPage {
     /// The project into which files can be brought, where the list is of one, and not of runs.
     imports: Option<api::ProjectId>,
     empty: &'static str,
-    command: &'static str,
+    /// What brings the first, into the project that the list is of, if it is of one.
+    command: String,
+    is_of_project: bool,
 }
 
 async fn list(
@@ -112,7 +114,11 @@ async fn list(
         imports: narrowed.project.filter(|_| kind != DatasetKind::Run),
         is_narrowed: narrowed.project.is_some() || narrowed.parent.is_some(),
         empty,
-        command,
+        command: match narrowed.project {
+            Some(project) => command.replace("PROJECT", &project.to_string()),
+            None => command.to_owned(),
+        },
+        is_of_project: narrowed.project.is_some(),
     };
     draw(&person.visit, &page)
 }

@@ -4,13 +4,13 @@
 //! neither. What the hub's identity must be granted is shown to be copied.
 
 use api::{
-    KeyCredentials, KeyProvider, KeyService, KeyTest, OrganizationId, Plan, Secret,
+    KeyCredentials, KeyPolicyForm, KeyProvider, KeyService, KeyTest, OrganizationId, Plan, Secret,
     SetOrganizationKey, TestOrganizationKey, Time,
 };
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use custody::kms::{Services, policy};
+use custody::kms::Services;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -20,6 +20,7 @@ use super::view::{Frame, Refusal, again, page as draw};
 use crate::HubError;
 use crate::app;
 use crate::http::extract::{Id, Params};
+use crate::http::organization_keys::Granted;
 use crate::state::Hub;
 
 /// Where keys are held, in the order in which they are offered.
@@ -316,23 +317,15 @@ async fn carried_out(
     app::organization_keys::set(hub, &person.caller, id, body).await
 }
 
-/// What is granted, to whom, and in which form it is wanted.
-#[derive(Deserialize)]
-pub(super) struct Granted {
-    #[serde(default)]
-    form: Option<String>,
-    #[serde(default)]
-    key: String,
-    #[serde(default)]
-    principal: String,
+/// A form of a policy as people read it.
+const fn form_words(form: KeyPolicyForm) -> &'static str {
+    match form {
+        KeyPolicyForm::AwsJson => "AWS: a statement of the key's policy and of a role, JSON",
+        KeyPolicyForm::AwsTerraform => "AWS: Terraform",
+        KeyPolicyForm::AzCli => "Azure: role assignments, command line",
+        KeyPolicyForm::AzureTerraform => "Azure: Terraform",
+    }
 }
-
-const FORMS: [(&str, &str, policy::Form); 4] = [
-    ("aws-json", "AWS: a statement of the key's policy and of a role, JSON", policy::Form::AwsJson),
-    ("aws-terraform", "AWS: Terraform", policy::Form::AwsTerraform),
-    ("az-cli", "Azure: role assignments, command line", policy::Form::AzCli),
-    ("azure-terraform", "Azure: Terraform", policy::Form::AzureTerraform),
-];
 
 #[derive(Template)]
 #[template(path = "key_policy.html")]
@@ -353,31 +346,30 @@ pub(super) async fn grants(
     Params(asked): Params<Granted>,
 ) -> Result<Response, HubError> {
     app::organizations::show(&hub, &person.caller, id).await?;
-    let wanted = asked.form.as_deref().unwrap_or("aws-json");
-    let form = FORMS.iter().find(|(value, ..)| *value == wanted);
-    let (_, _, form) = form.ok_or_else(|| {
-        HubError::bad_request(format!("there is no policy in the form `{wanted}`"))
-    })?;
-    let (key, principal) = (asked.key.trim().to_owned(), asked.principal.trim().to_owned());
+    let form = asked.form.unwrap_or_default();
+    let (key, principal) = (asked.key.unwrap_or_default(), asked.principal.unwrap_or_default());
     let mut page = PolicyPage {
         frame: Frame::of("What the hub must be granted", SECTION, &person.visit),
         organization: id,
         refusal: None,
-        forms: FORMS
-            .iter()
-            .map(|&(value, words, _)| Offered { value, words, is_chosen: value == wanted })
+        forms: KeyPolicyForm::ALL
+            .into_iter()
+            .map(|one| Offered {
+                value: one.as_str(),
+                words: form_words(one),
+                is_chosen: one == form,
+            })
             .collect(),
         policy: None,
         key: key.clone(),
         principal: principal.clone(),
     };
-    if key.is_empty() && principal.is_empty() {
+    if key.trim().is_empty() && principal.trim().is_empty() {
         return draw(&person.visit, &page);
     }
-    match policy::print(id, *form, &key, &principal) {
-        Ok(text) => draw(&person.visit, &PolicyPage { policy: Some(text), ..page }),
+    match app::organization_keys::policy(&hub, &person.caller, id, form, &key, &principal).await {
+        Ok(made) => draw(&person.visit, &PolicyPage { policy: Some(made.policy), ..page }),
         Err(error) => {
-            let error = HubError::bad_request(error.to_string());
             page.refusal = Some(Refusal::of(&error));
             again(&person.visit, error, &page)
         }

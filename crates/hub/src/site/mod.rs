@@ -20,6 +20,8 @@ mod institution;
 mod key_set_up;
 mod launch;
 mod members;
+mod new_case;
+mod new_project;
 mod notices;
 mod open;
 mod operator;
@@ -111,6 +113,8 @@ pages! {
     get "GET" "/datasets/{id}/delete" datasets::delete_page, "session, fresh sign-in";
     post "POST" "/datasets/{id}/delete" datasets::delete, "session, form token, fresh sign-in";
     get "GET" "/projects" projects::list, "session";
+    get "GET" "/projects/new" new_project::page, "session";
+    post "POST" "/projects/new" new_project::make, "session, form token";
     get "GET" "/projects/{id}" projects::page, "session";
     get "GET" "/projects/{id}/delete" projects::delete_page, "session, fresh sign-in";
     post "POST" "/projects/{id}/delete" projects::delete, "session, form token, fresh sign-in";
@@ -126,10 +130,16 @@ pages! {
     post "POST" "/projects/{id}/transfer" members::offer, "session, form token, fresh sign-in";
     get "GET" "/projects/{id}/cases" cases::list, "session";
     post "POST" "/projects/{id}/cases/search" cases::search, "session, form token";
+    get "GET" "/projects/{id}/cases/new" new_case::page, "session";
+    post "POST" "/projects/{id}/cases/new" new_case::add, "session, form token";
     get "GET" "/cases/{id}" cases::page, "session";
     post "POST" "/cases/{id}/read" cases::read, "session, form token";
+    post "POST" "/cases/{id}/datasets" cases::link, "session, form token";
+    post "POST" "/cases/{id}/datasets/{dataset}/remove" cases::unlink, "session, form token";
     post "POST" "/cases/{id}/conclude" cases::conclude, "session, form token";
     post "POST" "/cases/{id}/close" cases::close, "session, form token";
+    get "GET" "/cases/{id}/delete" cases::delete_page, "session, fresh sign-in";
+    post "POST" "/cases/{id}/delete" cases::delete, "session, form token, fresh sign-in";
     get "GET" "/organizations" organizations::list, "session";
     get "GET" "/organizations/{id}" organizations::page, "session";
     post "POST" "/organizations/{id}/members" organizations::invite, "session, form token, fresh sign-in";
@@ -165,6 +175,7 @@ pages! {
     get "GET" "/notices" notices::list, "session";
     post "POST" "/notices/{id}/read" notices::read, "session, form token";
     get "GET" "/hub" operator::page, "session of an operator";
+    post "POST" "/hub/blocks" operator::block, "session of an operator, form token, fresh sign-in";
     post "POST" "/hub/blocks/{id}/lift" operator::lift, "session of an operator, form token, fresh sign-in";
 }
 

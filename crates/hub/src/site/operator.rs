@@ -1,15 +1,16 @@
 //! What whoever runs this hub sees of it: how it is, jobs, facilities and the scrubber, organizations' key services by how they
-//! stand, who is blocked, versions. No data, and no name or id of anybody's but of whom the hub blocks.
+//! stand, who is blocked, versions. No data, and no name or id of anybody's but of whom the hub blocks. Blocks are set and lifted here.
 
-use api::{Block, BlockId, FacilityStatus, Time};
+use api::{AddBlock, Block, BlockId, FacilityStatus, Time};
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use jiff::SignedDuration;
+use serde::Deserialize;
 
 use super::guard::{Form, FreshSession, SignedIn};
 use super::sign_in::Nothing;
-use super::view::{Frame, moment, page as draw};
+use super::view::{Frame, Refusal, again, moment, page as draw};
 use super::words::{self, Mark};
 use crate::HubError;
 use crate::app;
@@ -24,6 +25,14 @@ const BACKUP_AGE: SignedDuration = SignedDuration::from_hours(7 * 24);
 const CERTIFICATE_LEFT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// How many blocks the page shows.
 const BLOCKS: i64 = 200;
+/// For how long somebody is blocked, in hours and words; until it is lifted where no hours are said.
+const LASTING: [(&str, &str); 5] = [
+    ("1", "one hour"),
+    ("24", "one day"),
+    ("168", "one week"),
+    ("720", "thirty days"),
+    ("", "until it is lifted"),
+];
 
 struct FacilityRow {
     location: String,
@@ -79,6 +88,8 @@ struct HubPage {
     write_quorum: u32,
     facilities: Vec<FacilityRow>,
     blocks: Vec<BlockRow>,
+    refusal: Option<Refusal>,
+    form: Blocked,
     health: Vec<Fact>,
     jobs: Vec<Fact>,
     kept: Vec<Fact>,
@@ -160,14 +171,70 @@ fn kept(found: &Health) -> Vec<Fact> {
     facts
 }
 
-pub(super) async fn page(State(hub): State<Hub>, person: SignedIn) -> Result<Response, HubError> {
-    let store = app::store_admin::status(&hub, &person.caller).await?;
-    let blocks = app::blocks::list(&hub, &person.caller, "", BLOCKS)?;
-    let found = app::health::look(&hub, &person.caller).await?;
+/// Who shall be blocked, as a form says it.
+#[derive(Default, Deserialize)]
+pub(super) struct Blocked {
+    #[serde(default)]
+    what: What,
+    #[serde(default)]
+    subject: String,
+    #[serde(default)]
+    hours: String,
+    #[serde(default)]
+    reason: String,
+}
+
+/// What is blocked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum What {
+    /// Whoever calls from an address, or from the 64 bits of one of IPv6.
+    #[default]
+    Address,
+    /// Whoever signs with a key.
+    Key,
+}
+
+impl Blocked {
+    fn body(&self) -> Result<AddBlock, HubError> {
+        let kind = match self.what {
+            What::Address => "address",
+            What::Key => "key",
+        };
+        let hours = match self.hours.trim() {
+            "" => None,
+            hours => Some(hours.parse::<u32>().map_err(|_| {
+                HubError::bad_request("the time of the block is no number of hours")
+            })?),
+        };
+        Ok(AddBlock {
+            subject: format!("{kind}:{}", self.subject.trim()),
+            seconds: hours.map(|hours| hours.saturating_mul(3600)),
+            reason: self.reason.clone(),
+        })
+    }
+
+    /// For how long, with what was chosen.
+    fn lasting(&self) -> Vec<(&'static str, &'static str, bool)> {
+        LASTING.iter().map(|&(hours, words)| (hours, words, hours == self.hours)).collect()
+    }
+}
+
+async fn page_of(
+    hub: &Hub,
+    person: &SignedIn,
+    form: Blocked,
+    refusal: Option<Refusal>,
+) -> Result<HubPage, HubError> {
+    let store = app::store_admin::status(hub, &person.caller).await?;
+    let blocks = app::blocks::list(hub, &person.caller, "", BLOCKS)?;
+    let found = app::health::look(hub, &person.caller).await?;
     let key_services = found.counts.key_services.iter().map(|(standing, count)| {
         Fact::new(spelled(standing), words::count(*count)).wanting(standing != "in_force", "look")
     });
-    let page = HubPage {
+    Ok(HubPage {
+        refusal,
+        form,
         health: health(&found, person.caller.at),
         jobs: jobs(&found),
         kept: kept(&found),
@@ -182,8 +249,34 @@ pub(super) async fn page(State(hub): State<Hub>, person: SignedIn) -> Result<Res
         write_quorum: store.write_quorum,
         facilities: store.facilities.into_iter().map(FacilityRow::from).collect(),
         blocks: blocks.into_iter().map(BlockRow::from).collect(),
+    })
+}
+
+pub(super) async fn page(State(hub): State<Hub>, person: SignedIn) -> Result<Response, HubError> {
+    let form = Blocked { hours: "1".to_owned(), ..Blocked::default() };
+    draw(&person.visit, &page_of(&hub, &person, form, None).await?)
+}
+
+pub(super) async fn block(
+    State(hub): State<Hub>,
+    person: FreshSession,
+    Form(form): Form<Blocked>,
+) -> Result<Response, HubError> {
+    let done = match form.body() {
+        Ok(body) => {
+            let from = person.visit.visitor.address;
+            app::blocks::add(&hub, &person.caller, from, &body).await
+        }
+        Err(error) => Err(error),
     };
-    draw(&person.visit, &page)
+    match done {
+        Ok(_) => Ok(Redirect::to(SECTION).into_response()),
+        Err(error) => {
+            let refusal = Some(Refusal::of(&error));
+            let page = page_of(&hub, &person, form, refusal).await?;
+            again(&person.visit, error, &page)
+        }
+    }
 }
 
 pub(super) async fn lift(

@@ -78,6 +78,7 @@ struct ListPage {
     rows: Vec<Row>,
     offers: Vec<OfferRow>,
     next: Option<String>,
+    may_make: bool,
 }
 
 pub(super) async fn list(
@@ -95,6 +96,7 @@ pub(super) async fn list(
         rows: page.items.into_iter().map(Row::from).collect(),
         offers: offers(transfers, caller.account()),
         next: page.next,
+        may_make: app::projects::may_create(caller).is_ok(),
     };
     draw(&person.visit, &page)
 }

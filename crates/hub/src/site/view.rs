@@ -127,6 +127,12 @@ impl Frame {
         self
     }
 
+    /// With the script that reads a file into a field.
+    pub(super) fn with_files(mut self) -> Self {
+        self.script = Some(Cow::Borrowed(&assets::FILES.path));
+        self
+    }
+
     /// With a script that was built, if it was.
     pub(super) fn with_built(mut self, path: Option<String>) -> Self {
         self.script = path.map(Cow::Owned);
@@ -157,7 +163,7 @@ impl Refusal {
 }
 
 /// An error's words as a sentence: a capital letter and a full stop.
-fn sentence(words: &str) -> String {
+pub(super) fn sentence(words: &str) -> String {
     let mut letters = words.chars();
     let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
     let end = if words.ends_with(['.', '?', '!']) { "" } else { "." };

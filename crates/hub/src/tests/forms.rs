@@ -19,7 +19,7 @@ async fn told(hub: &TestHub, who: &Person) -> Vec<NoticeKind> {
     notices.items.into_iter().map(|notice| notice.kind).collect()
 }
 
-async fn signed_in<'a>(hub: &'a TestHub, who: &Person, name: &str) -> TestBrowser<'a> {
+pub(super) async fn signed_in<'a>(hub: &'a TestHub, who: &Person, name: &str) -> TestBrowser<'a> {
     with_password(hub, who, name).await;
     let mut browser = TestBrowser::new(hub);
     assert_eq!(browser.sign_in(name, PASSWORD).await.to(), "/");

@@ -15,6 +15,7 @@ mod keys;
 mod lasting;
 mod leaving;
 mod log;
+mod making;
 mod material;
 mod notices;
 mod open;

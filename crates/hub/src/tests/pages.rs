@@ -140,6 +140,7 @@ async fn every_page_of_the_list_answers_under_a_strict_policy_and_no_other_path_
             .replace("{account}", "0")
             .replace("{file}", "none.css")
             .replace("{object}", "0")
+            .replace("{dataset}", "0")
             .replace("{*path}", "x");
         let form = (page.method == "POST").then_some("");
         let answer = browser.send(page.method, &path, form).await;

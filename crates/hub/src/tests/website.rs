@@ -443,6 +443,7 @@ async fn in_chromium_the_pages_of_lab_owner_and_operator_stand_with_data_in_them
             page("/notices", "notices", None),
             page("/account", "account", None),
             page("/hub", "hub", "Scrubber"),
+            page("/projects/new", "project-new", "A project whose key you alone hold"),
             page(format!("/projects/{id}"), "project", None),
             page(format!("/projects/{owner_project}"), "project-of-owner", None),
             page(format!("/projects/{id}/members"), "members", "Add a member"),
@@ -463,6 +464,9 @@ async fn in_chromium_the_pages_of_lab_owner_and_operator_stand_with_data_in_them
         "acts": [
             act(format!("/projects/{id}/members"), "members-added", json!({"account": bob}), json!({"right": "read"}), "Add", "Bob"),
             act(format!("/projects/{id}/members"), "members-refused", json!({"account": "nobody"}), json!({}), "Add", "is the id of no account"),
+            act("/projects/new".into(), "project-made", json!({"name": "Panel 12"}), json!({}), "Make it", "Panel 12"),
+            act("/hub".into(), "hub-blocked", json!({"subject": "198.51.100.9", "reason": "knocks since noon"}), json!({"hours": "168"}), "Block", "knocks since noon"),
+            act("/hub".into(), "hub-block-refused", json!({"subject": "somewhere", "reason": "knocks"}), json!({"what": "key"}), "Block", "is neither"),
             act(format!("/projects/{id}/import"), "import-command", json!({"name": "NA12878", "files": "a b.bam"}), json!({}), "Show what to type", "chorion sample import"),
         ],
         "live": format!("/datasets/{coming}"),
@@ -497,7 +501,7 @@ async fn in_chromium_the_pages_of_lab_owner_and_operator_stand_with_data_in_them
         }
     };
     let (said, (), ()) = tokio::join!(looking, vault, broker);
-    assert!(said["looked"].as_u64().unwrap() >= 4 * 26 + 4, "{said}");
+    assert!(said["looked"].as_u64().unwrap() >= 4 * 27 + 4, "{said}");
     drop((front, asked));
 }
 
@@ -524,10 +528,62 @@ async fn in_chromium_the_pages_of_a_clinic_stand_with_cases_in_them() {
         page(format!("/projects/{project}"), "project", "organization"),
         page(format!("/projects/{project}/members"), "members", "Who belongs to it"),
         page(format!("/projects/{project}/cases"), "cases", "Find a case"),
+        page(format!("/projects/{project}/cases/new"), "case-new", "The test request"),
+        page("/projects/new", "project-new", "Cases can be kept there"),
         page(format!("/cases/{}", cases[0]), "case", "Read what is said"),
+        page(format!("/cases/{}/delete", cases[0]), "case-delete", "its samples and results stay"),
         page(format!("/organizations/{organization}"), "organization-of-doctor", "Accounts"),
     ]);
-    browse(&packages, &plan("doctor", pages, json!([])), "clinic").await;
+    let new = format!("/projects/{project}/cases/new");
+    let mut read_in = act(
+        new.clone(),
+        "case-read-in",
+        json!({}),
+        json!({}),
+        "Read it into the fields",
+        "nothing is kept yet",
+    );
+    let text = super::cases::patient(0).to_string();
+    read_in["file"] = json!({"field": "file", "into": "document", "text": text});
+    let acts = json!([
+        act(
+            new.clone(),
+            "case-refused",
+            json!({"family_name": "Rossi", "phenotypes": "HP:0001250\nseizures"}),
+            json!({"sex": "female"}),
+            "Seal it, and add it",
+            "Line 2 does not begin with an HPO term"
+        ),
+        read_in,
+        act(
+            new,
+            "case-added",
+            json!({
+                "record_number": "MRN 990001", "family_name": "Rossi", "birth_date": "1987-03-09",
+                "phenotypes": "HP:0001250 Seizure\nnot HP:0000252", "notes": "seen twice",
+            }),
+            json!({"sex": "female"}),
+            "Seal it, and add it",
+            "Read what is said of the patient"
+        ),
+        act(
+            format!("/cases/{}", cases[0]),
+            "case-link-refused",
+            json!({"dataset": "the left one"}),
+            json!({}),
+            "Link it",
+            "is the id of no sample or result"
+        ),
+        act(
+            "/projects/new".into(),
+            "project-made",
+            json!({"name": "second ward"}),
+            json!({}),
+            "Make it",
+            "own key holds it"
+        ),
+    ]);
+    browse(&packages, &plan("doctor", pages, acts), "clinic").await;
     let key = format!("/organizations/{organization}/key");
     let pages = json!([
         page(format!("/organizations/{organization}"), "organization", "Invite somebody"),

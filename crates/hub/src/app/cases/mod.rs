@@ -105,6 +105,16 @@ fn signed(document: &mut CaseDocument, old: &[Note], caller: &Caller) {
     }
 }
 
+/// Whether the caller adds cases to the project, before anything is typed of a patient.
+pub(crate) async fn may_add(
+    hub: &Hub,
+    caller: &Caller,
+    project: ProjectId,
+) -> Result<(), HubError> {
+    may(&mut *hub.db.read().await?, caller, Action::CaseAdd, project).await?;
+    Ok(())
+}
+
 /// Adds cases: all of them or none.
 pub(crate) async fn add(
     hub: &Hub,

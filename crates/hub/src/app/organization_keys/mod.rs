@@ -46,7 +46,7 @@ pub(crate) use set_up::{set, test};
 pub(crate) use standing::keep_up;
 use standing::stands;
 pub(crate) use standing::{serves, start};
-pub(crate) use status::{recovery, recovery_stored, status, use_once};
+pub(crate) use status::{policy, recovery, recovery_stored, status, use_once};
 
 /// How long a lease is where nobody says otherwise.
 pub(crate) const LEASE_SECONDS: u32 = 300;

@@ -1,10 +1,10 @@
 //! How an organization's key stands, and the recovery copy of what it opens.
 
 use api::{
-    Digest, ErrorCode, KeyPurpose, KeyService, KeyStanding, OrganizationId, OrganizationKeyStatus,
-    RecoveryCopy, RecoveryKey, RecoveryStored,
+    Digest, ErrorCode, KeyPolicy, KeyPolicyForm, KeyPurpose, KeyService, KeyStanding,
+    OrganizationId, OrganizationKeyStatus, RecoveryCopy, RecoveryKey, RecoveryStored,
 };
-use custody::kms::Services;
+use custody::kms::{Services, policy as least};
 use proof::sha256;
 
 use super::standing::{IDLE_PROBE_SECONDS, PROBE_SECONDS, look, next_probe};
@@ -21,6 +21,27 @@ use crate::state::Hub;
 const CALL_SECONDS: u32 = 10;
 /// How long before the credentials expire it is said.
 const WARN_SECONDS: i64 = 30 * 24 * 3600;
+
+/// The least that the hub's identity must be granted at the key service, to paste there. It says nothing of the organization but
+/// its id, and is for everybody in it.
+pub(crate) async fn policy(
+    hub: &Hub,
+    caller: &Caller,
+    id: OrganizationId,
+    form: KeyPolicyForm,
+    key: &str,
+    principal: &str,
+) -> Result<KeyPolicy, HubError> {
+    may(&mut *hub.db.read().await?, caller, Action::OrganizationSee, id).await?;
+    let (key, principal) = (key.trim(), principal.trim());
+    if key.is_empty() || principal.is_empty() {
+        return Err(HubError::bad_request("the key, or who is granted it, is missing")
+            .hint("`key` is an ARN or a vault's URL of it, `principal` an ARN of AWS or an object id of Azure"));
+    }
+    let policy = least::print(id, form, key, principal)
+        .map_err(|error| HubError::bad_request(error.to_string()))?;
+    Ok(KeyPolicy { form, policy })
+}
 
 /// How the key stands.
 pub(crate) async fn status(
