@@ -54,7 +54,7 @@ class Pages {
     const { outputFiles } = buildSync({
       entryPoints: [join(this.source, entry)], bundle: true, minify: true, write: false, format, target: "es2022", charset: "utf8",
       legalComments: "none", define, tsconfig: join(this.source, "tsconfig.json"),
-      alias: { authenticator: join(wasm, "authenticator.js"), opener: join(wasm, "opener.js"), igv: join(tools, "web/node_modules/igv/dist/igv.esm.min.js") },
+      alias: { authenticator: join(wasm, "authenticator.js"), opener: join(wasm, "opener.js"), igv: join(tools, "web/node_modules/igv/dist/igv.esm.min.js"), qr: join(tools, "web/node_modules/qr/decode.js") },
     });
     return outputFiles[0].contents;
   }
@@ -87,6 +87,7 @@ for (const name of ["authenticator", "opener"]) {
   const style = pages.named("style", "css", pages.bundle("style.css"));
   pages.put("icon.svg", readFileSync(join(root, "crates/hub/assets/icon.svg")));
   pages.put("manifest.webmanifest", readFileSync(join(pages.source, "manifest.webmanifest")));
+  pages.put("qr-licence.txt", readFileSync(join(tools, "web/node_modules/qr/LICENSE-MIT")));
   const page = readFileSync(join(pages.source, "index.html"), "utf8").replaceAll("{{STYLE}}", style).replaceAll("{{SCRIPT}}", script);
   pages.put("index.html", page);
   const version = hash(JSON.stringify(pages.hashes)).slice(0, 16);

@@ -4,86 +4,18 @@
 //
 //   node authenticator.mjs JSON      (what journeys/authenticator.rs says; packages from target/browser)
 import assert from "node:assert/strict";
-import { execFileSync, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { choose, DESKTOP, go, PASSPHRASE, PHONE, press, shownWords, signIn, stage, titled, typeWords, unlock } from "./owner.mjs";
 
 const story = JSON.parse(process.argv[2]);
-const require = createRequire(join(process.env.CHORION_BROWSER_PACKAGES, "package.json"));
-const { chromium } = require("playwright-core");
-const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const PASSPHRASE = "thunder nine velvet moss";
-const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
-const DESKTOP = { viewport: { width: 1280, height: 800 } };
-mkdirSync(story.screenshots, { recursive: true });
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHORION_CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-  timeout: 120_000,
-});
-
-const violations = [];
-// Devices that the hub tells when something changed.
-const listened = new Set();
-let pages = 0;
+const { browser, open, look, violations, listened, looked, chorionAt } = await stage(story);
+const chorion = (...words) => chorionAt(story.home, ...words);
 const figures = {};
 
-async function open(name, options) {
-  const context = await browser.newContext({ ignoreHTTPSErrors: true, ...options });
-  context.setDefaultTimeout(60_000);
-  context.on("request", (request) => {
-    const { hostname, protocol } = new URL(request.url());
-    if (protocol !== "data:" && hostname !== "localhost") violations.push(`${name}: a request to ${request.url()}`);
-  });
-  context.on("request", (request) => { if (request.url().endsWith("/api/v1/approvals/changes")) listened.add(name); });
-  const page = await context.newPage();
-  page.on("console", (message) => {
-    if (message.type() === "error" && /Content Security Policy|Trusted/i.test(message.text())) violations.push(`${name}: ${message.text()}`);
-  });
-  page.on("pageerror", (error) => violations.push(`${name}: ${error}`));
-  return { name, context, page };
-}
-
-// What a person sees of this page: kept as a picture, and judged by axe.
-async function look({ name, page }, title) {
-  await page.screenshot({ path: join(story.screenshots, `${name}-${title}.png`), fullPage: true });
-  pages += 1;
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  if (wide > 0) violations.push(`${name} ${title} is ${wide} pixels too wide`);
-  await page.evaluate(axe);
-  const result = await page.evaluate(() =>
-    window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
-  for (const found of result.violations) {
-    violations.push(`${name} ${title}: axe ${found.id}: ${found.nodes.map((node) => node.target).join(", ")}`);
-  }
-}
-
-const chorionAt = (home, ...words) => {
-  const env = { ...process.env, CHORION_HOME: home, CHORION_PASSPHRASE: "a story told on loopback" };
-  return JSON.parse(execFileSync(story.chorion, [...words, "--json"], { env, stdio: ["ignore", "pipe", "inherit"] }).toString() || "null");
-};
-const chorion = (...words) => chorionAt(story.home, ...words);
-const titled = (page, title) => page.locator("h1", { hasText: title }).waitFor();
-const press = (page, name) => page.getByRole("button", { name, exact: true }).click();
-const go = (page, where) => page.evaluate((where) => { location.hash = where; }, where);
-const shownWords = async (page) => {
-  await page.locator("ol.words > li").first().waitFor();
-  return page.locator("ol.words > li").allInnerTexts();
-};
-const typeWords = async (page, words) => {
-  for (const [at, word] of words.entries()) await page.getByLabel(`Word ${at + 1}`, { exact: true }).fill(word);
-};
-const choose = async (page) => {
-  await titled(page, "A passphrase for this device");
-  await page.getByLabel("Passphrase", { exact: true }).fill(PASSPHRASE);
-  await page.getByLabel("The same again").fill(PASSPHRASE);
-  await press(page, "Keep my keys here");
-};
 // The one who is signed in on the website says that it is them.
 async function answer(page, code) {
   await page.goto(`${story.hub}/device`);
@@ -92,18 +24,10 @@ async function answer(page, code) {
   await page.getByRole("button", { name: "Approve" }).click();
   await page.locator("h1").waitFor();
 }
-const unlock = async (page) => {
-  await page.getByLabel("Your passphrase", { exact: true }).fill(PASSPHRASE);
-  await press(page, "Unlock");
-};
 
 // 1. The website, where Ada is signed in.
 const website = await open("website", DESKTOP);
-await website.page.goto(`${story.hub}/sign-in`);
-await website.page.fill("#name", "ada");
-await website.page.fill("#password", story.password);
-await website.page.locator('form[action="/sign-in"] button').click();
-await website.page.waitForURL(`${story.hub}/`);
+await signIn(website.page, story, "ada");
 
 // 2. The phone: words are drawn, written down, typed back; a wrong one leads back to them.
 const phone = await open("phone", PHONE);
@@ -780,4 +704,4 @@ async function vectors() {
 
 await browser.close();
 assert.deepEqual(violations, []);
-console.log(JSON.stringify({ pages, violations: violations.length, ...figures }));
+console.log(JSON.stringify({ pages: looked(), violations: violations.length, ...figures }));

@@ -21,6 +21,7 @@ use dataset::OpenDataset;
 use identity::{Heap, Identity, IdentityFile, Words, WordsError};
 use proof::{Act, Approval, OwnerCard, ProjectCard, PublicKey, phrase};
 use seal::passphrase::Cost;
+use seal::recipient::RecipientKey;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -128,8 +129,8 @@ impl Verdict {
 pub struct Draft {
     drawn: Drawn,
     card: OwnerCard,
-    /// The card that comes into force by it, where it hands a project over.
-    next: Option<SignedStatement>,
+    /// The card that comes into force by it, and to whom everything is wrapped, where it hands a project over.
+    next: Option<(SignedStatement, RecipientKey)>,
 }
 
 #[wasm_bindgen]
@@ -147,7 +148,14 @@ impl Draft {
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn next_card(&self) -> String {
-        self.next.as_ref().map(|card| json!(card).to_string()).unwrap_or_default()
+        self.next.as_ref().map(|(card, _)| json!(card).to_string()).unwrap_or_default()
+    }
+
+    /// The key, `chorion1…`, that everything is wrapped to then.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn next_key(&self) -> String {
+        self.next.as_ref().map(|(_, to)| to.to_string()).unwrap_or_default()
     }
 }
 

@@ -117,7 +117,7 @@ impl Device<'_> {
         self.signed(&card)
     }
 
-    fn signed(&self, card: &OwnerCard) -> Result<SignedStatement, Refusal> {
+    pub(crate) fn signed(&self, card: &OwnerCard) -> Result<SignedStatement, Refusal> {
         card.check().map_err(|e| Refusal::unmakable("the card cannot be made", e))?;
         Ok(sign_statement(card, &self.person.card_key()))
     }

@@ -29,6 +29,30 @@ pub enum Refusal {
         /// Whose card.
         project: ProjectId,
     },
+    /// The hub put another card in force than the one that was approved.
+    #[error(
+        "the hub put another card of project {project} in force than the one that you approved"
+    )]
+    OtherCard {
+        /// Whose card.
+        project: ProjectId,
+    },
+    /// What somebody offers is not what it should be.
+    #[error("the offer of project {project} does not hold: {why}")]
+    Offer {
+        /// Which project.
+        project: ProjectId,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A dataset goes into a project of an owner's, or is nothing that is copied.
+    #[error("dataset {dataset} is not exported: {why}")]
+    Export {
+        /// Which dataset.
+        dataset: DatasetId,
+        /// Why not.
+        why: &'static str,
+    },
     /// The card leaves this device out.
     #[error("this device is not certified in the card of project {project}")]
     NotCertified {
@@ -102,6 +126,10 @@ impl Refusal {
             Self::OthersCard { .. } => {
                 Some("these words belong to somebody else, or the hub shows another card")
             }
+            Self::OtherCard { .. } => {
+                Some("what it holds may have gone to a key that you do not know: ask its operator")
+            }
+            Self::Offer { .. } => Some("refuse it, and ask whoever gave it for another one"),
             Self::NotCertified { .. } => {
                 Some("approve on one that is, or certify this one: `chorion device add`")
             }
@@ -118,7 +146,10 @@ impl Refusal {
             Self::NoVaultProgram { .. } => {
                 Some("take those of a signed release list: `chorion approve update`")
             }
-            Self::Request { .. } | Self::Dataset { .. } | Self::Unmakable { .. } => None,
+            Self::Request { .. }
+            | Self::Dataset { .. }
+            | Self::Export { .. }
+            | Self::Unmakable { .. } => None,
         }
     }
 }

@@ -14,6 +14,7 @@ mod card;
 mod content;
 mod error;
 mod evidence;
+mod export;
 mod grant;
 mod handover;
 mod holdings;
@@ -26,8 +27,9 @@ pub use card::{Device, Seen, add_device, add_writer, own_card, owns, revoke_devi
 pub use content::Content;
 pub use error::Refusal;
 pub use evidence::OwnPolicy;
+pub use export::NewCopy;
 pub use grant::{NewGrant, covers};
-pub use handover::{key_change, next_owner, person_phrase};
+pub use handover::{HandOver, Offered, OtherPerson, card_in_force, key_change, person_phrase};
 pub use holdings::{Compared, HoldingAlarm, Holdings, Holds, Look};
 pub use judge::{Given, Judged, Judging, Need, Shown};
 pub use log::{

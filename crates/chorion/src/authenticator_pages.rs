@@ -78,7 +78,7 @@ pub(crate) async fn run(command: AuthenticatorCommand, ui: Ui) -> CliResult {
             "{} is not an address of this machine alone, and browsers give keys to no page that comes without TLS",
             args.listen
         ))
-        .hint("put the files on any host that serves files over TLS, with the headers of `spec/authenticator.md` section 6"));
+        .hint("put the files on any host that serves files over TLS, with the headers of `spec/authenticator.md` section 7"));
     }
     let folder = found(args.files.as_deref())?;
     let pages = Pages { files: read(&folder)?, policy: policy(&args.hubs)? };

@@ -12,7 +12,9 @@ import { locked } from "./requests.ts";
 import { PACK_BYTES, seal } from "./sealing.ts";
 
 type Pack = { plain: string; object: string; hash: string; bytes: number; commitment: string };
-type Begun = { create: { id: string; project: string; label: string }; name: string; files: { name: string; size: number; sealed: boolean }[] };
+// What is sealed and sent: a file's plaintext, a pack after the other, the same each time it is asked for.
+export type Source = { path: string; size: number; packs: () => AsyncGenerator<Bytes> };
+export type Begun = { create: { id: string; project: string; label: string }; name: string; files: { name: string; size: number; sealed: boolean }[] };
 type Chosen = { file: File; key: wasm.Crypt4ghKey | null };
 type Extent = { object: string; commitment: string; offset: number; bytes: number };
 
@@ -128,9 +130,9 @@ function goingOn(id: string, begun: Begun): HTMLElement {
 // Each pack that was sealed is a record of its own: `pack:DATASET:FILE:NUMBER`.
 const packKey = (id: string, file: number, number: number) => `pack:${id}:${file}:${number}`;
 
-async function forget(id: string): Promise<void> {
+export async function forget(id: string): Promise<void> {
   const packs = await keptUnder<Pack>(`pack:${id}:`);
-  await drop(`import:${id}`, ...packs.map(([rest]) => `pack:${id}:${rest}`));
+  await drop(`import:${id}`, `copy:${id}`, ...packs.map(([rest]) => `pack:${id}:${rest}`));
 }
 
 async function giveUp(id: string, begun: Begun): Promise<void> {
@@ -146,7 +148,8 @@ async function run(making: wasm.Making, begun: Begun, files: Chosen[]): Promise<
   show(`Adding ${begun.name}`, bar.element, h("p", { class: "hint" }, "Leave this page open. Stopped half-way, choose the same files again and it goes on."));
   const here = document.getElementById("main")?.firstChild;
   try {
-    const whole = await sent(making, begun, files, bar, () => document.getElementById("main")?.firstChild === here);
+    const sources = files.map((chosen): Source => ({ path: inside(chosen.file.name), size: chosen.file.size, packs: () => packsOf(chosen) }));
+    const whole = await sent(making, begun.create, sources, bar, () => document.getElementById("main")?.firstChild === here);
     if (!whole) return;
     await forget(id);
     show(`${begun.name} is whole at the hub`, h("p", { class: "lead" }, mark("sealed", "ok"), ` ${files.length === 1 ? "1 file" : `${files.length} files`}, ${size(total)}. The hub compared what it holds with what you signed.`),
@@ -159,20 +162,20 @@ async function run(making: wasm.Making, begun: Begun, files: Chosen[]): Promise<
 }
 
 // Says no if the person went away from the page.
-async function sent(making: wasm.Making, begun: Begun, files: Chosen[], bar: ReturnType<typeof progress>, stands: () => boolean): Promise<boolean> {
-  const { id } = begun.create;
-  await patiently(() => call("POST", "/datasets", begun.create), bar.waits);
+export async function sent(making: wasm.Making, create: Begun["create"], sources: Source[], bar: ReturnType<typeof progress>, stands: () => boolean): Promise<boolean> {
+  const { id } = create;
+  await patiently(() => call("POST", "/datasets", create), bar.waits);
   const found = await call<{ manifest_number: number }>("GET", `/datasets/${id}`);
   if (found.manifest_number > 0) return true;
   const packs = new Map((await keptUnder<Pack>(`pack:${id}:`)).map(([rest, pack]) => [`pack:${id}:${rest}`, pack]));
   const held = await heldOf(id, [...packs.values()]);
   const entries: { path: string; bytes: number; sha256: string; extents: Extent[] }[] = [];
   let flying: Promise<void> = Promise.resolve();
-  for (const [at, chosen] of files.entries()) {
+  for (const [at, { path, packs: packsOf }] of sources.entries()) {
     const hash = new wasm.Hash();
     let [number, length] = [0, 0];
     const extents: Extent[] = [];
-    for await (const bytes of packsOf(chosen)) {
+    for await (const bytes of packsOf()) {
       if (!stands()) return false;
       hash.update(bytes);
       length += bytes.length;
@@ -194,7 +197,7 @@ async function sent(making: wasm.Making, begun: Begun, files: Chosen[], bar: Ret
       extents.push({ object: pack.object, commitment: pack.commitment, offset: 0, bytes: bytes.length });
       number += 1;
     }
-    entries.push({ path: inside(chosen.file.name), bytes: length, sha256: hash.finish(), extents });
+    entries.push({ path, bytes: length, sha256: hash.finish(), extents });
   }
   await flying;
   await close(making, id, entries, bar);

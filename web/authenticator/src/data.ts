@@ -9,8 +9,8 @@ import { ahead } from "../../opening/segments.ts";
 
 export type Dataset = { id: string; kind: string; project: string; custodian: string; label: string; execution: string; created: string; sealed_bytes: number; manifest_number: number };
 type Extent = { object: string; commitment: string; offset: number; bytes: number };
-type FileEntry = { path: string; bytes: number; sha256: string; extents: Extent[] };
-type SealedObject = { object: string; hash: string; sealed_bytes: number };
+export type FileEntry = { path: string; bytes: number; sha256: string; extents: Extent[] };
+export type SealedObject = { object: string; hash: string; sealed_bytes: number };
 
 const KINDS: Record<string, string> = { sample: "Sample", result: "Result", run: "Run", app: "App" };
 export const kindOf = (one: Dataset) => KINDS[one.kind] ?? one.kind;
@@ -27,7 +27,7 @@ export async function nameOf(one: Dataset): Promise<string> {
 }
 
 // Opened and verified: key, card, writer, and no older than what was seen.
-async function opened(id: string): Promise<wasm.Opened> {
+export async function opened(id: string): Promise<wasm.Opened> {
   const [person, hub] = [unlocked(), pairedWith()];
   if (person === null || hub === null) throw new Error("this device is locked");
   const key = await call<{ release: { project: string } }>("GET", `/datasets/${id}/key`);
@@ -39,7 +39,7 @@ async function opened(id: string): Promise<wasm.Opened> {
   return content;
 }
 
-async function filesOf(id: string, content: wasm.Opened): Promise<{ files: FileEntry[]; objects: Map<string, SealedObject> }> {
+export async function filesOf(id: string, content: wasm.Opened): Promise<{ files: FileEntry[]; objects: Map<string, SealedObject> }> {
   const objects = new Map((await listed<SealedObject>(`/datasets/${id}/objects`)).map((one) => [one.object, one]));
   for (const object of content.index_objects()) content.take_index(JSON.stringify(objects.get(object) ?? null), await bytesOf(`/datasets/${id}/objects/${object}`));
   return { files: JSON.parse(content.files()) as FileEntry[], objects };
@@ -73,7 +73,7 @@ export async function dataset(id: string): Promise<void> {
         button("Save", () => void save(id, content, file, objects, place), "quiet small"));
     })),
     h("p", { class: "hint" }, "Opened here, segment by segment, under the commitments that its writer signed. What you save lies open on this device."),
-    sharing(found, content), ...end);
+    sharing(found, content), ["sample", "result"].includes(found.kind) && h("p", {}, h("a", { href: `#/copy/${id}` }, "Copy it into a project that others hold the key of")), ...end);
 }
 
 // 1. Saving: an object after the other is fetched, opened and written; one is fetched ahead, and that is all that lies in memory.
@@ -123,27 +123,41 @@ async function save(id: string, content: wasm.Opened, file: FileEntry, objects: 
   }
 }
 
-// An object after the other: fetched ahead, opened, then written and hashed at the same time. What is hashed is what the writer signed of
-// the file as a whole: whoever else has the dataset's key could otherwise put another object under it.
 async function openTo(id: string, content: wasm.Opened, file: FileEntry, objects: Map<string, SealedObject>, sink: Sink, bar: ReturnType<typeof progress>): Promise<void> {
+  // While one part is written the next one is opened.
+  let written: Promise<void> = Promise.resolve();
+  for await (const part of partsOf(id, content, file, objects, bar.waits)) {
+    await written;
+    written = sink.write(part);
+    // It is waited for before the next part; until then a failure is nobody's.
+    written.catch(() => undefined);
+    bar.more(part.length);
+  }
+  await written;
+}
+
+// The plaintext of a file: an object after the other is fetched ahead, opened and hashed. What is hashed is what the writer signed of the file as a
+// whole: whoever else has the dataset's key could otherwise put another object under it. So nothing counts before the last part was asked for, and a
+// part lies where it is until the one after the next is asked for.
+export async function* partsOf(id: string, content: wasm.Opened, file: FileEntry, objects: Map<string, SealedObject>, waits: (why: string) => void): AsyncGenerator<Bytes> {
   const hash = new wasm.Hash();
-  const fetched = ahead(file.extents, (extent) => patiently(() => bytesOf(`/datasets/${id}/objects/${extent.object}`), bar.waits), 2);
+  const fetched = ahead(file.extents, (extent) => patiently(() => bytesOf(`/datasets/${id}/objects/${extent.object}`), waits), 2);
+  const rooms: (Bytes | undefined)[] = [undefined, undefined];
   let at = 0;
-  let room: Bytes | undefined;
   for await (const sealed of fetched) {
-    const extent = file.extents[at++];
+    const extent = file.extents[at];
     if (extent === undefined) break;
+    const room = rooms[at % 2];
     const begun = performance.now();
     const secret = content.segments(JSON.stringify(objects.get(extent.object) ?? null), prefixOf(sealed), extent.commitment);
     const plaintext = await open(secret, sealed, room);
     performance.measure("chorion: object opened", { start: begun, detail: plaintext.length });
+    if (plaintext.length >= (room?.length ?? 0)) rooms[at % 2] = plaintext;
+    at += 1;
     const part = plaintext.subarray(extent.offset, extent.offset + extent.bytes);
     if (part.length !== extent.bytes) throw new Error("the list of files asks for bytes past the end of an object");
-    const written = sink.write(part);
     for (let from = 0; from < part.length; from += HASHED_AT_ONCE) hash.update(part.subarray(from, from + HASHED_AT_ONCE));
-    await written;
-    if (plaintext.length >= (room?.length ?? 0)) room = plaintext;
-    bar.more(extent.bytes);
+    yield part;
   }
   if (hash.finish() !== file.sha256) throw new Error(`${file.path} is not the file that its writer signed\nnothing of it was kept: ask the operator of the hub to scrub its store`);
 }

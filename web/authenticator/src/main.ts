@@ -3,8 +3,10 @@ import init from "authenticator";
 import { askedFor, backupCheck, newWords, pairing, passphrase, restore, welcome, wordsAgain } from "./begin.ts";
 import { adding } from "./adding.ts";
 import { kept, listen, loadHub, lock, onLock, openStore, pairedWith, pause, stirred, unlocked, type Waiting } from "./core.ts";
+import { copying } from "./copying.ts";
 import { dataset } from "./data.ts";
 import { button, h, refusal, show } from "./draw.ts";
+import { lookForOffers, offer, offered } from "./handing.ts";
 import { keys, newGrant, newProject, openMessage, project, projects, signMessage } from "./own.ts";
 import { carryOut, history, home, isWaiting, locked, request, requests } from "./requests.ts";
 import { settings } from "./settings.ts";
@@ -41,7 +43,7 @@ async function draw(): Promise<void> {
   if (here === "/pair" || !paired) return pairing();
   const pages: Record<string, () => Promise<void>> = {
     "": () => home(list), history: () => history(list), projects: id === "new" ? newProject : projects, project: () => project(id),
-    grant: () => newGrant(id), request: () => request(id), dataset: () => dataset(id), add: () => adding(id), rotate: otherWords,
+    grant: () => newGrant(id), request: () => request(id), dataset: () => dataset(id), add: () => adding(id), offer: () => offer(id), copy: () => copying(id), rotate: otherWords,
     keys, sign: signMessage, open: openMessage,
   };
   await (pages[noun] ?? (() => home(list)))();
@@ -56,7 +58,7 @@ function frame(here: string, known: boolean): void {
   if (menu === null || state === null || banner === null) return;
   const waiting = list.filter(isWaiting).length;
   menu.hidden = !known || pairedWith() === null;
-  const current = MENU.findLast(([where]) => here === where || (where !== "/" && here.startsWith(where)))?.[0] ?? (here.startsWith("/request") ? "/" : /^\/(project|grant|dataset|add)/.test(here) ? "/projects" : "/keys");
+  const current = MENU.findLast(([where]) => here === where || (where !== "/" && here.startsWith(where)))?.[0] ?? (here.startsWith("/request") ? "/" : /^\/(project|grant|dataset|add|offer|copy)/.test(here) ? "/projects" : "/keys");
   menu.replaceChildren(h("ul", {}, ...MENU.map(([where, name]) => h("li", {},
     h("a", { href: `#${where}`, ...(where === current ? { "aria-current": "page" } : {}) }, where === "/" && waiting > 0 ? `${name} (${waiting})` : name)))));
   state.replaceChildren(...(known ? [h("span", {}, unlocked() === null ? "Locked" : "Unlocked"),
@@ -79,9 +81,11 @@ async function ask(): Promise<void> {
   if (asking || document.hidden || pairedWith() === null) return;
   asking = true;
   asked = Date.now();
-  const before = JSON.stringify([list, trouble !== null]);
+  const seen = () => JSON.stringify([list, offered(), trouble !== null]);
+  const before = seen();
   try {
     list = await requests();
+    await lookForOffers();
     trouble = null;
     if ((await carryOut(list)) > 0) list = await requests();
   } catch (error) {
@@ -91,7 +95,7 @@ async function ask(): Promise<void> {
   }
   // What changed while the hub was being asked.
   if (again) void ask();
-  if (JSON.stringify([list, trouble !== null]) === before) return;
+  if (seen() === before) return;
   if (path() === "/" && document.activeElement?.closest("main form") == null) await home(list).catch(failed);
   frame(path(), true);
 }
@@ -127,10 +131,22 @@ async function begin(): Promise<void> {
     void draw().catch(failed).then(() => { document.getElementById("main")?.focus(); window.scrollTo(0, 0); });
   };
   window.addEventListener("hashchange", changed);
+  // A page of several steps stays at one address: a link that leads back to its first step changes none.
+  document.addEventListener("click", (event) => {
+    const link = event.target instanceof Element ? event.target.closest("a[href^='#']") : null;
+    const where = link?.getAttribute("href");
+    if (where === "#main") {
+      // The address after `#` says which page is shown.
+      event.preventDefault();
+      document.getElementById("main")?.focus();
+    } else if (where === location.hash) {
+      changed();
+    }
+  });
   onLock(() => {
     frame(path(), true);
     const noun = path().split("/")[1] ?? "";
-    if (unlocked() === null && ["projects", "project", "grant", "request", "keys", "sign", "open", "rotate"].includes(noun)) void locked("This device locked itself", () => draw());
+    if (unlocked() === null && ["projects", "project", "grant", "request", "offer", "keys", "sign", "open", "rotate"].includes(noun)) void locked("This device locked itself", () => draw());
   });
   for (const name of ["pointerdown", "keydown"]) document.addEventListener(name, stirred, { passive: true });
   document.addEventListener("visibilitychange", () => {

@@ -1,5 +1,4 @@
 // What is the person's own: projects, devices, grants, public keys, and messages.
-import * as wasm from "authenticator";
 import { base64, call, hex, identity, keep, kept, keptUnder, listed, now, pairedWith, unlocked, utf8, type Grant, type Json, type Signed } from "./core.ts";
 import { begunOf } from "./adding.ts";
 import { asked, cardOf, own, signing } from "./cards.ts";
@@ -7,9 +6,9 @@ import { destroy, kindOf, nameOf, type Dataset } from "./data.ts";
 import { check, facts, field, form, h, mark, moment, refusal, show, size } from "./draw.ts";
 import { unlisted } from "./holdings.ts";
 import { confirmed } from "./passkey.ts";
+import { giving, lookForOffers, offerRows, releasing } from "./handing.ts";
 import { qrCode, scanner } from "./qr.ts";
 import { locked } from "./requests.ts";
-import { wrapAll } from "./words.ts";
 
 type Project = { id: string; custodian: string; label: string; card_number: number };
 type Key = { id: string; name: string; public_key: string; kind: string; revoked: string | null };
@@ -32,7 +31,8 @@ export async function projects(): Promise<void> {
       items.push(h("li", {}, h("div", {}, h("p", {}, `Project ${one.id}`), refusal(error))));
     }
   }
-  show("Your projects",
+  await lookForOffers();
+  show("Your projects", offerRows(),
     items.length === 0 ? h("p", { class: "lead" }, "No project of yours yet. What is sealed to a project of yours, nobody but you can open.") : h("ul", { class: "rows card" }, ...items),
     h("div", { class: "buttons" }, h("a", { class: "button", href: "#/projects/new" }, "Make a project")));
 }
@@ -102,41 +102,14 @@ export async function project(id: string): Promise<void> {
       h("div", {}, h("p", {}, device.key === here ? "This device" : "Another device"), h("p", { class: "small mono" }, device.key), h("p", { class: "small" }, `since ${moment(device.since)}`)),
       form([], "Revoke", () => change(device.key, false), [], "danger quiet small")))),
     pass.row,
+    !card.certified && h("div", { class: "note" }, h("p", {}, "This device does not approve for this project yet."), form([], "Certify this device", () => change(here, true), [], "small")),
     h("details", {}, h("summary", {}, "Certify another device"), form([scan, add.row], "Certify it", () => change(add.input.value.trim().toLowerCase(), true))),
     h("h2", {}, "Standing grants"),
     grants.length === 0 ? h("p", {}, "None: every request waits for you.") : h("ul", { class: "rows card" }, ...grants.map(([digest, grant]) => h("li", {},
       h("div", {}, ...grant.sentences.slice(3, 6).map((line) => h("p", { class: "small" }, line)), h("p", { class: "small" }, `used ${grant.used} times`)),
       form([], "End it", async () => { await keep(`grant:${digest}`, { ...grant, used: 4294967295 }); await project(id); }, [], "danger quiet small")))),
     h("p", {}, h("a", { href: `#/grant/${id}` }, "Let this device approve one app by itself")),
-    h("h2", {}, "Give it away, or destroy it"), giving(id), destroying(id, name));
-}
-
-// Gives the project to another person, with the keys of everything in it; it is theirs when they take it.
-function giving(id: string): HTMLElement {
-  const account = field("Account", {}, "The id of their account: chorion whoami shows it.");
-  const keys = field("Their keys", { rows: "4" }, "What chorion identity show --json prints on their machine.", "textarea");
-  const reseal = check("Have everything written anew once it is theirs, so that keys you kept open nothing.");
-  return h("details", {}, h("summary", {}, "Give it to another person"), form([account.row, keys.row, reseal.row], "Look at the six words", () => {
-    const words = wasm.phrase_of_person(keys.input.value);
-    const same = check("They read me these very words.");
-    show("Do they read you the same?", h("p", {}, "These words belong to the keys that you were given: chorion identity show says theirs."), h("p", { class: "phrase" }, words),
-      form([same.row], "Go on", async () => {
-        if (!same.input.checked) throw new Error("give it to nobody before the words are the same\nsomebody may have put other keys in their place");
-        const person = unlocked();
-        if (person === null) throw new Error("this device locked itself: begin again");
-        const { signed } = await cardOf(id);
-        await call("POST", `/projects/${id}/transfer`, { to: account.input.value.trim(), reseal: reseal.input.checked });
-        const draft = person.draw_transfer(await own(id, signed, "give the project to another person"), account.input.value, keys.input.value, reseal.input.checked);
-        const card = JSON.parse(draft.next_card) as Signed;
-        signing("Sign this transfer?", draft, "Sign it", `#/project/${id}`, async (approval) => {
-          const said = h("p", { role: "status" }, "");
-          show("Wrapping its keys", said);
-          const handover = await call<{ project: string; total: number; missing: string[] }>("POST", `/projects/${id}/handover`, { approval, card });
-          await wrapAll(person, handover, (JSON.parse(keys.input.value) as { sealing: string }).sealing, (text) => { said.textContent = text; }, (why) => { said.textContent = why; });
-          show("It is offered", h("p", { class: "lead" }, "It is yours until they take it. What you opened or copied before stays with you."), h("div", { class: "buttons" }, h("a", { class: "button", href: "#/projects" }, "Your projects")));
-        });
-      }, [h("a", { class: "button quiet", href: `#/project/${id}` }, "They differ")]));
-  }, [], "quiet"));
+    h("h2", {}, "Give it away, or destroy it"), await giving(id, name), await releasing(id, name), destroying(id, name));
 }
 
 function destroying(id: string, name: string): HTMLElement {
@@ -180,11 +153,12 @@ export async function keys(): Promise<void> {
   show("Your public keys",
     h("p", {}, "Each is a key of its own: showing one tells nothing of the others."),
     h("div", { class: "card" }, facts([
+      ["Account", h("span", { class: "mono" }, pairedWith()?.account.id ?? "")], ["Both keys, in six words, for whoever gives you a project", halves.person_phrase ?? ""],
       ["Sealing, in six words", halves.sealing_phrase ?? ""], ["Card key", h("span", { class: "mono" }, halves.card ?? "")], ["Ethereum", h("span", { class: "mono" }, halves.ethereum ?? "")],
       ["OpenPGP", h("span", { class: "mono" }, halves.openpgp ?? "")], ["SSH", h("span", { class: "mono" }, halves.ssh ?? "")],
       ["This device", h("span", { class: "mono" }, person.approval_key())],
     ])),
-    h("div", { class: "buttons" }, download("sealing-key.txt", halves.sealing ?? ""), download("openpgp.asc", halves.openpgp_certificate ?? ""), download("client.pem", halves.x509_certificate ?? ""), download("ssh.pub", halves.ssh ?? "")),
+    h("div", { class: "buttons" }, download("keys.json", JSON.stringify({ card: halves.card, sealing: halves.sealing, person_phrase: halves.person_phrase })), download("sealing-key.txt", halves.sealing ?? ""), download("openpgp.asc", halves.openpgp_certificate ?? ""), download("client.pem", halves.x509_certificate ?? ""), download("ssh.pub", halves.ssh ?? "")),
     h("h2", {}, "This device's key, for one that is certified"), h("p", {}, "Another device of yours reads it under Projects, “Certify another device”; or type the digits above."), qrCode(person.approval_key().toUpperCase(), "This device's key as a QR code"),
     h("h2", {}, "Other words"), h("p", {}, "If somebody may have seen your words: ", h("a", { href: "#/rotate" }, "change them for everything"), "."),
     h("h2", {}, "Messages"), h("p", {}, h("a", { href: "#/sign" }, "Sign a message"), " or ", h("a", { href: "#/open" }, "open one that was sent to you")));

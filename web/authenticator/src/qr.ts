@@ -1,5 +1,7 @@
-// QR codes: drawn from the modules that the WASM module computes, and read by the camera where the browser can.
+// QR codes: drawn from the modules that the WASM module computes, and read in what the camera sees.
 import * as wasm from "authenticator";
+import { decodeQR } from "qr";
+import { pause } from "./core.ts";
 import { button, h } from "./draw.ts";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -19,29 +21,46 @@ export function qrCode(text: string, label: string): HTMLElement {
   return h("p", { class: "qr" }, svg);
 }
 
-type Detector = { detect(from: HTMLVideoElement): Promise<{ rawValue: string }[]> };
-const detector = () => (window as unknown as { BarcodeDetector?: new (formats: { formats: string[] }) => Detector }).BarcodeDetector;
+// How often what the camera sees is looked at, and how wide it is then: a code before a camera fills a good part of it.
+const EVERY_MS = 150;
+const MOST_WIDE = 800;
 
-// Looks through the camera until a code says what `takes` takes; nothing where this browser reads no codes: then it is typed.
+// What the code says in what a video shows now; nothing where there is none. It is a text that nobody vouches for.
+function codeIn(video: HTMLVideoElement, canvas: HTMLCanvasElement): string | null {
+  const scale = Math.min(1, MOST_WIDE / Math.max(video.videoWidth, video.videoHeight, 1));
+  const [width, height] = [Math.round(video.videoWidth * scale), Math.round(video.videoHeight * scale)];
+  const drawing = canvas.getContext("2d", { willReadFrequently: true });
+  if (drawing === null || width === 0 || height === 0) return null;
+  [canvas.width, canvas.height] = [width, height];
+  drawing.drawImage(video, 0, 0, width, height);
+  try {
+    return decodeQR({ width, height, data: drawing.getImageData(0, 0, width, height).data });
+  } catch {
+    // No code, or one that is not whole: the next picture may have it.
+    return null;
+  }
+}
+
+// Looks through the camera until a code says what `takes` takes; nothing where there is no camera to ask for: then it is typed.
 export function scanner(name: string, takes: (text: string) => boolean): HTMLElement | null {
-  const Reads = detector();
-  if (Reads === undefined || navigator.mediaDevices?.getUserMedia === undefined) return null;
+  if (navigator.mediaDevices?.getUserMedia === undefined) return null;
   const place = h("div", {});
   const said = h("p", { role: "status", class: "hint" });
   const look = async (): Promise<void> => {
     const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
     const video = h("video", { class: "camera", autoplay: true, muted: true, playsinline: true, "aria-label": "What the camera sees" }) as HTMLVideoElement;
+    const canvas = h("canvas") as HTMLCanvasElement;
     video.srcObject = stream;
-    place.replaceChildren(video);
+    place.replaceChildren(video, h("div", { class: "buttons" }, button("Stop the camera", () => place.replaceChildren(), "quiet small")));
     said.textContent = "Hold the code before the camera.";
     try {
       await video.play();
-      const reads = new Reads({ formats: ["qr_code"] });
       while (video.isConnected) {
-        const found = await reads.detect(video);
-        if (found.some(({ rawValue }) => takes(rawValue))) { said.textContent = "Read."; return; }
-        await new Promise((then) => setTimeout(then, 150));
+        const text = codeIn(video, canvas);
+        if (text !== null && takes(text)) { said.textContent = "Read."; return; }
+        await pause(EVERY_MS);
       }
+      said.textContent = "";
     } finally {
       stream.getTracks().forEach((track) => track.stop());
       place.replaceChildren();

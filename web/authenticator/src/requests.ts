@@ -5,6 +5,7 @@ import {
   type Given, type Grant, type Json, type Signed, type Waiting,
 } from "./core.ts";
 import { button, check, facts, field, form, h, mark, moment, refusal, show } from "./draw.ts";
+import { offerRows } from "./handing.ts";
 import { holdings } from "./holdings.ts";
 import { confirmed, hasPasskey, unlockQuickly } from "./passkey.ts";
 
@@ -22,12 +23,13 @@ export const isWaiting = (one: Waiting) => one.state === "pending" && !answered.
 
 export async function home(list: Waiting[]): Promise<void> {
   const waiting = list.filter(isWaiting).reverse();
+  const offers = offerRows();
   if (waiting.length === 0) {
-    show("Nothing waits for you", h("p", { class: "lead" }, "When somebody works with a project of yours, what they ask appears here by itself."),
+    show(offers === null ? "Nothing waits for you" : "A project is offered to you", offers, h("p", { class: "lead" }, "When somebody works with a project of yours, what they ask appears here by itself."),
       h("div", { class: "buttons" }, h("a", { class: "button quiet", href: "#/projects" }, "Your projects"), h("a", { class: "button quiet", href: "#/history" }, "What was answered")));
     return;
   }
-  show(waiting.length === 1 ? "One request waits for you" : `${waiting.length} requests wait for you`,
+  show(waiting.length === 1 ? "One request waits for you" : `${waiting.length} requests wait for you`, offers,
     h("ul", { class: "rows card" }, ...waiting.map((one) => h("li", {},
       h("div", {}, h("p", {}, WHAT[one.kind] ?? `A task of kind ${one.kind}`), h("p", { class: "small" }, `asked ${moment(one.created)}, counts until ${moment(one.expires)}`)),
       h("a", { class: "button", href: `#/request/${one.id}` }, "Look at it")))));

@@ -3,18 +3,15 @@
 // The new words lie beside the old ones until every project is theirs. The old device approves, the old words sign the card of the new ones,
 // every dataset key is wrapped to them, and when the last is there the card comes into force.
 import * as wasm from "authenticator";
-import { become, call, drop, identity, keep, kept, keptUnder, listed, pairedWith, patiently, Refused, unlocked, type Json, type Signed } from "./core.ts";
+import { become, call, drop, identity, keep, kept, keptUnder, listed, pairedWith, unlocked, type Signed } from "./core.ts";
 import { asked, own } from "./cards.ts";
 import { check, form, h, mark, progress, refusal, show } from "./draw.ts";
 import { lockedUnder, typedWords } from "./begin.ts";
+import { begin, ended, wrapAll, type Begun, type Says } from "./handing.ts";
 import { locked } from "./requests.ts";
 
-// How many keys go to the hub in one call.
-const AT_ONCE = 50;
 type Next = { identity: string; device: string; reseal: boolean };
 type Project = { id: string; custodian: string };
-type Handover = { project: string; total: number; missing: string[] };
-type Begin = { approval: { approval: Signed }; card: Signed };
 
 let drawn: wasm.Person | null = null;
 
@@ -69,7 +66,7 @@ async function run(passphrase: string): Promise<void> {
   show("Changing your words", bar.element, keys, h("p", { class: "hint" }, "Stopped half-way, open this page again and it goes on."));
   try {
     for (const { id } of owned) {
-      await one(id, { old, person, file, passphrase, reseal: next.reseal }, (text) => { keys.textContent = text; }, bar.waits);
+      await one(id, { old, person, file, passphrase, reseal: next.reseal }, { says: (text) => { keys.textContent = text; }, waits: bar.waits });
       bar.more(1);
     }
   } catch (error) {
@@ -90,52 +87,22 @@ async function run(passphrase: string): Promise<void> {
 
 type Change = { old: wasm.Person; person: wasm.Person; file: string; passphrase: string; reseal: boolean };
 
-async function one(project: string, { old, person, file, passphrase, reseal }: Change, says: (text: string) => void, waits: (why: string) => void): Promise<void> {
+async function one(project: string, { old, person, file, passphrase, reseal }: Change, tells: Says): Promise<void> {
   const hub = pairedWith();
   if (hub === null) return;
   const signed = await call<Signed>("GET", `/projects/${project}/card`);
   // It went over before a stop, or is another person's with whom it is shared.
   if (!old.owns(JSON.stringify(signed))) return;
-  const record = `begun:${project}`;
-  let begun = await kept<Begin>(record);
-  let handover: Handover | null = null;
-  if (begun !== undefined) {
-    try {
-      handover = await call<Handover>("POST", `/projects/${project}/handover`, begun);
-    } catch (error) {
-      // An approval that the hub never took may be over by now; then another is signed.
-      if (!(error instanceof Refused) || error.code !== "key_refused") throw error;
-    }
-  }
-  if (handover === null || begun === undefined) {
+  const { begun, handover } = await begin("words", project, async () => {
     const draft = old.draw_key_change(await own(project, signed, "change my words"), person, reseal);
-    begun = { approval: JSON.parse(old.sign_draft(draft, file, passphrase)) as Begin["approval"], card: JSON.parse(draft.next_card) as Signed };
+    const approval = JSON.parse(old.sign_draft(draft, file, passphrase)) as Begun["approval"];
+    const made: Begun = { approval, card: JSON.parse(draft.next_card) as Signed, key: draft.next_key, to: "" };
     draft.free();
-    await keep(record, begun);
-    handover = await call<Handover>("POST", `/projects/${project}/handover`, begun);
-  }
-  await wrapAll(old, handover, person.sealing_key(), says, waits);
+    return made;
+  });
+  await wrapAll(old, handover, begun.key, tells);
   const card = JSON.parse(person.take_card(hub.id, project, JSON.stringify(begun.card))) as Signed;
   await call("POST", `/projects/${project}/handover/finish`, { card });
   await keep(`card:${project}`, card);
-  await drop(record);
-}
-
-// Wraps every key that is missing to whoever holds the project next.
-export async function wrapAll(old: wasm.Person, begun: Handover, to: string, says: (text: string) => void, waits: (why: string) => void): Promise<void> {
-  const hub = pairedWith();
-  const { project, total } = begun;
-  let [handover, done] = [begun, 0];
-  while (handover.missing.length > 0) {
-    const keys: Json[] = [];
-    for (const dataset of handover.missing.slice(0, AT_ONCE)) {
-      const from = dataset === project ? `/projects/${project}/key` : `/datasets/${dataset}/key`;
-      const key = await patiently(() => call<Json>("GET", from), waits);
-      keys.push(JSON.parse(old.rewrap(hub?.id ?? "", project, dataset, JSON.stringify(key), to)) as Json);
-    }
-    done += keys.length;
-    if (done > 2 * total + AT_ONCE) throw new Error(`the hub keeps asking for the same keys of project ${project}`);
-    handover = await patiently(() => call<Handover>("PUT", `/projects/${project}/handover`, { keys }), waits);
-    says(`${total - handover.missing.length} of ${total} keys of this project are wrapped anew`);
-  }
+  await ended("words", project);
 }

@@ -1,37 +1,18 @@
 //! What a person does unasked with what is theirs: shares, deletes, changes words, gives a project away. Each is an approval of its own
 //! kind, drawn before it is signed.
 
-use api::{AccountId, Bytes, DatasetId, Digest, OwnerKey, Release, SignedStatement};
-use data_encoding::HEXLOWER;
-use proof::{Act, Delete, Share, Transfer, sign_statement};
+use api::{
+    AccountId, Bytes, CustodianKey, DatasetId, Digest, Handover, OwnerKey, Release, SignedStatement,
+};
+use proof::{Act, Delete, OwnerCard, PublicKey, Share};
 use seal::passphrase::Cost;
 use seal::recipient::RecipientKey;
-use serde::Deserialize;
 use serde_json::json;
 use wasm_bindgen::prelude::*;
 
-use super::files::Opened;
+use super::files::{Making, Opened};
 use super::{Draft, Own, Person, Told, id, plain, read, refused, told};
-use crate::handover::{key_change, next_owner, person_phrase};
-
-/// Both keys of somebody else, as `chorion identity show --json` and the page of public keys give them.
-#[derive(Deserialize)]
-struct Other {
-    card: String,
-    sealing: String,
-}
-
-impl Other {
-    fn read(text: &str) -> Told<(Vec<u8>, RecipientKey)> {
-        let other: Self = read("the other person's keys", text)?;
-        let card = HEXLOWER
-            .decode(other.card.as_bytes())
-            .ok()
-            .filter(|key| key.len() == 32)
-            .ok_or_else(|| plain("the card key is no 64 hexadecimal digits"))?;
-        Ok((card, other.sealing.parse().map_err(told)?))
-    }
-}
+use crate::{Device, HandOver, OtherPerson, Refusal, card_in_force, key_change};
 
 /// What both keys of somebody are compared by: six words.
 ///
@@ -39,8 +20,25 @@ impl Other {
 /// They do not read.
 #[wasm_bindgen]
 pub fn phrase_of_person(keys: &str) -> Told<String> {
-    let (card, to) = Other::read(keys)?;
-    Ok(person_phrase(&card, &to.to_bytes()))
+    Ok(OtherPerson::read(keys).map_err(refused)?.phrase())
+}
+
+/// Refuses what the hub put in force after a change of custodian, unless it is the card that was begun with and the hub's key, in
+/// base64, signed it.
+///
+/// # Errors
+/// It is another.
+#[wasm_bindgen]
+pub fn check_card_in_force(project: &str, begun: &str, signed: &str, hub_key: &str) -> Told<()> {
+    let begun: SignedStatement = read("the card that was begun with", begun)?;
+    let signed: SignedStatement = read("the card", signed)?;
+    let key = hub_public_key(hub_key)?;
+    card_in_force(id(project)?, &begun, &signed, &key).map(drop).map_err(refused)
+}
+
+pub(super) fn hub_public_key(base64: &str) -> Told<PublicKey> {
+    let bytes: Bytes = read("the hub's key", &json!(base64).to_string())?;
+    PublicKey::from_bytes(&bytes.0).map_err(told)
 }
 
 #[wasm_bindgen]
@@ -74,10 +72,14 @@ impl Person {
     pub fn draw_key_change(&self, own: &str, next: &Person, reseal: bool) -> Told<Draft> {
         let own: Own = read("the card", own)?;
         let after = next.at(&own.hub)?;
-        let draft = self.draft(&own, |_, _| Ok(key_change(&after, reseal)))?;
-        let before = self.at(&own.hub)?;
-        let card = before.card_of_new_words(&after, &draft.card, own.now).map_err(refused)?;
-        Ok(Draft { next: Some(card), ..draft })
+        self.over(&own, |before, seen| {
+            let card = before.card_of_new_words(&after, seen, own.now)?;
+            Ok(HandOver {
+                act: key_change(&after, reseal),
+                card,
+                to: after.person.sealing().public(),
+            })
+        })
     }
 
     /// The approval by which a project goes to another person, and its next card.
@@ -86,18 +88,60 @@ impl Person {
     /// The account or the keys are none.
     pub fn draw_transfer(&self, own: &str, account: &str, keys: &str, reseal: bool) -> Told<Draft> {
         let own: Own = read("the card", own)?;
-        let (owner, to) = Other::read(keys)?;
-        let transfer = Transfer {
-            account: id(account.trim())?,
-            owner: Bytes(owner.clone()),
-            recipient: Digest(to.fingerprint()),
-            reseal,
-        };
-        let draft = self.draft(&own, |_, _| Ok(Act::Transfer(transfer)))?;
-        let card = next_owner(&draft.card, owner, to.to_bytes());
-        card.check().map_err(told)?;
-        let card = sign_statement(&card, &self.identity.card_key());
-        Ok(Draft { next: Some(card), ..draft })
+        let to = OtherPerson::read(keys).map_err(refused)?;
+        let account: AccountId = id(account.trim())?;
+        self.over(&own, |device, seen| device.transfer(seen, &to, account, reseal))
+    }
+
+    /// The approval by which a custodian of the hub holds a project's key from then on, and its next card. `custodian` is one of those
+    /// that the hub says of itself.
+    ///
+    /// # Errors
+    /// The hub has no key for such custody, or the card is not this person's.
+    pub fn draw_custody(&self, own: &str, custodian: &str, reseal: bool) -> Told<Draft> {
+        let own: Own = read("the card", own)?;
+        let to: CustodianKey = read("the custodian", custodian)?;
+        self.over(&own, |device, seen| device.custodian_change(seen, &to, reseal))
+    }
+
+    fn over(
+        &self,
+        own: &Own,
+        make: impl FnOnce(&Device<'_>, &OwnerCard) -> Result<HandOver, Refusal>,
+    ) -> Told<Draft> {
+        let mut next = None;
+        let draft = self.draft(own, |device, card| {
+            let HandOver { act, card, to } = make(device, card).map_err(refused)?;
+            next = Some((card, to));
+            Ok(act)
+        })?;
+        Ok(Draft { next, ..draft })
+    }
+
+    /// The approval by which a dataset is copied into a project whose key others hold, as it would be signed.
+    ///
+    /// # Errors
+    /// The card is not this person's, or what is being made is no copy.
+    pub fn draw_export(&self, own: &str, opened: &Opened, copy: &Making) -> Told<Draft> {
+        let own: Own = read("the card", own)?;
+        let act = copy.export_of(opened).ok_or_else(|| plain("this is a sample of your own"))?;
+        self.draft(&own, |_, _| Ok(act))
+    }
+
+    /// Judges a project that somebody offers: whether it bears the test mark, how many keys come with it and how many may add data to
+    /// it, and whether it is written anew.
+    ///
+    /// # Errors
+    /// What of it does not hold.
+    pub fn offered(&self, hub: &str, handover: &str) -> Told<String> {
+        let handover: Handover = read("the offer", handover)?;
+        let offered = self.at(hub)?.offered(&handover).map_err(refused)?;
+        let (card, keys) = (&offered.card, handover.total);
+        Ok(json!({
+            "project": card.project, "test": card.test, "writers": card.writers.len(), "keys": keys,
+            "reseal": offered.reseal,
+        })
+        .to_string())
     }
 
     /// A dataset's key, or the project's own, wrapped to whoever holds it next: these words, or the `chorion1…` key.
@@ -143,7 +187,7 @@ impl Person {
     /// The card does not read.
     pub fn owns(&self, card: &str) -> Told<bool> {
         let card: SignedStatement = read("the card", card)?;
-        let (card, _) = proof::open_statement::<proof::OwnerCard>(&card).map_err(told)?;
+        let (card, _) = proof::open_statement::<OwnerCard>(&card).map_err(told)?;
         Ok(crate::owns(&self.identity, &card))
     }
 

@@ -10,19 +10,20 @@ use std::io::Read;
 use std::rc::Rc;
 
 use api::{
-    CreateDataset, DatasetId, DatasetKind, Digest, ObjectRef, OwnerKey, Release, SealedObject,
-    SignedStatement,
+    CreateDataset, Dataset, DatasetId, DatasetKind, Digest, ObjectRef, OwnerKey, Release,
+    SealedObject, SignedStatement,
 };
 use data_encoding::{BASE64, HEXLOWER};
 use dataset::{NewObject, OpenDataset};
-use proof::{FileEntry, Hasher, ObjectSet, PublicKey, unsigned_statement};
+use proof::{Act, FileEntry, Hasher, ObjectSet, PublicKey, unsigned_statement};
 use seal::crypt4gh::{KeyFile, Reader, SecretKey};
 use seal::recipient::RecipientKey;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
+use super::acts::hub_public_key;
 use super::{Own, Person, Told, id, moment, plain, public_key, read, refused, told};
-use crate::{Content, Seen, add_writer, whole};
+use crate::{Content, NewCopy, Seen, add_writer, whole};
 
 /// A SHA-256 over bytes that come one after the other.
 #[wasm_bindgen]
@@ -126,12 +127,13 @@ impl Opened {
     }
 }
 
-/// A dataset that is being made here.
+/// A dataset that is being made here: a sample of one's own, or a copy that others hold the key of.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Making {
     open: OpenDataset,
     create: CreateDataset,
+    copy: Option<NewCopy>,
 }
 
 /// An object that is about to be sealed by the page.
@@ -178,11 +180,15 @@ impl Head {
 
 #[wasm_bindgen]
 impl Making {
-    /// The call that creates it at the hub, which is also what it is gone on with after a stop.
+    /// The call that creates it at the hub; of a sample of one's own it is also what it is gone on with after a stop.
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn create(&self) -> String {
         json!(self.create).to_string()
+    }
+
+    pub(super) fn export_of(&self, opened: &Opened) -> Option<Act> {
+        self.copy.as_ref().map(|copy| copy.act(opened.content.input()))
     }
 
     /// The next object.
@@ -268,7 +274,40 @@ impl Person {
             parent: None,
             reads: None,
         };
-        Ok(Making { open, create })
+        Ok(Making { open, create, copy: None })
+    }
+
+    /// Begins a copy of a dataset of this person's in a project whose key others hold: `card` is that project's, `hub_key` the key, in
+    /// base64, that signs such cards.
+    ///
+    /// # Errors
+    /// The card is another's, the project an owner's, or the dataset neither a sample nor a result.
+    pub fn make_copy(
+        &self,
+        hub: &str,
+        hub_key: &str,
+        source: &str,
+        project: &str,
+        card: &str,
+        name: &str,
+    ) -> Told<Making> {
+        let source: Dataset = read("the dataset", source)?;
+        let card: SignedStatement = read("the card", card)?;
+        let key = hub_public_key(hub_key)?;
+        let copy = self.at(hub)?.copy_into(&source, id(project)?, &card, &key).map_err(refused)?;
+        let create = copy.create(name.as_bytes()).map_err(refused)?;
+        Ok(Making { open: copy.open().clone(), create, copy: Some(copy) })
+    }
+
+    /// What a copy is gone on with after a stop: the call that creates it, with its key wrapped to this person's words. It never goes to
+    /// the hub.
+    ///
+    /// # Errors
+    /// The browser gives no randomness.
+    pub fn keep_copy(&self, making: &Making) -> Told<String> {
+        let to = self.identity.sealing().public().to_bytes();
+        let wrapped_key = making.open.wrap_to(&to).map_err(told)?;
+        Ok(json!(CreateDataset { wrapped_key, ..making.create.clone() }).to_string())
     }
 
     /// Goes on with one that was begun.
@@ -286,7 +325,7 @@ impl Person {
             leaf: None,
         };
         let open = OpenDataset::from_release(&release, &self.identity.sealing()).map_err(told)?;
-        Ok(Making { open, create })
+        Ok(Making { open, create, copy: None })
     }
 
     /// The next card, by which a key may add data, as it is sent to the hub; empty if it may already.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
 use super::{Person, Told, plain, told};
+use crate::person_phrase;
 
 #[wasm_bindgen]
 impl Person {
@@ -23,6 +24,7 @@ impl Person {
             "sealing": sealing.to_string(),
             "sealing_fingerprint": HEXLOWER.encode(&fingerprint.0),
             "sealing_phrase": phrase(&fingerprint),
+            "person_phrase": person_phrase(&person.card_key().public().to_bytes(), &sealing.to_bytes()),
             "ethereum": person.ethereum().map_err(told)?.address().to_string(),
             "openpgp": HEXUPPER.encode(&person.openpgp(None).fingerprint()),
             "openpgp_certificate": person.openpgp(None).armored_certificate(),

@@ -1,11 +1,11 @@
 //! `chorion approve export`: a dataset is opened here, and sealed anew into a project whose key others hold.
 
-use api::{Custodian, DatasetId, DatasetKind, ExportDataset, ProjectId, PutManifest, Time};
+use api::{DatasetId, ExportDataset, ProjectId, PutManifest, Time};
 use authenticator::whole;
 use clap::Args;
 use client::ObjectBytes;
 use dataset::{OpenDataset, Pack, Packer};
-use proof::{Act, Export, Output, digest_of, sign_statement};
+use proof::{PublicKey, sign_statement};
 
 use super::approve::{own, sign_act};
 use crate::config::ClientContext;
@@ -34,25 +34,13 @@ pub(crate) struct ExportArgs {
 pub(super) async fn run(ctx: &ClientContext, ui: Ui, args: &ExportArgs) -> CliResult {
     let source = ctx.client.dataset(args.dataset).await?;
     let (opened, input) = own(ctx, args.dataset).await?;
-    let (signed, card) = ctx.card_to_seal(args.into).await?;
-    if card.custodian() == Custodian::Owner {
-        return Err(CliError::new(format!(
-            "the key of project {} is held by its owner",
-            args.into
-        ))
-        .hint("what stays with an owner is no export: share it, or give the project away"));
-    }
-    if !matches!(source.kind, DatasetKind::Sample | DatasetKind::Result) {
-        return Err(CliError::new("samples and results are exported, and this is another dataset"));
-    }
-    let to = OpenDataset::create(DatasetId::generate(), args.into, digest_of(&signed))?;
-    let output = Output {
-        project: args.into,
-        card: digest_of(&signed),
-        custodian: card.custodian(),
-        dataset: Some(to.dataset()),
-    };
-    let act = Act::Export(Export { input, output });
+    let (signed, _) = ctx.card_to_seal(args.into).await?;
+    let hub_key = PublicKey::from_bytes(&ctx.client.whoami().await?.hub.card_key.0)
+        .map_err(|e| CliError::new("the hub's key is none").caused_by(e))?;
+    let key = ctx.owner()?.approval_key()?;
+    let device = ctx.owner()?.device(&ctx.hub_id, &key);
+    let copied = device.copy_into(&source, args.into, &signed, &hub_key)?;
+    let act = copied.act(input);
     let approval =
         sign_act(ctx, ui, opened.project(), act, "let others hold the key of a dataset").await?;
     if !args.yes && !crate::people::confirm("Let them? Type yes: ", "yes")? {
@@ -63,19 +51,8 @@ pub(super) async fn run(ctx: &ClientContext, ui: Ui, args: &ExportArgs) -> CliRe
         Some(name) => name.clone().into_bytes(),
         None => opened.open_label("dataset name", &source.label)?,
     };
-    let create = api::CreateDataset {
-        id: to.dataset(),
-        kind: source.kind,
-        project: args.into,
-        card_digest: to.card_digest(),
-        wrapped_key: to.wrap_to(card.recipient())?,
-        label: to.seal_label("dataset name", &name)?,
-        settings: None,
-        parent: None,
-        reads: source.reads,
-    };
-    ctx.client.create_dataset(&create).await?;
-    let made = copy(ctx, ui, args.dataset, &to).await?;
+    ctx.client.create_dataset(&copied.create(&name)?).await?;
+    let made = copy(ctx, ui, args.dataset, copied.open()).await?;
     ui.line(format!("dataset {} is in project {} as dataset {}", args.dataset, args.into, made.id));
     ui.line("whoever holds that project's key can read it from here on, and taking it back takes back no copy");
     ui.value(&made);

@@ -5,19 +5,14 @@
 use std::path::PathBuf;
 
 use api::{
-    AccountId, BeginHandover, Bytes, Custodian, DatasetId, Digest, FinishHandover, Handover,
+    AccountId, BeginHandover, Bytes, CustodianKey, DatasetId, FinishHandover, Handover,
     HandoverKeys, ProjectId, PutCard, Release, SignedStatement, Transfer, TransferId,
 };
-use authenticator::{Device, next_owner, person_phrase, whole};
+use authenticator::{Device, HandOver, OtherPerson, card_in_force, whole};
 use clap::Args;
-use data_encoding::HEXLOWER;
 use dataset::OpenDataset;
-use proof::{
-    Act, Card, CardDevice, CustodianChange, OwnerCard, ProjectCard, digest_of, open_statement,
-    sign_statement,
-};
+use proof::{Act, CardDevice, OwnerCard, PublicKey, digest_of, open_statement, sign_statement};
 use seal::recipient::RecipientKey;
-use serde::Deserialize;
 
 use super::approve::sign_act;
 use super::device::Owner;
@@ -63,13 +58,6 @@ pub(crate) struct CustodyArgs {
     /// It was read and is meant: do not ask back.
     #[arg(long)]
     yes: bool,
-}
-
-/// The public halves of somebody's keys that a card names.
-#[derive(Debug, Deserialize)]
-struct Person {
-    card: String,
-    sealing: String,
 }
 
 /// A hand-over of this machine, written down before the hub hears of it: the same approval goes on after a stop.
@@ -179,18 +167,12 @@ async fn wrapped(
 
 /// `chorion approve transfer`
 pub(super) async fn give(ctx: &ClientContext, ui: Ui, args: &GiveArgs) -> CliResult {
-    let person: Person = serde_json::from_str(&read_small(&args.person)?).map_err(|e| {
+    let person = OtherPerson::read(&read_small(&args.person)?).map_err(|e| {
         CliError::new(format!("{} holds nobody's public keys", args.person.display()))
             .caused_by(e)
             .hint("on their machine: chorion identity show --json > FILE")
     })?;
-    let to: RecipientKey = person.sealing.parse().map_err(|e: seal::recipient::BadRecipient| {
-        CliError::new("the key to seal to is none").caused_by(e)
-    })?;
-    let key = HEXLOWER
-        .decode(person.card.as_bytes())
-        .map_err(|e| CliError::new("the card key is no 64 hexadecimal digits").caused_by(e))?;
-    let words = person_phrase(&key, &to.to_bytes());
+    let words = person.phrase();
     let same = match &args.phrase {
         Some(given) => {
             given.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase() == words
@@ -209,18 +191,10 @@ pub(super) async fn give(ctx: &ClientContext, ui: Ui, args: &GiveArgs) -> CliRes
     }
     let owner = ctx.owner()?;
     let seen = mine(ctx, args.project).await?;
-    let recipient = Digest(to.fingerprint());
-    let act = Act::Transfer(proof::Transfer {
-        account: args.to,
-        owner: Bytes(key.clone()),
-        recipient,
-        reseal: args.re_seal,
-    });
-    let make = || {
-        let card = next_owner(&seen, key.clone(), to.to_bytes());
-        let signed = sign_statement(&card, &owner.person.card_key());
-        Ok((act.clone(), signed, "give the project to another person"))
-    };
+    let key = owner.approval_key()?;
+    let device = owner.device(&ctx.hub_id, &key);
+    let HandOver { act, card, to } = device.transfer(&seen, &person, args.to, args.re_seal)?;
+    let make = || Ok((act.clone(), card, "give the project to another person"));
     let (_, handover) = begin(ctx, ui, &seen, |begun| *begun == act, make).await?;
     let total = wrap_all(ctx, ui, owner, handover, &to).await?;
     done(ctx, args.project);
@@ -253,35 +227,24 @@ pub(crate) async fn take(
     };
     let owner = ctx.owner()?;
     let project = handover.project;
-    let bad = |why: &str| {
-        CliError::new(format!("offer {id} does not hold: {why}"))
-            .hint(format!("refuse it: chorion project transfer refuse {id}"))
-    };
-    let (card, _giver) = open_statement::<OwnerCard>(&handover.card)
-        .map_err(|e| bad("its card does not read").caused_by(e))?;
-    card.check().map_err(|e| bad("its card says something impossible").caused_by(e))?;
-    if !owner.owns(&card) {
-        return Err(bad("its card names other keys than those of your words"));
-    }
-    if card.hub != ctx.hub_id || card.project != project || !card.devices.is_empty() {
-        return Err(bad(
-            "its card is of another hub or project, or lets somebody else's device approve",
-        ));
-    }
-    if !handover.missing.is_empty() {
-        return Err(bad("not all of its keys are there yet"));
-    }
-    if card.test {
+    let key = owner.approval_key()?;
+    let device = owner.device(&ctx.hub_id, &key);
+    let refuse =
+        |said: CliError| said.hint(format!("refuse it: chorion project transfer refuse {id}"));
+    let offered = device.offered(&handover).map_err(|e| refuse(e.into()))?;
+    if offered.card.test {
         ui.note("test mark: NOT CONFIDENTIAL, vaults that prove nothing may open it");
     }
-    let signed = sign_statement(&card, &owner.person.card_key());
+    let signed = device.take_card(project, &handover.card)?;
     let finish = FinishHandover { card: Some(signed.clone()) };
     let transfer = ctx.client.take_transfer(id, &finish).await?;
     let seen = owner.card(ctx, project, &signed)?;
     // The key of the project must open, or what was given is not what was said.
     let key = ctx.client.project_key(project).await?;
-    OpenDataset::from_release(&key.release, &owner.person.sealing())
-        .map_err(|e| bad("the project's key does not open with your words").caused_by(e))?;
+    OpenDataset::from_release(&key.release, &owner.person.sealing()).map_err(|e| {
+        let said = format!("the key of project {project} does not open with your words");
+        CliError::new(said).caused_by(e).hint("what was given is not what was said: ask the giver")
+    })?;
     certify(ctx, owner, &seen).await?;
     Ok(Some(transfer))
 }
@@ -307,34 +270,15 @@ async fn certify(ctx: &ClientContext, owner: &Owner, seen: &OwnerCard) -> CliRes
 /// `chorion approve custody`
 pub(super) async fn custody(ctx: &ClientContext, ui: Ui, args: &CustodyArgs) -> CliResult {
     let custodian = args.to.custodian();
-    if custodian == Custodian::Owner {
-        return Err(CliError::new("the key is yours already")
-            .hint("to give it to another person: `chorion approve transfer`"));
-    }
     let owner = ctx.owner()?;
     let project = args.project;
     let seen = mine(ctx, project).await?;
     let hub = ctx.client.whoami().await?.hub;
-    let offered = hub.custodians.iter().find(|offered| offered.custodian == custodian);
-    let recipient = offered.and_then(|offered| offered.recipient.clone()).ok_or_else(|| {
-        CliError::new(format!("this hub offers no custody by the {}", custodian.as_str()))
-    })?;
-    let to = RecipientKey::from_bytes(&recipient.0)
-        .map_err(|e| CliError::new("the hub's key is none").caused_by(e))?;
-    // The very text that the hub will sign: it can sign no other.
-    let card = Card {
-        hub: ctx.hub_id.clone(),
-        project,
-        custodian,
-        recipient,
-        number: seen.number + 1,
-        test: false,
-        writers: Vec::new(),
-    };
-    let signed = sign_statement(&card, &owner.person.card_key());
-    let digest = digest_of(&signed);
-    let act =
-        Act::CustodianChange(CustodianChange { custodian, card: digest, reseal: args.re_seal });
+    let offered = hub.custodians.into_iter().find(|offered| offered.custodian == custodian);
+    let offered = offered.unwrap_or(CustodianKey { custodian, recipient: None });
+    let key = owner.approval_key()?;
+    let device = owner.device(&ctx.hub_id, &key);
+    let over = device.custodian_change(&seen, &offered, args.re_seal)?;
     ui.note(format_args!(
         "EXPORT: from then on the {} can read everything in project {project}, and this is not taken back by taking it back",
         custodian.as_str()
@@ -342,15 +286,13 @@ pub(super) async fn custody(ctx: &ClientContext, ui: Ui, args: &CustodyArgs) -> 
     if !args.yes && !confirm("Let others hold its key? Type yes: ", "yes")? {
         return Err(CliError::new(format!("the key of project {project} stays yours")));
     }
-    let make = || Ok((act.clone(), signed.clone(), "let others hold the key"));
-    let (_, handover) = begin(ctx, ui, &seen, |begun| *begun == act, make).await?;
-    let total = wrap_all(ctx, ui, owner, handover, &to).await?;
+    let make = || Ok((over.act.clone(), over.card.clone(), "let others hold the key"));
+    let (_, handover) = begin(ctx, ui, &seen, |begun| *begun == over.act, make).await?;
+    let total = wrap_all(ctx, ui, owner, handover, &over.to).await?;
     let in_force = ctx.client.finish_handover(project, &FinishHandover { card: None }).await?;
-    let (now, _hub) = ProjectCard::open(&in_force, project)
-        .map_err(|e| CliError::new("the hub signed no card").caused_by(e))?;
-    if digest_of(&in_force) != digest {
-        return Err(CliError::new("the hub put another card in force than the one you approved"));
-    }
+    let hub_key = PublicKey::from_bytes(&hub.card_key.0)
+        .map_err(|e| CliError::new("the hub's key is none").caused_by(e))?;
+    let now = card_in_force(project, &over.card, &in_force, &hub_key)?;
     ctx.pins()
         .pin(project, &in_force)
         .map_err(|e| CliError::new("the card could not be kept").caused_by(e))?;
@@ -360,7 +302,7 @@ pub(super) async fn custody(ctx: &ClientContext, ui: Ui, args: &CustodyArgs) -> 
         now.custodian().as_str()
     ));
     ui.value(&serde_json::json!({
-        "project": project, "custodian": custodian, "keys": total, "card": digest,
+        "project": project, "custodian": custodian, "keys": total, "card": digest_of(&in_force),
     }));
     Ok(())
 }

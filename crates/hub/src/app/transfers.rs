@@ -1,5 +1,7 @@
 //! A project changes hands: offered by its owner, accepted or refused by the other, withdrawn until then.
 
+use std::collections::HashSet;
+
 use api::{
     AccountId, Custodian, ErrorCode, NoticeKind, OfferTransfer, ProjectId, Time, Transfer,
     TransferId, TransferState,
@@ -132,6 +134,22 @@ pub(crate) async fn list(
 ) -> Result<Vec<Transfer>, HubError> {
     caller.may_here(Action::ListOwn)?;
     data::transfers::list(&mut *hub.db.read().await?, caller.viewer(), after, rows).await
+}
+
+/// Which of these offers hand over keys that an owner's device wrapped: the other's device takes them.
+pub(crate) async fn by_device(
+    hub: &Hub,
+    offers: &[Transfer],
+) -> Result<HashSet<TransferId>, HubError> {
+    let mut reader = hub.db.read().await?;
+    let mut found = HashSet::new();
+    for offer in offers {
+        let custodian = data::projects::custodian(&mut reader, offer.project).await?;
+        if custodian == Some(Custodian::Owner) {
+            found.insert(offer.id);
+        }
+    }
+    Ok(found)
 }
 
 /// How an offer ends, and who may end it so.

@@ -272,6 +272,7 @@ struct OfferPage {
     typed: String,
     /// Whether its owner's device alone hands its keys over.
     by_device: bool,
+    authenticators: Vec<String>,
 }
 
 async fn offer_page_of(
@@ -293,6 +294,7 @@ async fn offer_page_of(
         colleagues: colleagues(hub, person, &project).await?,
         typed,
         by_device: project.custodian == Custodian::Owner,
+        authenticators: hub.authenticators.origins(),
     })
 }
 

@@ -30,6 +30,7 @@ mod organizations;
 mod passkey;
 mod plot;
 mod projects;
+mod qr;
 mod runs;
 mod sessions;
 mod sign_in;

@@ -1,8 +1,8 @@
 //! Projects: who holds the key, who belongs to them, offers of them, and their deletion.
 
 use api::{
-    AccountId, ConfirmDeletion, Custodian, ErrorCode, Member, Project, ProjectId, Right, Transfer,
-    TransferId, TransferState,
+    ConfirmDeletion, Custodian, ErrorCode, Member, Project, ProjectId, Right, Transfer, TransferId,
+    TransferState,
 };
 use askama::Template;
 use axum::extract::State;
@@ -15,7 +15,7 @@ use super::sign_in::Nothing;
 use super::view::{Frame, Refusal, again, moment, page as draw};
 use super::words::{self, Mark};
 use crate::HubError;
-use crate::app;
+use crate::app::{self, Caller};
 use crate::http::extract::Id;
 use crate::http::page::Paging;
 use crate::state::Hub;
@@ -54,21 +54,24 @@ struct OfferRow {
     is_mine: bool,
     reseal: bool,
     when: String,
+    /// Whether it comes with an owner's keys, which a device alone takes.
+    by_device: bool,
 }
 
 /// Offers that wait for an answer, from or to this account.
-fn offers(transfers: Vec<Transfer>, own: AccountId) -> Vec<OfferRow> {
-    transfers
-        .into_iter()
-        .filter(|transfer| transfer.state == TransferState::Offered)
-        .map(|transfer| OfferRow {
-            id: transfer.id,
-            project: transfer.project,
-            is_mine: transfer.from == own,
-            reseal: transfer.reseal,
-            when: moment(transfer.created),
-        })
-        .collect()
+async fn offers(hub: &Hub, caller: &Caller) -> Result<Vec<OfferRow>, HubError> {
+    let mut waiting = app::transfers::list(hub, caller, "", PARTS).await?;
+    waiting.retain(|transfer| transfer.state == TransferState::Offered);
+    let by_device = app::transfers::by_device(hub, &waiting).await?;
+    let row = |transfer: Transfer| OfferRow {
+        id: transfer.id,
+        project: transfer.project,
+        is_mine: transfer.from == caller.account(),
+        reseal: transfer.reseal,
+        when: moment(transfer.created),
+        by_device: by_device.contains(&transfer.id),
+    };
+    Ok(waiting.into_iter().map(row).collect())
 }
 
 #[derive(Template)]
@@ -77,6 +80,7 @@ struct ListPage {
     frame: Frame,
     rows: Vec<Row>,
     offers: Vec<OfferRow>,
+    authenticators: Vec<String>,
     next: Option<String>,
     may_make: bool,
 }
@@ -90,11 +94,11 @@ pub(super) async fn list(
     let paging = paging.at_most(ROWS);
     let rows = app::projects::list(&hub, caller, &paging.after, paging.rows()).await?;
     let page = paging.page(rows, |project| project.id.to_string());
-    let transfers = app::transfers::list(&hub, caller, "", PARTS).await?;
     let page = ListPage {
         frame: Frame::of("Projects", SECTION, &person.visit),
         rows: page.items.into_iter().map(Row::from).collect(),
-        offers: offers(transfers, caller.account()),
+        offers: offers(&hub, caller).await?,
+        authenticators: hub.authenticators.origins(),
         next: page.next,
         may_make: app::projects::may_create(caller).is_ok(),
     };
@@ -215,6 +219,7 @@ pub(super) async fn delete(
 struct AcceptPage {
     frame: Frame,
     offer: OfferRow,
+    authenticators: Vec<String>,
 }
 
 pub(super) async fn accept_page(
@@ -223,13 +228,14 @@ pub(super) async fn accept_page(
     Id(id): Id<TransferId>,
 ) -> Result<Response, HubError> {
     let caller = &person.caller;
-    let transfers = app::transfers::list(&hub, caller, "", PARTS).await?;
-    let offer = offers(transfers, caller.account())
+    let offer = offers(&hub, caller)
+        .await?
         .into_iter()
         .find(|offer| offer.id == id && !offer.is_mine)
         .ok_or_else(|| HubError::not_found("offer", id))?;
     let frame = Frame::of("Take over a project", SECTION, &person.visit);
-    draw(&person.visit, &AcceptPage { frame, offer })
+    let authenticators = hub.authenticators.origins();
+    draw(&person.visit, &AcceptPage { frame, offer, authenticators })
 }
 
 pub(super) async fn accept(

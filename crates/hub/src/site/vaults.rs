@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::guard::SignedIn;
+use super::qr::QrCode;
 use super::view::{Frame, moment, page as draw};
 use super::words::{self, Mark};
 use crate::HubError;
@@ -40,6 +41,17 @@ struct UseRow {
     outcome: Mark,
 }
 
+/// What a device is paired by: the address of an authenticator with this hub's in it.
+struct PairRow {
+    address: String,
+    code: QrCode,
+}
+
+fn pair(origin: &str, hub: &str) -> Option<PairRow> {
+    let address = format!("{origin}/#pair={hub}");
+    QrCode::of(&address).map(|code| PairRow { address, code })
+}
+
 #[derive(Template)]
 #[template(path = "vaults.html")]
 struct VaultsPage {
@@ -48,6 +60,7 @@ struct VaultsPage {
     requests: Vec<RequestRow>,
     uses: Vec<UseRow>,
     authenticators: Vec<String>,
+    devices: Vec<PairRow>,
 }
 
 fn request(request: ApprovalRequest) -> RequestRow {
@@ -101,12 +114,14 @@ pub(super) async fn page(State(hub): State<Hub>, person: SignedIn) -> Result<Res
     let mut requests = app::approvals::list(&hub, caller, "", 1000).await?;
     requests.reverse();
     requests.truncate(PARTS);
+    let authenticators = hub.authenticators.origins();
     let page = VaultsPage {
         frame: Frame::of("Vaults", SECTION, &person.visit),
         rows,
         requests: requests.into_iter().map(request).collect(),
         uses: uses.into_iter().map(used).collect(),
-        authenticators: hub.authenticators.origins(),
+        devices: authenticators.iter().filter_map(|origin| pair(origin, &hub.url)).collect(),
+        authenticators,
     };
     draw(&person.visit, &page)
 }

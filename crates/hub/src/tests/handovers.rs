@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::material::{at, card, released};
 use super::owners::{Owned, Owner, bytes};
+use super::pages::{PASSWORD, Page as _, TestBrowser};
 use crate::testing::{Answer, Person};
 
 /// What of a good beginning is changed.
@@ -267,6 +268,16 @@ async fn a_project_goes_to_whom_the_approval_names_with_keys_that_open_for_them_
     let shown: Handover =
         hub.get(&bert.key, &format!("/api/v1/transfers/{id}/handover")).await.ok();
     assert_eq!((shown.card, shown.missing.len()), (by_ada, 0));
+    // The website says who takes it, and offers no button that would be refused.
+    super::website::with_password(hub, &bert, "bert").await;
+    let mut browser = TestBrowser::new(hub);
+    assert_eq!(browser.sign_in("bert", PASSWORD).await.to(), "/");
+    for page in ["/projects".to_owned(), format!("/transfers/{id}/accept")] {
+        let text = browser.get(&page).await.text();
+        let said = format!("chorion project transfer accept {id}");
+        assert!(text.contains(&said) && text.contains("https://keys.example"), "{page}: {text}");
+        assert!(!text.contains("Take over</"), "{page}");
+    }
     let forged = FinishHandover { card: Some(sign_statement(&card, &owned.owner.words)) };
     assert_eq!(hub.call(&bert.key, "POST", &take, forged).await.code(), ErrorCode::BadRequest);
 
