@@ -32,6 +32,10 @@ struct Scene {
     stage: Stage,
 }
 
+#[expect(
+    clippy::print_stdout,
+    reason = "what is skipped, and figures, are for whoever runs the test"
+)]
 impl Scene {
     /// Nothing where browser, packages or pages are not here.
     fn set() -> Option<Self> {

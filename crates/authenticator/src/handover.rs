@@ -419,7 +419,7 @@ mod tests {
         assert_eq!(over.to.to_bytes(), hub.sealing().public().to_bytes());
         for none in [
             CustodianKey { recipient: None, ..platform.clone() },
-            CustodianKey { custodian: Custodian::Owner, ..platform.clone() },
+            CustodianKey { custodian: Custodian::Owner, ..platform },
         ] {
             assert!(device.custodian_change(&seen, &none, false).is_err());
         }

@@ -395,7 +395,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_of_its_field_and_never_repeated() {
         let long = "Canarini".repeat(40);
-        let cases: [(&[(&str, &str)], &[&str]); 5] = [
+        type Typed<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Typed<'_>, &[&str]); 5] = [
             (&[("given_name", "Canarini")], &["record_number"]),
             (&[("family_name", &long)], &["family_name"]),
             (&[("family_name", "Canarini"), ("birth_date", "Canarini")], &["birth_date"]),
