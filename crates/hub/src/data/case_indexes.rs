@@ -7,8 +7,8 @@ use sqlx::FromRow;
 use super::{Connection, from_word, micros, parsed, small, time, unsigned, word};
 use crate::HubError;
 
-/// So many hashes go into one statement.
-const MOST_IN_ONE: usize = 500;
+/// So many rows go into one statement, which costs more than a row does.
+pub(super) const MOST_IN_ONE: usize = 500;
 
 /// A version of an index.
 #[derive(Debug, Clone)]
@@ -98,6 +98,12 @@ pub(crate) async fn advance(
         .execute(at)
         .await?;
     Ok(())
+}
+
+/// Whether a version is the one that answers.
+pub(crate) async fn is_live(at: &mut Connection, id: i64) -> Result<bool, HubError> {
+    let of = "SELECT EXISTS (SELECT 1 FROM case_indexes WHERE id = $1 AND state = 'live')";
+    Ok(sqlx::query_scalar(of).bind(id).fetch_one(at).await?)
 }
 
 /// Makes a version the one that answers; the older ones of its field end.

@@ -7,6 +7,7 @@ use api::{
 use sqlx::FromRow;
 
 use super::audit::Bound;
+use super::case_indexes::MOST_IN_ONE;
 use super::events::{self, NewEvent, Period};
 use super::{
     Connection, from_word, micros, parsed, parsed_or_none, small, time, time_or_none, word,
@@ -164,18 +165,18 @@ pub(crate) async fn count(at: &mut Connection, id: OrganizationId) -> Result<i64
         .await?)
 }
 
-/// Cases of a project whose value has that hash, in the order of their rows, after `after`.
+/// Cases of a project after a row whose hash in a version of an index is this, oldest first; nothing if that version does not answer.
 pub(crate) async fn with_hash(
     at: &mut Connection,
     index: i64,
     hash: &[u8],
     project: ProjectId,
-    after: i64,
-    limit: i64,
-) -> Result<Vec<KeptCase>, HubError> {
+    (after, limit): (i64, i64),
+) -> Result<Option<Vec<KeptCase>>, HubError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT c.* FROM case_hashes h JOIN cases c ON c.number = h.number
          WHERE h.idx = $1 AND h.hash = $2 AND h.number > $4 AND c.project = $3
+             AND EXISTS (SELECT 1 FROM case_indexes WHERE id = $1 AND state = 'live')
          ORDER BY h.number LIMIT $5",
     )
     .bind(index)
@@ -183,9 +184,13 @@ pub(crate) async fn with_hash(
     .bind(project.to_string())
     .bind(after)
     .bind(limit)
-    .fetch_all(at)
+    .fetch_all(&mut *at)
     .await?;
-    rows.into_iter().map(Row::kept).collect()
+    // Only where nothing is found it is asked for which reason.
+    if rows.is_empty() && !super::case_indexes::is_live(at, index).await? {
+        return Ok(None);
+    }
+    rows.into_iter().map(Row::kept).collect::<Result<_, _>>().map(Some)
 }
 
 /// Writes the document and what is in clear about it.
@@ -211,13 +216,19 @@ pub(crate) async fn update(
     Ok(())
 }
 
-/// Keeps the key of a case as it is wrapped now; one that was destroyed meanwhile stays destroyed.
-pub(crate) async fn set_key(at: &mut Connection, number: i64, key: &[u8]) -> Result<(), HubError> {
-    sqlx::query("UPDATE cases SET key = $2 WHERE number = $1 AND key IS NOT NULL")
-        .bind(number)
-        .bind(key)
-        .execute(at)
-        .await?;
+/// Keeps keys of cases, given by their rows, as they are wrapped now; one that was destroyed meanwhile stays destroyed.
+pub(crate) async fn set_keys(
+    at: &mut Connection,
+    keys: &[(i64, Vec<u8>)],
+) -> Result<(), HubError> {
+    for some in keys.chunks(MOST_IN_ONE) {
+        let mut query = sqlx::QueryBuilder::new("UPDATE cases SET key = now.column2 FROM (");
+        query.push_values(some, |mut row, (number, key)| {
+            row.push_bind(*number).push_bind(key.as_slice());
+        });
+        query.push(") AS now WHERE number = now.column1 AND key IS NOT NULL");
+        query.build().execute(&mut *at).await?;
+    }
     Ok(())
 }
 

@@ -10,8 +10,9 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use api::{AccountId, KeyId, ProjectId, Right};
+use api::{AccountId, KeyId, OrganizationId, ProjectId, Right, SearchField};
 
+use super::case_indexes::KeptIndex;
 use super::keys::Signer;
 
 /// How much of each kind is remembered; beyond that all of it is read again.
@@ -56,6 +57,7 @@ struct Inner {
     state: AtomicU64,
     signers: Mutex<Table<KeyId, Signer>>,
     rights: Mutex<Table<(ProjectId, AccountId), Option<Right>>>,
+    indexes: Mutex<HashMap<(OrganizationId, SearchField), KeptIndex>>,
 }
 
 /// The memory of one database, shared by all who read it.
@@ -65,7 +67,12 @@ pub(crate) struct Seen(Arc<Inner>);
 impl Seen {
     pub(super) fn new() -> Self {
         let (signers, rights) = (Table::empty(), Table::empty());
-        Self(Arc::new(Inner { state: AtomicU64::new(0), signers, rights }))
+        Self(Arc::new(Inner {
+            state: AtomicU64::new(0),
+            signers,
+            rights,
+            indexes: Mutex::default(),
+        }))
     }
 
     /// A transaction that writes has begun, and has written nothing yet.
@@ -100,6 +107,25 @@ impl Seen {
         if matches!(signer, Signer::Account { .. }) && self.is_still(state) {
             Table::put(&self.0.signers, state, key, signer.clone());
         }
+    }
+
+    /// The version of a field's index that answered last, in whatever state: whoever asks it asks whether it still answers.
+    pub(crate) fn answered(
+        &self,
+        organization: OrganizationId,
+        field: SearchField,
+    ) -> Option<KeptIndex> {
+        let indexes = self.0.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        indexes.get(&(organization, field)).cloned()
+    }
+
+    /// Remembers the version of a field's index that answers.
+    pub(crate) fn answers(&self, index: KeptIndex) {
+        let mut indexes = self.0.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        if indexes.len() >= MOST {
+            indexes.clear();
+        }
+        indexes.insert((index.organization, index.shown.field), index);
     }
 
     /// Which right an account has in a project, if that was read in this state.

@@ -253,10 +253,9 @@ async fn find_sealed(at: &Place, keys: &Keys, number: u32) -> Result<Duration, F
     let began = Instant::now();
     let mut reader = at.db.read().await?;
     let value = cases::normal(FIELDS[0], &wanted).ok_or("no normal form")?;
-    let index = fields::answering(&mut reader, at.organization, FIELDS[0]).await?;
-    let hash = fields::hash(keys, &index, &value)?;
+    let asked = (FIELDS[0], &value);
     let hits =
-        data::cases::with_hash(&mut reader, index.id, hash.as_bytes(), at.project, 0, 1000).await?;
+        fields::hits((at.db.seen(), &mut reader), keys, asked, at.project, (0, 1000)).await?;
     let mut found = 0;
     for kept in &hits {
         let document = sealing::open(keys, kept)?;

@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use api::{
-    CaseDocument, ErrorCode, FieldIndex, IndexMode, IndexState, OrganizationId, SearchField,
-    SetField,
+    CaseDocument, ErrorCode, FieldIndex, IndexMode, IndexState, OrganizationId, ProjectId,
+    SearchField, SetField,
 };
 use cases::{Normal, Refused, Token};
 use custody::organization::{IndexKey, Keys};
@@ -19,6 +19,8 @@ use crate::HubError;
 use crate::app::Caller;
 use crate::app::caller::object;
 use crate::data::case_indexes::KeptIndex;
+use crate::data::cases::KeptCase;
+use crate::data::seen::Seen;
 use crate::data::{self, Connection};
 use crate::policy::Action;
 use crate::state::Hub;
@@ -76,7 +78,7 @@ pub(crate) async fn writing(at: &mut Connection, keys: &Keys) -> Result<Writing,
 }
 
 /// The version of a field's index that answers.
-pub(crate) async fn answering(
+async fn answering(
     at: &mut Connection,
     organization: OrganizationId,
     field: SearchField,
@@ -98,8 +100,34 @@ pub(crate) async fn answering(
     })
 }
 
+/// Cases of a project after a row whose field has this value, as the index says. The version that answered last is asked first, together
+/// with whether it still does.
+pub(crate) async fn hits(
+    (seen, at): (&Seen, &mut Connection),
+    keys: &Keys,
+    (field, value): (SearchField, &Normal),
+    project: ProjectId,
+    page: (i64, i64),
+) -> Result<Vec<KeptCase>, HubError> {
+    let organization = keys.organization();
+    if let Some(index) = seen.answered(organization, field)
+        && let Ok(hash) = hash(keys, &index, value)
+        && let Some(found) =
+            data::cases::with_hash(at, index.id, hash.as_bytes(), project, page).await?
+    {
+        return Ok(found);
+    }
+    let index = answering(at, organization, field).await?;
+    let hash = hash(keys, &index, value)?;
+    let found = data::cases::with_hash(at, index.id, hash.as_bytes(), project, page).await?;
+    seen.answers(index);
+    found.ok_or_else(|| {
+        HubError::conflict("the index of this field has changed just now").hint("search again")
+    })
+}
+
 /// What stands in the index for a value.
-pub(crate) fn hash(keys: &Keys, index: &KeptIndex, value: &Normal) -> Result<Token, HubError> {
+fn hash(keys: &Keys, index: &KeptIndex, value: &Normal) -> Result<Token, HubError> {
     let key = keys.index_key(&name(index.shown.field), index.shown.version)?;
     Ok(Token::of(index.shown.mode, key.blind(value.as_bytes())))
 }

@@ -232,21 +232,13 @@ pub(crate) async fn search(
     let mut reader = hub.db.read().await?;
     // One view of the database, so that a version which ends meanwhile still has all of its hashes.
     let mut view = sqlx::Connection::begin(&mut *reader).await?;
-    let index = fields::answering(&mut view, organization, body.field).await?;
-    let hash = fields::hash(&keys, &index, &value)?;
     let mut after = 0;
     'pages: loop {
-        let page = data::cases::with_hash(
-            &mut view,
-            index.id,
-            hash.as_bytes(),
-            project,
-            after,
-            CANDIDATES,
-        )
-        .await?;
+        let (asked, at) = ((body.field, &value), (hub.db.seen(), &mut *view));
+        let page = fields::hits(at, &keys, asked, project, (after, CANDIDATES)).await?;
         let Some(last) = page.last() else { break };
         after = last.number;
+        let is_last = page.len() < usize::try_from(CANDIDATES).unwrap_or(usize::MAX);
         for mut kept in page.into_iter().filter(|kept| kept.key.is_some()) {
             let document = sealing::open(&keys, &kept)?;
             if cases::values(&document, body.field).as_ref() != Some(&value) {
@@ -258,6 +250,9 @@ pub(crate) async fn search(
             }
             kept.case.datasets = data::cases::datasets(&mut view, kept.number).await?;
             found.cases.push(kept.case);
+        }
+        if is_last {
+            break;
         }
     }
     drop(view);
@@ -556,15 +551,15 @@ pub(crate) async fn rewrap_portion(
     let mut tx = db.write().await?;
     let rows = data::cases::keys(&mut tx, keys.organization(), after, KEYS).await?;
     let Some(last) = rows.last().map(|row| row.0) else { return Ok(None) };
-    let mut anew = 0;
+    let mut anew = Vec::with_capacity(rows.len());
     for (number, case, project, kept) in &rows {
         if let Some(key) = sealing::rewrapped(keys, *project, *case, kept, to)? {
-            data::cases::set_key(&mut tx, *number, &key).await?;
-            anew += 1;
+            anew.push((*number, key));
         }
     }
+    data::cases::set_keys(&mut tx, &anew).await?;
     tx.commit().await?;
-    Ok(Some((last, anew)))
+    Ok(Some((last, anew.len() as u64)))
 }
 
 /// What an organization wants of its cases.
