@@ -24,8 +24,9 @@ help: ## this list
 setup-%:
 	@testing/setup.sh $*
 
-demo: setup-demo ## the whole story on a bundled run of real reads; ONCE=1 ends it after the last step
+demo: setup-demo setup-authenticator ## the whole story on a bundled run of real reads; ONCE=1 ends it after the last step
 	@$(CARGO) build --locked $(BUILD)
+	@web/build.sh
 	@target/debug/chorion demo $(if $(ONCE),--once)
 
 test: setup-test ## all tests

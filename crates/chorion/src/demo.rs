@@ -43,10 +43,8 @@ pub(crate) struct DemoArgs {
 }
 
 /// What this version lacks, said at the end of every demo.
-const MISSING: [&str; 2] = [
-    "an attested vault here: every vault of this demo is unattested, NOT CONFIDENTIAL",
-    "sharing and viewing on the website; the authenticator on the phone is apart: `make authenticator`",
-];
+const MISSING: [&str; 1] =
+    ["an attested vault here: every vault of this demo is unattested, NOT CONFIDENTIAL"];
 
 /// The demo as one JSON document.
 #[derive(Debug, Serialize)]

@@ -217,10 +217,7 @@ pub(crate) async fn update(
 }
 
 /// Keeps keys of cases, given by their rows, as they are wrapped now; one that was destroyed meanwhile stays destroyed.
-pub(crate) async fn set_keys(
-    at: &mut Connection,
-    keys: &[(i64, Vec<u8>)],
-) -> Result<(), HubError> {
+pub(crate) async fn set_keys(at: &mut Connection, keys: &[(i64, Vec<u8>)]) -> Result<(), HubError> {
     for some in keys.chunks(MOST_IN_ONE) {
         let mut query = sqlx::QueryBuilder::new("UPDATE cases SET key = now.column2 FROM (");
         query.push_values(some, |mut row, (number, key)| {
